@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What a person types. Each target hands over to a script, which says how it is used with --help.
+
+# Where everything goes that is made here, except for what the cache of the user keeps (see `make help`).
+BUILD ?= build
+export BUILD KERNEL O J LLVM ARCH IMPL
+
+# What the given variables need of the machine, beyond what every build needs.
+SETUP_PARTS = base $(if $(KERNEL),,linux) $(filter arm64 riscv64,$(ARCH))
+FORCE_OPTION = $(if $(filter-out 0,$(FORCE)),--force)
+
+# The tree for what only looks at one.
+TREE = $(or $(KERNEL),$(BUILD)/linux)
+
+have = $(wildcard scripts/$(1))
+
+# These show up with their scripts.
+BENCH_HELP = '  make bench      measure what the hooks cost'
+REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
+MATRIX_HELP = '  make matrix     build and boot with other compilers, architectures and options'
+
+.PHONY: help
+help:
+	@echo 'KCOV for Linux in Rust'
+	@echo
+	@echo '  make run        build a kernel, boot it, show the coverage of a system call'
+	@echo '  make test       run every check of this project'
+	@echo '  make shell      boot to a shell in the guest'
+	$(if $(call have,bench.py),@echo $(BENCH_HELP))
+	$(if $(call have,report.py),@echo $(REPORT_HELP))
+	$(if $(call have,matrix.py),@echo $(MATRIX_HELP))
+	@echo '  make kernel     build the kernel, no more'
+	@echo '  make setup      get what the machine lacks: packages, bindgen, the Linux source'
+	@echo
+	@echo '  make check      say whether the overlay fits the tree; nothing is written there'
+	@echo '  make install    put the overlay into the tree KERNEL'
+	@echo '  make uninstall  take it out again'
+	@echo '  make series     write the overlay as patches, to $(BUILD)/series'
+	@echo
+	@echo '  make clean      remove the objects of the kernels'
+	@echo '  make distclean  remove $(BUILD)'
+	@echo
+	@echo 'Variables:'
+	@echo '  KERNEL=DIR      your own Linux tree, 7.3 or later, instead of one that is downloaded'
+	@echo '  IMPL=rust|c     which implementation of KCOV (rust)'
+	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'
+	@echo '  LLVM=SUFFIX     the compiler as in the kernel: LLVM=-22, LLVM=1; LLVM=gcc is GCC (the newest clang that fits rustc)'
+	@echo '  O=DIR           where the kernels are built, each in a directory of its own ($(BUILD)/obj)'
+	@echo '  J=N             jobs (one per processor)'
+	@echo '  BUILD=DIR       where everything goes that is made here (build)'
+	@echo '  KCOV_CACHE=DIR  downloads, tools and compiler output that outlive a clone ($${XDG_CACHE_HOME:-~/.cache}/kcov-linux)'
+	@echo '  FORCE=1         install, uninstall: give up changes made to the overlay in the tree'
+
+.PHONY: setup kernel run test shell
+setup:
+	@scripts/setup.sh $(SETUP_PARTS)
+
+kernel: setup
+	@scripts/kernel.py build
+
+run: setup
+	@scripts/run.py
+
+test: setup
+	@scripts/test.py
+
+shell: setup
+	@scripts/guest.py shell
+
+ifneq ($(call have,bench.py),)
+.PHONY: bench
+bench: setup
+	@scripts/bench.py
+endif
+
+ifneq ($(call have,report.py),)
+.PHONY: report
+report: setup
+	@scripts/report.py
+endif
+
+ifneq ($(call have,matrix.py),)
+.PHONY: matrix
+matrix: setup
+	@scripts/matrix.py
+endif
+
+.PHONY: install uninstall check series
+install uninstall:
+	@test -n "$(KERNEL)" || { echo "error: \`make $@\` wants to know the tree; name it with KERNEL=/path/to/linux." >&2; exit 1; }
+	@scripts/overlay.py $@ "$(KERNEL)" $(FORCE_OPTION)
+
+check series:
+	@$(if $(KERNEL),,scripts/kernel.py tree >&2 &&) scripts/overlay.py $@ "$(TREE)"
+
+.PHONY: clean distclean
+clean:
+	@for dir in "$(or $(O),$(BUILD)/obj)"/*/; do \
+		if [ -e "$$dir.kcov-lock" ]; then echo "removing $$dir"; rm -rf "$$dir"; fi; \
+	done
+	@rm -rf "$(BUILD)/series"
+
+distclean: clean
+	@echo "removing $(BUILD)"
+	@rm -rf "$(BUILD)"
+	@echo 'The cache of downloads and tools stays; see KCOV_CACHE in `make help`.'
+
+# make asks itself whether it can remake this file; it can not, and need not.
+Makefile: ;
+
+.DEFAULT:
+	@echo "error: there is no target '$@'; \`make help\` lists the targets." >&2; exit 1
+
+# One thing after the other: the scripts use the processors themselves.
+.NOTPARALLEL:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Kernel configuration fragments: reading them, merging them, and checking what became of them."""
+
+import re
+from pathlib import Path
+from typing import Dict, Iterable, List, Tuple
+
+from hostlib import CONFIG_DIR, die, shown
+
+SET = re.compile(r"(CONFIG_\w+)=(.*)")
+UNSET = re.compile(r"# (CONFIG_\w+) is not set")
+
+
+def parse(text: str, name: str = "") -> Dict[str, str]:
+    """The options of a fragment or of a .config; one that is not set has the value n."""
+    options: Dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        match = SET.fullmatch(line)
+        if match:
+            options[match[1]] = match[2]
+        elif UNSET.fullmatch(line):
+            options[UNSET.fullmatch(line)[1]] = "n"  # type: ignore[index]
+        elif line and not line.startswith("#") and name:
+            die(
+                f"line {number} of {name} is no configuration option: '{line}'; "
+                "write CONFIG_X=value or # CONFIG_X is not set."
+            )
+    return options
+
+
+def fragment(name: str) -> Path:
+    """The file of a fragment: the name of one of ours, or a path."""
+    ours = CONFIG_DIR / f"{name}.config"
+    if ours.exists():
+        return ours
+    if Path(name).is_file():
+        return Path(name)
+    known = sorted(path.stem for path in CONFIG_DIR.glob("*.config"))
+    die(f"there is no configuration fragment '{name}'; name a file, or one of: {' '.join(known)}.")
+    raise AssertionError
+
+
+def merged(names: Iterable[str], extra: Dict[str, str]) -> Dict[str, str]:
+    """Fragments one after the other; the last word about an option counts."""
+    options: Dict[str, str] = {}
+    for name in names:
+        path = fragment(name)
+        options.update(parse(path.read_text(), shown(path)))
+    return {**options, **extra}
+
+
+def text_of(options: Dict[str, str]) -> str:
+    return "".join(f"# {name} is not set\n" if value == "n" else f"{name}={value}\n" for name, value in options.items())
+
+
+def not_taken(wanted: Dict[str, str], config: Dict[str, str]) -> List[Tuple[str, str, str]]:
+    """The options that did not get their value: name, wanted, got."""
+    return [(name, value, config.get(name, "n")) for name, value in wanted.items() if config.get(name, "n") != value]

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the shell scripts of this project share: where things are, and how they speak to the person who
+# started them. Sourced, never executed.
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${KCOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcov-linux}
+BUILD=${BUILD:-$TOP/build}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+
+# die SENTENCE: ends the script; the sentence says what is wrong and what to do about it.
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need_space DIRECTORY MEBIBYTES PURPOSE: refuses to start what would fill the disk half-way.
+need_space() {
+	local free
+	mkdir -p "$1"
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "$3 needs $2 MiB in $1, but only $free MiB are free; make room there or name another place (BUILD=, KCOV_CACHE=)."
+}
+
+# run_logged LOG TITLE COMMAND...: runs a command quietly; its output goes to LOG, and the end of it to the
+# terminal if it fails.
+run_logged() {
+	local log=$1 title=$2 status=0
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	step "$title"
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	[ "$status" -eq 0 ] && return 0
+	tail -n 20 "$log" | sed 's/^/    /' >&2
+	printf 'error: %s failed (status %s); the whole log is in %s\n' "$title" "$status" "$log" >&2
+	return "$status"
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of what kernel.py decides without a kernel: configurations, compilers, and the reading of build logs."""
+
+import os
+import sys
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import buildlog  # noqa: E402
+import kconfig  # noqa: E402
+import kernel  # noqa: E402
+from hostlib import Failure  # noqa: E402
+
+OURS = ["kernel/kcov/buffer.rs", "kernel/kcov/exports.c", "rust/kernel/kcov.rs", "lib/Kconfig.kcov"]
+
+LOG = """\
+  CC      kernel/fork.o
+  RUSTC   kernel/kcov/kcov.o
+warning: unused variable: `x`
+  --> /src/linux/kernel/kcov/buffer.rs:12:9
+   |
+12 |     let x = 1;
+   |         ^
+
+warning: unused import: `y`
+ --> /src/linux/rust/kernel/list.rs:1:5
+   |
+  CC      kernel/kcov/exports.o
+/src/linux/kernel/kcov/exports.c:9:5: warning: unused variable 'z' [-Wunused-variable]
+    9 |         int z;
+      |             ^
+/src/linux/kernel/fork.c:9:5: warning: unused variable 'z' [-Wunused-variable]
+    9 |         kcov_task_init(z);
+vmlinux.o: warning: objtool: __sanitizer_cov_trace_pc+0x1: call to foo() with UACCESS enabled
+vmlinux.o: warning: objtool: other+0x1: unreachable instruction
+WARNING: modpost: vmlinux: section mismatch in reference: kcov_init+0x1 (section: .text)
+lib/Kconfig.kcov:12:warning: defaults for choice values not supported
+""".splitlines()
+
+
+class ConfigurationTest(unittest.TestCase):
+    def test_parse(self) -> None:
+        text = '# a comment\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C="x y"\n\nCONFIG_A=m\n'
+        self.assertEqual({"CONFIG_A": "m", "CONFIG_B": "n", "CONFIG_C": '"x y"'}, kconfig.parse(text, "name"))
+        with self.assertRaises(Failure) as raised:
+            kconfig.parse("CONFIG_A=y\nCONFIG B=y\n", "some.config")
+        self.assertIn("line 2 of some.config", str(raised.exception))
+
+    def test_not_taken(self) -> None:
+        wanted = kconfig.parse("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=0x10\n# CONFIG_D is not set\nCONFIG_E=y\n")
+        config = kconfig.parse("CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=0x20\n")
+        self.assertEqual(
+            [("CONFIG_B", "n", "y"), ("CONFIG_C", "0x10", "0x20"), ("CONFIG_E", "y", "n")], kconfig.not_taken(wanted, config)
+        )
+
+    def test_text(self) -> None:
+        options = {"CONFIG_A": "y", "CONFIG_B": "n"}
+        self.assertEqual(options, kconfig.parse(kconfig.text_of(options)))
+
+    def test_unknown_fragment(self) -> None:
+        with self.assertRaises(Failure) as raised:
+            kconfig.fragment("no-such-fragment")
+        self.assertIn("base", str(raised.exception))
+
+
+class LogTest(unittest.TestCase):
+    def test_steps(self) -> None:
+        self.assertEqual(3, sum(map(buildlog.is_step, LOG)))
+        self.assertTrue(buildlog.is_step("  RUSTC [M] samples/kcov/x.o"))
+        self.assertFalse(buildlog.is_step("   | warning"))
+
+    def test_warnings(self) -> None:
+        heads = [block.splitlines()[0] for block in buildlog.warnings(LOG, OURS)]
+        self.assertEqual(
+            [
+                "warning: unused variable: `x`",
+                "/src/linux/kernel/kcov/exports.c:9:5: warning: unused variable 'z' [-Wunused-variable]",
+                "vmlinux.o: warning: objtool: __sanitizer_cov_trace_pc+0x1: call to foo() with UACCESS enabled",
+                "WARNING: modpost: vmlinux: section mismatch in reference: kcov_init+0x1 (section: .text)",
+                "lib/Kconfig.kcov:12:warning: defaults for choice values not supported",
+            ],
+            heads,
+        )
+
+    def test_excerpt(self) -> None:
+        lines = ["  CC      a.o"] * 50 + ["a.c:1:1: error: no", "    1 | x", "  CC      b.o", "make: *** [Makefile:1: x] Error 2"]
+        self.assertEqual(["a.c:1:1: error: no", "    1 | x", "make: *** [Makefile:1: x] Error 2"], buildlog.excerpt(lines))
+        self.assertEqual(25, len(buildlog.excerpt([f"line {number}" for number in range(90)])))
+
+
+class KernelTest(unittest.TestCase):
+    def setUp(self) -> None:
+        patch = mock.patch.dict(os.environ, {name: "" for name in ("IMPL", "ARCH", "LLVM", "O", "J", "KERNEL")})
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_compilers(self) -> None:
+        for llvm, compiler in (("-22", "clang-22"), ("1", "clang"), ("/opt/bin/", "/opt/bin/clang"), ("gcc", "gcc"), ("0", "gcc")):
+            with self.subTest(llvm=llvm), mock.patch.object(kernel.shutil, "which", return_value="ccache"):
+                one = kernel.Kernel(llvm=llvm)
+                self.assertTrue(one.compiler.endswith(compiler))
+                variables = one.variables()
+                self.assertIn(f"CC=ccache {one.compiler}", variables)
+                self.assertEqual(compiler != "gcc", f"LLVM={llvm}" in variables)
+
+    def test_refusals(self) -> None:
+        for wrong in ({"impl": "d"}, {"arch": "vax"}, {"llvm": "22"}, {"fragments": ["no-such-fragment"]}):
+            with self.subTest(**wrong), self.assertRaises(Failure):
+                kernel.Kernel(**wrong)
+        with mock.patch.dict(os.environ, J="many"), self.assertRaises(Failure):
+            kernel.Kernel()
+
+    def test_directories(self) -> None:
+        directories = {
+            kernel.Kernel(impl=impl, fragments=fragments).objects for impl in ("c", "rust") for fragments in ([], ["base"])
+        }
+        self.assertEqual(4, len(directories))
+        with mock.patch.dict(os.environ, O="/somewhere"):
+            self.assertEqual(Path("/somewhere/x86_64-c"), kernel.Kernel(impl="c").objects)
+
+    def test_private_variables(self) -> None:
+        with mock.patch.dict(os.environ, MAKEFLAGS="O=/elsewhere", LLVM="1"):
+            environment = kernel.Kernel(llvm="gcc").environment()
+        self.assertNotIn("MAKEFLAGS", environment)
+        self.assertNotIn("LLVM", environment)
+
+
+if __name__ == "__main__":
+    unittest.main()

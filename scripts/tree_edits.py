@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What the overlay asks of a kernel tree: the edits of files that the tree already has, the interfaces that it
+relies on, and the patches in which all of it would be sent. Data only; overlay.py and series.py act on it.
+"""
+
+from dataclasses import dataclass
+from typing import Tuple
+
+# The first release whose interfaces are known to fit.
+OLDEST = (7, 3)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replaces FIND, which stands exactly once in PATH, by REPLACE."""
+
+    path: str
+    find: str
+    replace: str
+    # What the edit is for; shown when FIND is not there.
+    why: str
+    # A file of this repository without which the edit makes no sense, and is left out.
+    needs: str = ""
+    # The patch of the series that it belongs to, where the path does not say it (see PATCHES).
+    patch: str = ""
+    # The sign that a tree already has the edit, where that is not REPLACE as a whole.
+    sign: str = ""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A text that has to stand in PATH, as the sign that the tree offers WHAT."""
+
+    path: str
+    text: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One mail of the series: the files below PREFIXES, and the edits that name it."""
+
+    name: str
+    subject: str
+    body: str
+    prefixes: Tuple[str, ...]
+
+
+def maintainers(patch: str, needs: str, *paths: str, after: str = "", before: str = "") -> Edit:
+    """Adds paths to the KCOV entry, next to one that is there: a patch names the files that it adds."""
+    added = "".join(f"F:\t{path}\n" for path in paths)
+    there = f"F:\t{after or before}\n"
+    return Edit(
+        "MAINTAINERS",
+        "\n" + there,
+        "\n" + (there + added if after else added + there),
+        "the KCOV entry lists the files",
+        needs,
+        patch,
+        sign="\n" + added,
+    )
+
+
+EDITS = (
+    Edit(
+        "kernel/Makefile",
+        "obj-$(CONFIG_KCOV) += kcov.o\n",
+        "obj-$(CONFIG_KCOV_C) += kcov.o\nobj-$(CONFIG_KCOV_RUST) += kcov/\n",
+        "the choice between the two implementations decides what is built",
+    ),
+    Edit(
+        "lib/Kconfig.debug",
+        "\t  On test failure, causes the kernel to panic. Recommended to be\n"
+        "\t  enabled, ensuring critical functionality works as intended.\n\n"
+        "menuconfig RUNTIME_TESTING_MENU\n",
+        "\t  On test failure, causes the kernel to panic. Recommended to be\n"
+        "\t  enabled, ensuring critical functionality works as intended.\n\n"
+        'source "lib/Kconfig.kcov"\n\n'
+        "menuconfig RUNTIME_TESTING_MENU\n",
+        "the options of the implementations follow KCOV's own",
+    ),
+    Edit(
+        "rust/bindings/bindings_helper.h",
+        "#include <linux/jump_label.h>\n",
+        "#include <linux/jump_label.h>\n#include <linux/kcov.h>\n",
+        "Rust sees KCOV's constants and prototypes",
+    ),
+    Edit(
+        "rust/bindings/bindings_helper.h",
+        "#include <../../drivers/base/base.h>\n",
+        "#include <../../drivers/base/base.h>\n\n"
+        "#ifdef CONFIG_KCOV_RUST\n"
+        "#include <../../kernel/kcov/support.h>\n"
+        "#endif\n",
+        "the KCOV crate sees what it has in C",
+        needs="kcov/support.h",
+        patch="implementation",
+    ),
+    Edit(
+        "rust/kernel/debugfs.rs",
+        "#[cfg(CONFIG_DEBUG_FS)]\nmod entry;\n",
+        "#[cfg(CONFIG_DEBUG_FS)]\npub mod device;\n\n#[cfg(CONFIG_DEBUG_FS)]\nmod entry;\n",
+        "the kernel crate offers debugfs files with ioctl and mmap",
+        needs="rust/kernel/debugfs/device.rs",
+        patch="rust",
+    ),
+    Edit(
+        "rust/kernel/sync.rs",
+        "pub mod rcu;\n",
+        "pub mod rcu;\npub mod rcu_table;\n",
+        "the kernel crate offers a table that is read under RCU",
+        needs="rust/kernel/sync/rcu_table.rs",
+        patch="rust",
+    ),
+    Edit(
+        "rust/kernel/sync.rs",
+        "mod set_once;\n",
+        "mod set_once;\npub mod slot;\n",
+        "the kernel crate offers a place that is filled and emptied atomically",
+        needs="rust/kernel/sync/slot.rs",
+        patch="rust",
+    ),
+    Edit(
+        "rust/kernel/mm/virt.rs",
+        "        unsafe { (*self.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.vm_end }\n    }\n",
+        "        unsafe { (*self.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.vm_end }\n    }\n\n"
+        "    /// Returns where in the file the virtual memory area starts, in pages.\n"
+        "    #[inline]\n"
+        "    pub fn page_offset(&self) -> usize {\n"
+        "        // SAFETY: By the type invariants, the caller holds at least the mmap read lock, so this\n"
+        "        // access is not a data race.\n"
+        "        unsafe { (*self.as_ptr()).vm_pgoff }\n"
+        "    }\n",
+        "a mapping knows its offset in the file",
+        needs="rust/kernel/debugfs/device.rs",
+        patch="rust",
+    ),
+    Edit(
+        "include/linux/sched.h",
+        "#ifdef CONFIG_KCOV\n\t/* See kernel/kcov.c for more details. */\n",
+        "#if defined(CONFIG_KCOV_RUST)\n"
+        "\t/* See kernel/kcov/session.rs, the only owner of these fields but for the mode. */\n\n"
+        "\t/* What the hooks look at: what is recorded, how much fits, where it goes: */\n"
+        "\tunsigned int\t\t\tkcov_mode;\n"
+        "\tunsigned int\t\t\tkcov_softirq;\n"
+        "\tunsigned int\t\t\tkcov_capacity;\n"
+        "\tvoid\t\t\t\t*kcov_area;\n\n"
+        "\t/* The innermost remote section that runs on this task: */\n"
+        "\tvoid\t\t\t\t*kcov_section;\n\n"
+        "\t/* The descriptors that this task has enabled: */\n"
+        "\tvoid\t\t\t\t*kcov_local;\n"
+        "\tvoid\t\t\t\t*kcov_remote;\n\n"
+        "\t/* The common handle for what others do for this task: */\n"
+        "\tu64\t\t\t\tkcov_handle;\n"
+        "#elif defined(CONFIG_KCOV)\n\t/* See kernel/kcov.c for more details. */\n",
+        "the task has the fields of the implementation that was chosen",
+        needs="kcov/session.rs",
+        patch="implementation",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "/* See Documentation/dev-tools/kcov.rst for usage details. */\n"
+        "void kcov_remote_start(u64 handle);\n"
+        "void kcov_remote_stop(void);\n"
+        "struct kcov_common_handle_id kcov_common_handle(void);\n",
+        "/**\n"
+        " * kcov_remote_start - start a section of remote coverage\n"
+        " * @handle: who the code that follows works for, or 0 for nobody\n"
+        " *\n"
+        " * If somebody collects @handle, what runs on this task or softirq until\n"
+        " * kcov_remote_stop() is recorded for them. In a task it may sleep.\n"
+        " *\n"
+        " * Context: Task or softirq. Does nothing in hard interrupts and NMI.\n"
+        " */\n"
+        "void kcov_remote_start(u64 handle);\n"
+        "\n"
+        "/**\n"
+        " * kcov_remote_stop - stop the section that was started last\n"
+        " *\n"
+        " * Each kcov_remote_start() needs one, also if nobody collects its handle.\n"
+        " *\n"
+        " * Context: The context that has started the section.\n"
+        " */\n"
+        "void kcov_remote_stop(void);\n"
+        "\n"
+        "/**\n"
+        " * kcov_common_handle - the common handle of the current task\n"
+        " *\n"
+        " * To be stored with work that is done for the task elsewhere, and passed to\n"
+        " * kcov_remote_start_common() there.\n"
+        " *\n"
+        " * Return: The handle. It is empty in interrupts, and in a task that neither\n"
+        " * collects by a common handle nor has inherited one.\n"
+        " */\n"
+        "struct kcov_common_handle_id kcov_common_handle(void);\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "static inline void kcov_remote_start_common(struct kcov_common_handle_id id)\n"
+        "{\n",
+        "/**\n"
+        " * kcov_remote_start_common - start a section of work for one user\n"
+        " * @id: what kcov_common_handle() returned when the work was accepted\n"
+        " */\n"
+        "static inline void kcov_remote_start_common(struct kcov_common_handle_id id)\n"
+        "{\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "static inline void kcov_remote_start_usb(u64 id)\n"
+        "{\n",
+        "/**\n"
+        " * kcov_remote_start_usb - start a section of work of a USB bus\n"
+        " * @id: the number of the bus\n"
+        " */\n"
+        "static inline void kcov_remote_start_usb(u64 id)\n"
+        "{\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "static inline void kcov_remote_start_usb_softirq(u64 id)\n"
+        "{\n",
+        "/**\n"
+        " * kcov_remote_start_usb_softirq - start a section of a USB bus in a softirq\n"
+        " * @id: the number of the bus\n"
+        " *\n"
+        " * Does nothing in other contexts, so that code that runs in several need not\n"
+        " * tell them apart.\n"
+        " */\n"
+        "static inline void kcov_remote_start_usb_softirq(u64 id)\n"
+        "{\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "static inline void kcov_remote_stop_softirq(void)\n"
+        "{\n",
+        "/**\n"
+        " * kcov_remote_stop_softirq - stop what kcov_remote_start_usb_softirq() started\n"
+        " */\n"
+        "static inline void kcov_remote_stop_softirq(void)\n"
+        "{\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/uapi/linux/kcov.h",
+        "/*\n"
+        " * Argument for KCOV_REMOTE_ENABLE ioctl, see Documentation/dev-tools/kcov.rst\n"
+        " * and the comment before kcov_remote_start() for usage details.\n"
+        " */\n",
+        "/**\n"
+        " * struct kcov_remote_arg - argument of KCOV_REMOTE_ENABLE\n"
+        " * @trace_mode: KCOV_TRACE_PC or KCOV_TRACE_CMP\n"
+        " * @area_size: how many words one section in a task may record\n"
+        " * @num_handles: length of @handles, at most KCOV_REMOTE_MAX_HANDLES\n"
+        " * @common_handle: handle of work for the calling task, or 0\n"
+        " * @handles: global handles\n"
+        " */\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/uapi/linux/kcov.h",
+        "static inline __u64 kcov_remote_handle(__u64 subsys, __u64 inst)\n",
+        "/**\n"
+        " * kcov_remote_handle - make a handle\n"
+        " * @subsys: one of KCOV_SUBSYSTEM_*\n"
+        " * @inst: instance in the subsystem, 32 bits\n"
+        " *\n"
+        " * Return: The handle, or 0 if an argument is out of range.\n"
+        " */\n"
+        "static inline __u64 kcov_remote_handle(__u64 subsys, __u64 inst)\n",
+        "the functions have kernel-doc, which the documentation pulls",
+        needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "samples/Kconfig",
+        'source "samples/damon/Kconfig"\n',
+        'source "samples/damon/Kconfig"\n'
+        "\n"
+        'source "samples/kcov/Kconfig"\n',
+        "the samples can be selected",
+        needs="samples/kcov/Kconfig",
+        patch="samples",
+    ),
+    Edit(
+        "samples/Makefile",
+        "obj-$(CONFIG_SAMPLE_DAMON_WSSE)\t\t+= damon/\n",
+        "obj-$(CONFIG_SAMPLE_DAMON_WSSE)\t\t+= damon/\n"
+        "subdir-$(CONFIG_SAMPLE_KCOV)\t\t+= kcov\n"
+        "obj-$(CONFIG_SAMPLE_KCOV_MODULE)\t+= kcov/\n"
+        "obj-$(CONFIG_SAMPLE_KCOV_RUST_MODULE)\t+= kcov/\n",
+        "the samples are built",
+        needs="samples/kcov/Kconfig",
+        patch="samples",
+    ),
+    Edit(
+        "rust/kernel/lib.rs",
+        "pub mod jump_label;\n",
+        "pub mod jump_label;\npub mod kcov;\n",
+        "the kernel crate offers the abstraction for remote sections",
+        needs="rust/kernel/kcov.rs",
+    ),
+    Edit(
+        "tools/testing/selftests/Makefile",
+        "TARGETS += kcmp\n",
+        "TARGETS += kcmp\nTARGETS += kcov\n",
+        "the conformance tests are run with the other selftests",
+        needs="tools/testing/selftests/kcov/Makefile",
+    ),
+    maintainers("rust", "rust/kernel/kcov.rs", "rust/kernel/kcov.rs", before="scripts/Makefile.kcov"),
+    maintainers("implementation", "Kconfig", "kernel/kcov/", "lib/Kconfig.kcov", after="kernel/kcov.c"),
+    maintainers(
+        "selftests",
+        "tools/testing/selftests/kcov/Makefile",
+        "tools/testing/selftests/kcov/",
+        after="scripts/Makefile.kcov",
+    ),
+    maintainers("samples", "samples/kcov", "samples/kcov/", before="scripts/Makefile.kcov"),
+    maintainers("tools", "tools/kcov", "tools/kcov/", after="scripts/Makefile.kcov"),
+)
+
+INTERFACES = (
+    Interface("kernel/fork.c", "\tkcov_task_init(tsk);", "the call of kcov_task_init() for a new task"),
+    Interface("kernel/exit.c", "\tkcov_task_exit(tsk);", "the call of kcov_task_exit() for a task that ends"),
+    Interface("include/linux/kcov.h", "void __sanitizer_cov_trace_pc(void);", "the prototypes of the hooks"),
+    Interface("include/linux/kcov.h", "void kcov_remote_start(u64 handle);", "kcov_remote_start()"),
+    Interface("include/linux/kcov.h", "kcov_common_handle_id", "the typed common handle"),
+    Interface("include/linux/kcov.h", "#define KCOV_IN_CTXSW", "the mark of a context switch in the mode"),
+    Interface("include/linux/sched.h", "kcov_mode;", "the task's mode"),
+    Interface("include/linux/sched.h", "*kcov_area;", "the task's area"),
+    Interface("include/uapi/linux/kcov.h", "struct kcov_remote_arg", "the interface to user space"),
+    Interface("scripts/Makefile.kcov", "kcov-rflags-y", "the instrumentation of Rust code"),
+)
+
+# In the order of the mails. A path belongs to the patch with the longest fitting prefix.
+PATCHES = (
+    Patch(
+        "headers",
+        "kcov: prepare the headers for a second implementation",
+        "Declare what an implementation of KCOV in Rust shares with its callers,\n"
+        "without a change for the one in C.",
+        ("include/",),
+    ),
+    Patch(
+        "rust",
+        "rust: kcov: add bindings and an abstraction",
+        "Let Rust code see KCOV's constants and prototypes, and offer subsystems\n"
+        "in Rust what those in C use to annotate remote coverage sections.",
+        ("rust/",),
+    ),
+    Patch(
+        "implementation",
+        "kcov: add an implementation in Rust",
+        "Add an implementation of KCOV in Rust beside the one in C. CONFIG_KCOV\n"
+        "stays the option that users set; a choice below it selects which of the\n"
+        "two is built. The interface to user space, the hooks and the functions\n"
+        "that the rest of the kernel calls are the same.",
+        ("",),
+    ),
+    Patch(
+        "selftests",
+        "selftests: kcov: add conformance tests",
+        "Check the interface to user space. The tests know nothing of the\n"
+        "implementation, and have to pass with each of them.",
+        ("tools/testing/",),
+    ),
+    Patch(
+        "samples",
+        "samples: kcov: add annotated modules and user programs",
+        "Show how coverage is collected, and how a kernel module annotates its\n"
+        "background work so that it can be attributed to a system call.",
+        ("samples/",),
+    ),
+    Patch(
+        "tools",
+        "tools: kcov: add user-space tools",
+        "Add programs that collect coverage through the debugfs file and make it\n"
+        "readable.",
+        ("tools/",),
+    ),
+    Patch(
+        "documentation",
+        "Documentation: kcov: describe the Rust implementation",
+        "Document the choice of the implementation, and what changes for users\n"
+        "and for maintainers.",
+        ("Documentation/",),
+    ),
+)

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in DebugFS that behave like a character device.
+//!
+//! The other files of this module are read and written. Some interfaces want more: private data for
+//! each open file, `ioctl`, `mmap`. [`create_device`] makes such a file. It is never removed, which
+//! is why it can do without the proxy that protects other DebugFS files against removal, and which
+//! has no `mmap`.
+//!
+//! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
+
+use crate::{
+    bindings,
+    error::{from_result, VTABLE_DEFAULT_ERROR},
+    fs::File,
+    mm::virt::VmaNew,
+    prelude::*,
+    seq_file::SeqFile,
+    types::ForeignOwnable, //
+};
+use core::{marker::PhantomData, ptr};
+
+/// What an open DebugFS device does.
+#[vtable]
+pub trait DeviceFile: Sized {
+    /// The pointer to the private data of an open file.
+    type Ptr: ForeignOwnable + Send + Sync;
+
+    /// Called when the file is opened; the result becomes its private data.
+    ///
+    /// The file can't be seeked in.
+    fn open(_file: &File) -> Result<Self::Ptr>;
+
+    /// Called when the last reference to the open file has gone.
+    fn release(device: Self::Ptr, _file: &File) {
+        drop(device);
+    }
+
+    /// Called for `mmap`; the callee does the rest of the initialization of `_vma`.
+    fn mmap(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _file: &File,
+        _vma: &VmaNew,
+    ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Called for `ioctl`, from 64-bit and 32-bit tasks alike, with the argument as it was passed.
+    fn ioctl(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _file: &File,
+        _cmd: u32,
+        _arg: usize,
+    ) -> Result<isize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Called for a read of the file's entry in `/proc/PID/fdinfo`.
+    fn show_fdinfo(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _m: &SeqFile,
+        _file: &File,
+    ) {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// Creates the file `name` in the root of DebugFS, for good.
+///
+/// `mode` holds its permission bits. As with all of DebugFS, a failure to create it is not
+/// reported.
+pub fn create_device<T: DeviceFile + 'static>(name: &'static CStr, mode: u16) {
+    // SAFETY: The name is a C string, and the operations live for ever. The file is never removed,
+    // so its operations need no protection against removal.
+    unsafe {
+        bindings::debugfs_create_file_unsafe(
+            name.as_char_ptr(),
+            mode,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &Operations::<T>::TABLE,
+        )
+    };
+}
+
+struct Operations<T: DeviceFile>(PhantomData<T>);
+
+impl<T: DeviceFile> Operations<T> {
+    const TABLE: bindings::file_operations = bindings::file_operations {
+        open: Some(Self::open),
+        release: Some(Self::release),
+        mmap: if T::HAS_MMAP { Some(Self::mmap) } else { None },
+        unlocked_ioctl: if T::HAS_IOCTL {
+            Some(Self::ioctl)
+        } else {
+            None
+        },
+        #[cfg(CONFIG_COMPAT)]
+        compat_ioctl: if T::HAS_IOCTL {
+            Some(Self::ioctl)
+        } else {
+            None
+        },
+        show_fdinfo: if T::HAS_SHOW_FDINFO {
+            Some(Self::show_fdinfo)
+        } else {
+            None
+        },
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// `file` is an open file of this device, after `open` and before `release`.
+    unsafe fn borrow<'a>(
+        file: *mut bindings::file,
+    ) -> (<T::Ptr as ForeignOwnable>::Borrowed<'a>, &'a File) {
+        // SAFETY: `open` stored the private data, and `release`, which takes it back, is yet to
+        // come.
+        let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: The file is valid for the call of the operation, and these operations run outside
+        // of any `fdget_pos` section.
+        (device, unsafe { File::from_raw_file(file) })
+    }
+
+    /// # Safety
+    ///
+    /// `inode` and `file` belong to a file that is being opened.
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By this function's requirements.
+        let ret = unsafe { bindings::nonseekable_open(inode, file) };
+        if ret != 0 {
+            return ret;
+        }
+        from_result(|| {
+            // SAFETY: The file is valid during the call, outside of any `fdget_pos` section.
+            let device = T::open(unsafe { File::from_raw_file(file) })?;
+            // SAFETY: A file that is being opened has no other user.
+            unsafe { (*file).private_data = device.into_foreign() };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `file` is an open file of this device, used for the last time.
+    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: `open` stored the private data, and nobody takes it but this function, once.
+        let device = unsafe { <T::Ptr as ForeignOwnable>::from_foreign((*file).private_data) };
+        // SAFETY: The file is valid during the call, outside of any `fdget_pos` section.
+        T::release(device, unsafe { File::from_raw_file(file) });
+        0
+    }
+
+    /// # Safety
+    ///
+    /// `file` is an open file of this device, and `vma` is being initialized as a mapping of it.
+    unsafe extern "C" fn mmap(
+        file: *mut bindings::file,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        // SAFETY: By this function's requirements.
+        let (device, file) = unsafe { Self::borrow(file) };
+        // SAFETY: By this function's requirements.
+        let vma = unsafe { VmaNew::from_raw(vma) };
+        from_result(|| T::mmap(device, file, vma).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// `file` is an open file of this device.
+    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+        // SAFETY: By this function's requirement.
+        let (device, file) = unsafe { Self::borrow(file) };
+        from_result(|| T::ioctl(device, file, cmd, arg))
+    }
+
+    /// # Safety
+    ///
+    /// `file` is an open file of this device, and `m` can be written to.
+    unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
+        // SAFETY: By this function's requirements.
+        let (device, file) = unsafe { Self::borrow(file) };
+        // SAFETY: By this function's requirements.
+        T::show_fdinfo(device, unsafe { SeqFile::from_raw(m) }, file);
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hash table from `u64` keys to values, read under RCU without a lock.
+//!
+//! [`RcuTable`] is for small registries that are looked up from every context, softirqs included,
+//! and that change seldom. A value is inserted together with all the keys that lead to it, in one
+//! allocation, and stays valid for readers until a grace period after its removal.
+//!
+//! A table in zeroed memory is an empty table, so a `static` one can be searched from the first
+//! instruction of the kernel on.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use crate::{
+    bindings,
+    prelude::*,
+    sync::{
+        atomic::{ordering, Atomic},
+        rcu, //
+    },
+    types::Opaque, //
+};
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::AtomicBool, //
+};
+
+/// A hash table that is read under RCU.
+///
+/// `BUCKETS` is a power of two. Each bucket is one pointer, so a lookup that finds nothing mostly
+/// costs a multiplication and one load.
+///
+/// # Invariants
+///
+/// Every pointer reachable from `heads` is valid for reads from a critical section that began
+/// before the pointer was unlinked, until that section ends.
+pub struct RcuTable<T, const BUCKETS: usize> {
+    heads: [Atomic<*mut Node<T>>; BUCKETS],
+    writer_taken: AtomicBool,
+}
+
+/// One key of a group.
+struct Node<T> {
+    next: Atomic<*mut Node<T>>,
+    key: u64,
+    group: *const Group<T>,
+}
+
+/// A value and all the keys that lead to it.
+struct Group<T> {
+    value: T,
+    nodes: KVec<Node<T>>,
+    rcu: Opaque<bindings::callback_head>,
+}
+
+// SAFETY: The raw pointers of the nodes point into allocations that the table itself owns; what it
+// hands out are shared references to `T`, and `T` is dropped by whichever CPU runs the RCU
+// callback.
+unsafe impl<T: Send + Sync, const BUCKETS: usize> Send for RcuTable<T, BUCKETS> {}
+// SAFETY: As above; all changes go through the only `Writer`.
+unsafe impl<T: Send + Sync, const BUCKETS: usize> Sync for RcuTable<T, BUCKETS> {}
+
+impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
+    const SHIFT: u32 = {
+        assert!(BUCKETS.is_power_of_two() && BUCKETS > 1);
+        u64::BITS - BUCKETS.trailing_zeros()
+    };
+
+    /// Creates an empty table.
+    pub const fn new() -> Self {
+        // INVARIANT: No pointer is reachable.
+        Self {
+            heads: [const { Atomic::new(ptr::null_mut()) }; BUCKETS],
+            writer_taken: AtomicBool::new(false),
+        }
+    }
+
+    #[inline(always)]
+    fn head(&self, key: u64) -> &Atomic<*mut Node<T>> {
+        // The multiplier of `hash_64()`: the fractional part of the golden ratio.
+        let index = key.wrapping_mul(0x61c8_8646_80b5_83eb) >> Self::SHIFT;
+        // The shift leaves less than `BUCKETS`; the mask says so to the compiler.
+        &self.heads[index as usize & (BUCKETS - 1)]
+    }
+
+    #[inline(always)]
+    fn follow(link: &Atomic<*mut Node<T>>) -> *mut Node<T> {
+        // What `rcu_dereference()` does, without a call: what is read through the pointer depends
+        // on its address.
+        //
+        // ORDERING: The address dependency pairs with the release store in `Writer::insert`.
+        //
+        // SAFETY: `link` is valid, and volatile accesses of a pointer are single accesses.
+        unsafe { link.as_ptr().read_volatile() }
+    }
+
+    /// Says whether a lookup of `key` is worth its while.
+    ///
+    /// `false` means that the table does not hold the key. May be called from any context, with or
+    /// without an RCU read-side critical section.
+    #[inline(always)]
+    pub fn may_contain(&self, key: u64) -> bool {
+        !Self::follow(self.head(key)).is_null()
+    }
+
+    /// Looks `key` up.
+    ///
+    /// May be called from any context in which RCU is watching.
+    #[inline]
+    pub fn get<'a>(&'a self, key: u64, _guard: &'a rcu::Guard) -> Option<&'a T> {
+        let mut node = Self::follow(self.head(key));
+        while !node.is_null() {
+            // SAFETY: By the type invariant, `node` is valid until the critical section of `_guard`
+            // ends.
+            let found = unsafe { &*node };
+            if found.key == key {
+                // SAFETY: A group lives as long as its nodes.
+                return Some(unsafe { &(*found.group).value });
+            }
+            node = Self::follow(&found.next);
+        }
+        None
+    }
+
+    /// Returns the table's only writer, to the first caller.
+    ///
+    /// The writer is to be put under whatever lock the user of the table has for changes.
+    pub fn writer(&'static self) -> Option<Writer<T, BUCKETS>> {
+        use core::sync::atomic::Ordering;
+
+        // ORDERING: Nothing is published through the flag.
+        if self.writer_taken.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        Some(Writer { table: self })
+    }
+}
+
+impl<T: Send + Sync + 'static, const BUCKETS: usize> Default for RcuTable<T, BUCKETS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The right to change an [`RcuTable`].
+///
+/// # Invariants
+///
+/// There is at most one writer to a table.
+pub struct Writer<T: 'static, const BUCKETS: usize> {
+    table: &'static RcuTable<T, BUCKETS>,
+}
+
+impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
+    /// Inserts `value` under all of `keys`, of which there are `count` at the most.
+    ///
+    /// The keys are taken in their order. The first that is an error, that the table already holds
+    /// ([`EEXIST`]), or that does not fit into `count` any more ([`EINVAL`]) ends the attempt, and
+    /// the table is as if it had not been made.
+    ///
+    /// Sleeps for memory.
+    pub fn insert(
+        &mut self,
+        value: T,
+        count: usize,
+        keys: impl Iterator<Item = Result<u64>>,
+    ) -> Result<Entry<T>> {
+        let nodes = KVec::with_capacity(count, GFP_KERNEL)?;
+        let group = KBox::into_raw(KBox::new(
+            Group {
+                value,
+                nodes,
+                rcu: Opaque::uninit(),
+            },
+            GFP_KERNEL,
+        )?);
+        // SAFETY: The pointer comes from a box and is not null.
+        let entry = Entry(unsafe { NonNull::new_unchecked(group) });
+
+        for key in keys {
+            if let Err(error) = key.and_then(|key| self.link(group, key)) {
+                self.remove(entry);
+                return Err(error);
+            }
+        }
+        Ok(entry)
+    }
+
+    fn link(&mut self, group: *mut Group<T>, key: u64) -> Result {
+        if self.holds(key) {
+            return Err(EEXIST);
+        }
+        let head = self.table.head(key);
+        let node = Node {
+            next: Atomic::new(head.load(ordering::Relaxed)),
+            key,
+            group,
+        };
+        // SAFETY: Readers reach single nodes and the value, never the vector itself, so that this
+        // is the only reference to it. The vector does not grow beyond its capacity, so its
+        // elements stay where they are.
+        let nodes = unsafe { &mut (*group).nodes };
+        nodes.push_within_capacity(node).map_err(|_| EINVAL)?;
+        let last = nodes.last().ok_or(EINVAL)?;
+        // ORDERING: Pairs with the address dependency in `RcuTable::follow`: whoever sees the node
+        // sees it filled.
+        // INVARIANT: The node lives until a grace period after `remove`.
+        head.store(ptr::from_ref(last).cast_mut(), ordering::Release);
+        Ok(())
+    }
+
+    fn holds(&self, key: u64) -> bool {
+        self.table.get(key, &rcu::read_lock()).is_some()
+    }
+
+    /// Takes an entry out of the table; its value is dropped after a grace period, in softirq
+    /// context.
+    pub fn remove(&mut self, entry: Entry<T>) {
+        let group = entry.0.as_ptr();
+        // SAFETY: The entry is the only owner of the group, readers hold shared references to it.
+        for node in unsafe { &*ptr::addr_of!((*group).nodes) } {
+            self.unlink(node);
+        }
+        // SAFETY: The group is not reachable for new readers, and is given away here. The callback
+        // is a function of the kernel image or of a module that waits for its callbacks.
+        unsafe { bindings::call_rcu((*group).rcu.get(), Some(free::<T>)) };
+    }
+
+    fn unlink(&mut self, node: &Node<T>) {
+        let mut link = self.table.head(node.key);
+        loop {
+            let current = link.load(ordering::Relaxed);
+            if current.is_null() {
+                return;
+            }
+            if ptr::eq(current, node) {
+                // ORDERING: None needed: the rest of the chain has been visible all the time.
+                link.store(node.next.load(ordering::Relaxed), ordering::Relaxed);
+                return;
+            }
+            // SAFETY: Only the writer unlinks nodes, so `current` stays valid.
+            link = unsafe { &(*current).next };
+        }
+    }
+}
+
+/// What [`Writer::insert`] put into a table.
+///
+/// Forgetting an entry without [`Writer::remove`] leaves the value in the table for ever.
+#[must_use = "the value stays in the table until it is removed"]
+pub struct Entry<T>(NonNull<Group<T>>);
+
+impl<T> Entry<T> {
+    /// Returns the value.
+    pub fn value(&self) -> &T {
+        // SAFETY: The group lives at least until the entry is given to `Writer::remove`.
+        unsafe { &(*self.0.as_ptr()).value }
+    }
+
+    /// Returns the number of keys that lead to the value.
+    pub fn keys(&self) -> usize {
+        // SAFETY: As above; the vector does not change after `Writer::insert`.
+        unsafe { (*ptr::addr_of!((*self.0.as_ptr()).nodes)).len() }
+    }
+}
+
+// SAFETY: An entry owns its group as a box would, and gives out shared references to the value.
+unsafe impl<T: Send + Sync> Send for Entry<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Entry<T> {}
+
+/// # Safety
+///
+/// `head` is the `rcu` field of a `Group<T>` in a box that nobody else refers to.
+unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
+    // SAFETY: By this function's requirement.
+    let group = unsafe { crate::container_of!(Opaque::cast_from(head), Group<T>, rcu) };
+    // SAFETY: As above.
+    drop(unsafe { KBox::from_raw(group.cast_mut()) });
+}

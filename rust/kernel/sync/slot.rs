@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A place that holds one object or none, exchanged atomically.
+
+use crate::{
+    prelude::*,
+    sync::atomic::{ordering, Atomic},
+    types::ForeignOwnable, //
+};
+use core::{marker::PhantomData, ptr};
+
+/// A place that holds one object or none.
+///
+/// Objects are put in and taken out without a lock, from any context. A slot in zeroed memory is
+/// empty.
+///
+/// # Invariants
+///
+/// `pointer` is null, or comes from `P::into_foreign` and is owned by the slot.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::sync::slot::Slot;
+///
+/// let slot = Slot::<KBox<u32>>::new();
+/// assert!(slot.take().is_none());
+/// assert!(slot.put(KBox::new(3, GFP_KERNEL)?).is_ok());
+/// assert!(slot.put(KBox::new(4, GFP_KERNEL)?).is_err());
+/// assert_eq!(slot.take().map(|value| *value), Some(3));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Slot<P: ForeignOwnable> {
+    pointer: Atomic<*mut c_void>,
+    _owned: PhantomData<P>,
+}
+
+// SAFETY: A slot owns an object of type `P` and lets other threads take it.
+unsafe impl<P: ForeignOwnable + Send> Send for Slot<P> {}
+// SAFETY: A shared slot gives out ownership only, never references.
+unsafe impl<P: ForeignOwnable + Send> Sync for Slot<P> {}
+
+impl<P: ForeignOwnable> Slot<P> {
+    /// Creates an empty slot.
+    pub const fn new() -> Self {
+        // INVARIANT: The pointer is null.
+        Self {
+            pointer: Atomic::new(ptr::null_mut()),
+            _owned: PhantomData,
+        }
+    }
+
+    /// Says whether the slot was empty a moment ago.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: The pointer is valid; volatile accesses of a pointer are single accesses.
+        unsafe { self.pointer.as_ptr().read_volatile().is_null() }
+    }
+
+    /// Takes the object out.
+    #[inline]
+    pub fn take(&self) -> Option<P> {
+        if self.is_empty() {
+            return None;
+        }
+        // ORDERING: Full, which includes the acquire that pairs with the release in `put`.
+        // INVARIANT: Null is always a valid content.
+        let pointer = self.pointer.xchg(ptr::null_mut(), ordering::Full);
+        if pointer.is_null() {
+            return None;
+        }
+        // SAFETY: By the type invariant, ownership of the object has just left the slot.
+        Some(unsafe { P::from_foreign(pointer) })
+    }
+
+    /// Puts `object` into the slot, or gives it back if the slot is taken.
+    #[inline]
+    pub fn put(&self, object: P) -> Result<(), P> {
+        let pointer = object.into_foreign();
+        // ORDERING: Full, which includes the release that pairs with the acquire in `take`.
+        // INVARIANT: The slot owns the object if the exchange succeeds.
+        match self
+            .pointer
+            .cmpxchg(ptr::null_mut(), pointer, ordering::Full)
+        {
+            Ok(_) => Ok(()),
+            // SAFETY: The slot did not take the object over.
+            Err(_) => Err(unsafe { P::from_foreign(pointer) }),
+        }
+    }
+}
+
+impl<P: ForeignOwnable> Default for Slot<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P: ForeignOwnable> Drop for Slot<P> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}

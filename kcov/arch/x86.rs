@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! x86-64: both values are per-CPU variables, at a fixed offset from the GS base.
+
+use core::{
+    arch::asm,
+    ffi::{c_int, c_void}, //
+};
+use kernel::bindings;
+
+extern "C" {
+    #[link_name = "current_task"]
+    static CURRENT_TASK: *mut c_void;
+    #[link_name = "__preempt_count"]
+    static PREEMPT_COUNT: c_int;
+}
+
+/// Returns the task that runs on this CPU.
+#[inline(always)]
+pub(crate) fn current_task() -> *mut bindings::task_struct {
+    let task;
+    // SAFETY: A load of a per-CPU variable. It is the same whenever the code that reads it runs, so
+    // the compiler may merge loads.
+    unsafe {
+        asm!(
+            "mov {}, qword ptr gs:[rip + {}]",
+            out(reg) task,
+            sym CURRENT_TASK,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+    task
+}
+
+/// Returns the preempt count of this CPU.
+///
+/// Interrupts change it, but have changed it back when they return.
+#[inline(always)]
+pub(crate) fn preempt_count() -> u32 {
+    let count;
+    // SAFETY: A load of a per-CPU variable.
+    unsafe {
+        asm!(
+            "mov {:e}, dword ptr gs:[rip + {}]",
+            out(reg) count,
+            sym PREEMPT_COUNT,
+            options(readonly, nostack, preserves_flags)
+        )
+    };
+    count
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! In which context code runs, and whether it may be recorded there.
+//!
+//! Coverage is a function of a system call's inputs, so code of interrupts does not belong into a
+//! task's coverage. The exception is a softirq with a remote section of its own.
+
+use crate::{arch, bits};
+
+/// A context in which sections can start and stop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    Task,
+    Softirq,
+}
+
+impl Context {
+    /// Returns the context of the caller, or nothing in hard interrupts and NMI.
+    ///
+    /// The latter includes those that interrupted a softirq.
+    #[inline(always)]
+    pub(crate) fn current() -> Option<Self> {
+        let count = arch::preempt_count();
+        if count & bits::INTERRUPT != 0 {
+            None
+        } else if serving_softirq(count) {
+            Some(Context::Softirq)
+        } else {
+            Some(Context::Task)
+        }
+    }
+}
+
+#[inline(always)]
+#[cfg(not(CONFIG_PREEMPT_RT))]
+fn serving_softirq(count: u32) -> bool {
+    count & bits::SOFTIRQ != 0
+}
+
+/// With PREEMPT_RT, softirqs run in task context and can be preempted, so each task has a count of
+/// its own.
+#[inline(always)]
+#[cfg(CONFIG_PREEMPT_RT)]
+fn serving_softirq(_count: u32) -> bool {
+    crate::session::softirq_disable_count() & bits::SOFTIRQ != 0
+}
+
+/// Says whether code that runs right now is recorded for the current task, provided that a mode is
+/// set.
+///
+/// `softirq_section` says whether the innermost section of the task belongs to a softirq; it is
+/// asked for only in a softirq.
+#[inline(always)]
+pub(crate) fn recordable(softirq_section: impl FnOnce() -> bool) -> bool {
+    let count = arch::preempt_count();
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    {
+        // One test for the usual case.
+        if count & (bits::INTERRUPT | bits::SOFTIRQ) == 0 {
+            return true;
+        }
+    }
+    count & bits::INTERRUPT == 0 && (!serving_softirq(count) || softirq_section())
+}

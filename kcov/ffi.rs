@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the rest of the kernel calls: fork, exit, and annotated subsystems.
+
+#![expect(unsafe_code)]
+
+use crate::{context::Context, remote::section, session};
+use kernel::{bindings, prelude::*};
+
+/// Prepares a new task.
+///
+/// # Safety
+///
+/// `t` is a copy of the current task, and does not run yet.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_task_init(t: *mut bindings::task_struct) {
+    // SAFETY: By this function's requirement.
+    unsafe { session::init_task(t) };
+}
+
+/// Ends whatever the current task has enabled.
+///
+/// # Safety
+///
+/// `_t` is the current task, which is exiting and may sleep.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_task_exit(_t: *mut bindings::task_struct) {
+    let mut paused = session::pause();
+    section::abandon(&mut paused);
+    if let Some(descriptor) = paused.detach_local(None) {
+        descriptor.leave();
+    }
+    if let Some(descriptor) = paused.detach_remote(None) {
+        descriptor.leave();
+    }
+}
+
+/// Starts a remote section; see Documentation/dev-tools/kcov.rst.
+///
+/// In a task, may sleep. In a softirq, does not. Does nothing in hard interrupts and NMI.
+///
+/// # Safety
+///
+/// None; C functions are unsafe to call by definition.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_remote_start(handle: u64) {
+    section::start(handle);
+}
+
+/// Stops the remote section that was started last in this context.
+///
+/// Does not sleep. Does nothing in hard interrupts and NMI.
+///
+/// # Safety
+///
+/// None; C functions are unsafe to call by definition.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_remote_stop() {
+    section::stop();
+}
+
+/// Returns the common handle of the current task, or none outside of task context.
+///
+/// # Safety
+///
+/// None; C functions are unsafe to call by definition.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_common_handle() -> bindings::kcov_common_handle_id {
+    let val = match Context::current() {
+        Some(Context::Task) => session::common_handle(),
+        _ => 0,
+    };
+    bindings::kcov_common_handle_id { val }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hooks of comparisons.
+
+use crate::{arch, buffer::Comparison, gate, mode::Mode, session};
+use core::ffi::c_void;
+use kernel::{bindings, prelude::*};
+
+/// Defines the hooks for operands of one type: `$constant` is for comparisons in which the first
+/// operand is a constant that the compiler knows.
+macro_rules! comparison_hooks {
+    ($operand:ty, $plain:ident, $constant:ident) => {
+        comparison_hooks!($operand, $plain, 0, "Records a comparison of two values.");
+        comparison_hooks!(
+            $operand,
+            $constant,
+            bindings::KCOV_CMP_CONST as u64,
+            "Records a comparison of a constant with a value."
+        );
+    };
+    ($operand:ty, $name:ident, $bits:expr, $doc:literal) => {
+        #[doc = $doc]
+        ///
+        /// # Safety
+        ///
+        /// None; C functions are unsafe to call by definition.
+        #[export]
+        pub(crate) unsafe extern "C" fn $name(arg1: $operand, arg2: $operand) {
+            if !gate::is_open() {
+                return;
+            }
+            if let Some(recorder) = session::recorder(Mode::Cmp) {
+                recorder.push_comparison(Comparison {
+                    kind: $bits | size_bits(size_of::<$operand>()),
+                    arg1: arg1 as u64,
+                    arg2: arg2 as u64,
+                    pc: arch::caller_pc!(),
+                });
+            }
+        }
+    };
+}
+
+/// The bits of a record's type that say how large the operands are: `KCOV_CMP_SIZE()` of the
+/// header.
+const fn size_bits(bytes: usize) -> u64 {
+    (bytes.trailing_zeros() as u64) << 1
+}
+
+comparison_hooks!(
+    u8,
+    __sanitizer_cov_trace_cmp1,
+    __sanitizer_cov_trace_const_cmp1
+);
+comparison_hooks!(
+    u16,
+    __sanitizer_cov_trace_cmp2,
+    __sanitizer_cov_trace_const_cmp2
+);
+comparison_hooks!(
+    u32,
+    __sanitizer_cov_trace_cmp4,
+    __sanitizer_cov_trace_const_cmp4
+);
+comparison_hooks!(
+    bindings::kcov_u64,
+    __sanitizer_cov_trace_cmp8,
+    __sanitizer_cov_trace_const_cmp8
+);
+
+/// Records a `switch` as one comparison with each of its cases.
+///
+/// # Safety
+///
+/// `cases` points to what compilers emit: the number of cases, the size of the value in bits, the
+/// cases.
+#[export]
+pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
+    val: bindings::kcov_u64,
+    cases: *mut c_void,
+) {
+    if !gate::is_open() {
+        return;
+    }
+    let Some(recorder) = session::recorder(Mode::Cmp) else {
+        return;
+    };
+    let cases = cases.cast::<u64>();
+    // SAFETY: By this function's requirement.
+    let (count, bits) = unsafe { (cases.read(), cases.add(1).read()) };
+    if !matches!(bits, 8 | 16 | 32 | 64) {
+        return;
+    }
+    let kind = bindings::KCOV_CMP_CONST as u64 | size_bits(bits as usize / 8);
+    let pc = arch::caller_pc!();
+    // SAFETY: By this function's requirement, `count` values follow.
+    unsafe { recorder.push_cases(kind, val as u64, cases.add(2), count, pc) };
+}

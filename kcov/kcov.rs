@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KCOV: code coverage for fuzzing.
+//!
+//! Compilers insert calls of hooks at every basic block and every comparison. KCOV records those
+//! calls for tasks that ask for it, in a buffer that they share with the kernel, and records code
+//! that runs elsewhere on their behalf. `Documentation/dev-tools/kcov.rst` describes the interface.
+//!
+//! # The way of the data
+//!
+//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] → [`buffer`] →
+//! the user's mapping. Nothing on that way takes a lock, calls a function outside of this crate or
+//! can panic. [`gate`] closes it at the entry while nobody can be collecting, and [`arch`] knows how
+//! the current task is found.
+//!
+//! # The way of control
+//!
+//! [`device`] decodes what user space asks for, a [`descriptor`] knows what it is used for and what
+//! may follow, and [`session`] starts and stops recording on the current task.
+//!
+//! # The way of a remote section
+//!
+//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to a
+//! descriptor → [`remote::pool`], which lends an [`area`] → [`session`], which suspends what was
+//! recorded and records into the area. At the stop, the descriptor merges the area into its buffer,
+//! and what was suspended goes on.
+//!
+//! # Rules
+//!
+//! - The crate is not instrumented, but what it calls outside of itself is: functions of the
+//!   `kernel` crate that are neither generic nor inlined, all C helpers. None of it may stand on
+//!   the way of the data, and none of it is called while something is recorded on the task on whose
+//!   behalf it is called.
+//! - `unsafe` is allowed in the rooms that touch raw memory, raw task fields or C: [`hooks`],
+//!   [`arch`], [`gate`], [`session`], [`buffer`], [`area`], [`ffi`].
+//! - Tasks are created and sections are started before the crate's initialization. What they reach
+//!   is right in zeroed memory.
+
+#![deny(unsafe_code)]
+#![expect(
+    internal_features,
+    reason = "the hooks read their return address with a compiler intrinsic"
+)]
+
+mod arch;
+mod area;
+mod bits;
+mod buffer;
+mod context;
+mod descriptor;
+mod device;
+mod ffi;
+mod gate;
+mod hooks;
+mod mode;
+mod remote;
+#[cfg(CONFIG_KCOV_SELFTEST)]
+mod selftest;
+mod session;
+mod statistics;
+#[cfg(CONFIG_KCOV_KUNIT_TEST)]
+mod tests;
+
+use kernel::prelude::*;
+
+module! {
+    type: Kcov,
+    name: "kcov",
+    authors: ["The KCOV developers"],
+    description: "Code coverage for fuzzing",
+    license: "GPL",
+}
+
+struct Kcov {
+    _statistics: Pin<KBox<statistics::Files>>,
+}
+
+impl kernel::Module for Kcov {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        gate::init();
+        remote::registry::init();
+        remote::pool::init()?;
+        device::create();
+        let statistics = KBox::pin_init(statistics::Files::new(), GFP_KERNEL)?;
+
+        #[cfg(CONFIG_KCOV_SELFTEST)]
+        selftest::run()?;
+
+        Ok(Self {
+            _statistics: statistics,
+        })
+    }
+}

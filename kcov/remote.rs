@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Coverage of code that runs elsewhere: in background tasks and softirqs.
+
+pub(crate) mod handle;
+pub(crate) mod pool;
+pub(crate) mod registry;
+pub(crate) mod section;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Start and stop of a section.
+//!
+//! Nearly every start is for a handle that nobody collects, so that is found out before anything
+//! else is done. While a section is started or stopped, nothing is recorded on the task: what is
+//! called for it does not stand in anybody's coverage.
+
+use super::{handle::Handle, pool, registry};
+use crate::{
+    context::Context,
+    session::{self, Stopped}, //
+};
+use kernel::prelude::*;
+
+/// Starts a section on the current task, if somebody collects the handle.
+///
+/// The section may be started inside of another one, or on a task that records itself; that one is
+/// suspended, and goes on when the section stops. Does nothing in hard interrupts and NMI.
+pub(crate) fn start(raw: u64) {
+    let handle = match Handle::parse(raw) {
+        Some(Handle::None) => None,
+        Some(Handle::Common(handle) | Handle::Global(handle)) => Some(handle),
+        None => {
+            malformed();
+            None
+        }
+    };
+    let Some(context) = Context::current() else {
+        return;
+    };
+    match handle {
+        Some(handle) if registry::may_contain(handle) => start_collected(handle, context),
+        _ => session::miss(),
+    }
+}
+
+/// Starts a section whose handle is probably collected.
+fn start_collected(handle: u64, context: Context) {
+    let paused = session::pause();
+    let Some(mut target) = registry::find(handle) else {
+        return session::miss();
+    };
+    if context == Context::Softirq {
+        target.words = crate::bits::SOFTIRQ_AREA_WORDS;
+    }
+    match pool::lend(context, target.words) {
+        Some(area) => paused.begin(area, target, context),
+        None => {
+            target.descriptor.lose_section();
+            session::miss();
+        }
+    }
+}
+
+/// Stops the section that was started last in the current context, if it was recorded.
+pub(crate) fn stop() {
+    let Some(context) = Context::current() else {
+        return;
+    };
+    match session::stop(context) {
+        Stopped::Nothing | Stopped::Missed => {}
+        Stopped::Foreign => unbalanced(),
+        Stopped::Section(area, section, paused) => {
+            finish(area, &section, context);
+            drop(section);
+            // Last: what is called above stays out of what goes on now.
+            drop(paused);
+        }
+    }
+}
+
+/// Stops all sections of the current task, which has no business to have any.
+pub(crate) fn abandon(paused: &mut session::Paused) {
+    while let Some((area, section)) = paused.unwind() {
+        unbalanced();
+        finish(area, &section, section.context());
+    }
+}
+
+fn finish(area: crate::area::Area, section: &session::Section, context: Context) {
+    let target = &section.target;
+    target
+        .descriptor
+        .merge(target.sequence, &area.records(target.mode, target.words));
+    pool::give_back(context, area);
+}
+
+#[cold]
+fn malformed() {
+    kernel::do_once_lite! {
+        kernel::warn_on!(true);
+    };
+}
+
+#[cold]
+fn unbalanced() {
+    kernel::do_once_lite! {
+        pr_warn!("a remote section was not stopped by the context that started it\n");
+        kernel::warn_on!(true);
+    };
+}

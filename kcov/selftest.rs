@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The test at boot that interrupts don't produce coverage.
+//!
+//! The hooks tell interrupts by the preempt count, which the entry code of an interrupt sets. What
+//! is instrumented and runs before that is taken for code of the interrupted task. The test spins
+//! for a while, with recording on and no instrumented calls, until timer interrupts have come;
+//! whatever was recorded then does not belong to it, and is named.
+
+#![expect(unsafe_code)]
+
+use crate::{area::Area, gate, mode::Mode, session};
+use kernel::{bindings, prelude::*};
+
+/// How many words are recorded at the most. Leaks repeat with every interrupt.
+const WORDS: usize = 4096;
+
+/// How many functions are named at the most.
+const MAX_NAMED: usize = 32;
+
+/// Runs the test. Takes 300 ms.
+pub(crate) fn run() -> Result {
+    let mut area = Area::new(WORDS)?;
+    let _gate = gate::KeepOpen::new();
+
+    // Without this, a hook that records nothing at all would pass.
+    if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) {
+        session::probe(&mut area, || {
+            // SAFETY: Only reads the time. It is an instrumented function.
+            unsafe { bindings::ktime_get_real_seconds() };
+        });
+        if area.records(Mode::Pc, WORDS).count() == 0 {
+            pr_err!(
+                "self test failed: an instrumented function was called, but nothing was recorded\n"
+            );
+            kernel::warn_on!(true);
+            return Ok(());
+        }
+    }
+
+    // SAFETY: Only waits.
+    session::probe(&mut area, || unsafe { bindings::kcov_selftest_wait() });
+    let records = area.records(Mode::Pc, WORDS);
+    let leaked = records.pcs();
+    if leaked.is_empty() {
+        pr_info!("self test passed: interrupts produced no coverage\n");
+        return Ok(());
+    }
+
+    pr_err!(
+        "self test failed: interrupts produced {} PCs, in these functions:\n",
+        leaked.len()
+    );
+    let mut named = KVec::new();
+    for &pc in leaked {
+        if named.len() < MAX_NAMED && !named.contains(&pc) {
+            named.push(pc, GFP_KERNEL)?;
+            // SAFETY: Only prints.
+            unsafe { bindings::kcov_selftest_leak(pc) };
+        }
+    }
+    kernel::warn_on!(true);
+    Ok(())
+}

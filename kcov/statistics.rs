@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers for a person who looks after a fuzzer: how much is in use, and what was lost.
+//!
+//! They are shown in the directory `kcov_statistics` of debugfs, one number a file.
+
+use kernel::{
+    debugfs::{Dir, File},
+    prelude::*,
+    sync::atomic::{ordering::Relaxed, Atomic}, //
+};
+
+static DESCRIPTORS: Atomic<i64> = Atomic::new(0);
+static HANDLES: Atomic<i64> = Atomic::new(0);
+static AREAS: Atomic<i64> = Atomic::new(0);
+static AREA_BYTES: Atomic<i64> = Atomic::new(0);
+static LOST_SECTIONS: Atomic<i64> = Atomic::new(0);
+
+/// Counts a descriptor as long as it lives.
+pub(crate) struct CountedDescriptor(());
+
+impl CountedDescriptor {
+    pub(crate) fn new() -> Self {
+        DESCRIPTORS.add(1, Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for CountedDescriptor {
+    fn drop(&mut self) {
+        DESCRIPTORS.add(-1, Relaxed);
+    }
+}
+
+pub(crate) fn handles_added(number: usize) {
+    HANDLES.add(number as i64, Relaxed);
+}
+
+pub(crate) fn handles_removed(number: usize) {
+    HANDLES.add(-(number as i64), Relaxed);
+}
+
+pub(crate) fn area_added(bytes: usize) {
+    AREAS.add(1, Relaxed);
+    AREA_BYTES.add(bytes as i64, Relaxed);
+}
+
+pub(crate) fn area_removed(bytes: usize) {
+    AREAS.add(-1, Relaxed);
+    AREA_BYTES.add(-(bytes as i64), Relaxed);
+}
+
+pub(crate) fn section_lost() {
+    LOST_SECTIONS.add(1, Relaxed);
+}
+
+/// The files. They are there as long as this lives.
+#[pin_data]
+pub(crate) struct Files {
+    _dir: Dir,
+    #[pin]
+    descriptors: File<&'static Atomic<i64>>,
+    #[pin]
+    handles: File<&'static Atomic<i64>>,
+    #[pin]
+    areas: File<&'static Atomic<i64>>,
+    #[pin]
+    area_bytes: File<&'static Atomic<i64>>,
+    #[pin]
+    lost_sections: File<&'static Atomic<i64>>,
+}
+
+impl Files {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        let dir = Dir::new(c"kcov_statistics");
+        pin_init!(Self {
+            descriptors <- dir.read_only_file(c"descriptors", &DESCRIPTORS),
+            handles <- dir.read_only_file(c"handles", &HANDLES),
+            areas <- dir.read_only_file(c"areas", &AREAS),
+            area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
+            lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
+            _dir: dir,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the KCOV crate needs from C: constants that bindgen can't evaluate, the static key of the
+ * hooks, and inline functions of the kernel that have no counterpart in Rust.
+ */
+#ifndef _KERNEL_KCOV_SUPPORT_H
+#define _KERNEL_KCOV_SUPPORT_H
+
+#include <linux/jump_label_ratelimit.h>
+#include <linux/kcov.h>
+#include <linux/preempt.h>
+
+/* Contexts, as bits of the preempt count. */
+enum kcov_context_bits {
+	KCOV_CONTEXT_SOFTIRQ	= SOFTIRQ_OFFSET,
+	KCOV_CONTEXT_INTERRUPT	= NMI_MASK | HARDIRQ_MASK,
+};
+
+/* The number of words in a softirq's area. */
+enum kcov_sizes {
+	KCOV_SOFTIRQ_AREA_WORDS	= CONFIG_KCOV_IRQ_AREA_SIZE,
+};
+
+/* Off while no coverage buffer exists: the hooks return at once. */
+extern struct static_key_false_deferred kcov_gate;
+
+void kcov_gate_open(void);
+void kcov_gate_close(void);
+
+/* What KASLR added to every address of the kernel image. */
+extern unsigned long kcov_kaslr_offset;
+
+void kcov_support_init(void);
+
+/* For the self test at boot: time for some timer interrupts, and a line for a leaked PC. */
+void kcov_selftest_wait(void);
+void kcov_selftest_leak(unsigned long pc);
+
+#endif /* _KERNEL_KCOV_SUPPORT_H */

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Annotated sections in every context from which KCOV collects remotely: a
+ * worker thread, a work item of a system call, and a softirq.
+ *
+ * The functions named *_code are the code under test.  Each runs in one context
+ * only, so that its symbol in a trace tells where the trace comes from.  See
+ * Documentation/dev-tools/kcov.rst and samples/kcov/collect.c.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/completion.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/kcov.h>
+#include <linux/kthread.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/timer.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+
+#include "kcov_sample.h"
+
+/*
+ * Common handles are the users' and every other handle belongs to USB: the
+ * sample borrows instances there that no bus will ever have.
+ */
+static unsigned int instance = 0x6b636f76;
+module_param(instance, uint, 0444);
+MODULE_PARM_DESC(instance, "instance of the worker's global handle; the softirq has the next one");
+
+static struct kcov_sample_handles handles;
+
+/* One request at a time: the fields below belong to the one that runs. */
+static DEFINE_MUTEX(request_lock);
+
+/*
+ * Written by the code under test so that no compiler drops it; with a different
+ * number in each function, or a compiler may merge two of them.
+ */
+static unsigned int rounds;
+
+static noinline void kcov_sample_worker_code(void)
+{
+	if (rounds & 1)
+		WRITE_ONCE(rounds, rounds + 3);
+	else
+		WRITE_ONCE(rounds, rounds + 1);
+}
+
+static noinline void kcov_sample_work_code(void)
+{
+	if (rounds & 2)
+		WRITE_ONCE(rounds, rounds + 5);
+	else
+		WRITE_ONCE(rounds, rounds + 1);
+}
+
+static noinline void kcov_sample_softirq_code(void)
+{
+	if (rounds & 4)
+		WRITE_ONCE(rounds, rounds + 7);
+	else
+		WRITE_ONCE(rounds, rounds + 1);
+}
+
+static noinline void kcov_sample_before_code(void)
+{
+	WRITE_ONCE(rounds, rounds + 2);
+}
+
+static noinline void kcov_sample_inner_code(void)
+{
+	WRITE_ONCE(rounds, rounds + 4);
+}
+
+static noinline void kcov_sample_after_code(void)
+{
+	WRITE_ONCE(rounds, rounds + 6);
+}
+
+/*
+ * The global background task.  There is one thread however many processes use
+ * the device, so the handle is a constant that a collector has to know.
+ */
+static struct kthread_worker *worker;
+
+static void worker_fn(struct kthread_work *work)
+{
+	kcov_remote_start(handles.worker);
+	kcov_sample_worker_code();
+	kcov_remote_stop();
+}
+
+static DEFINE_KTHREAD_WORK(worker_work, worker_fn);
+
+/*
+ * The local background task.  It works for one process: the system call that
+ * queues the work stores the common handle of its task with it.
+ */
+struct local_work {
+	struct work_struct work;
+	struct kcov_common_handle_id kcov_handle;
+};
+
+static void local_work_fn(struct work_struct *work)
+{
+	struct local_work *local = container_of(work, struct local_work, work);
+
+	kcov_remote_start_common(local->kcov_handle);
+	kcov_sample_work_code();
+	kcov_remote_stop();
+}
+
+/*
+ * The softirq.  It interrupts any task, also one that is being traced itself;
+ * what the task was recording goes on after the stop.
+ */
+static DECLARE_COMPLETION(timer_done);
+
+static void timer_fn(struct timer_list *unused)
+{
+	kcov_remote_start(handles.softirq);
+	kcov_sample_softirq_code();
+	kcov_remote_stop();
+
+	complete(&timer_done);
+}
+
+static DEFINE_TIMER(timer, timer_fn);
+
+/* A section of one user inside a section of the worker's own. */
+struct nested_work {
+	struct kthread_work work;
+	struct kcov_common_handle_id kcov_handle;
+};
+
+static void nested_work_fn(struct kthread_work *work)
+{
+	struct nested_work *nested = container_of(work, struct nested_work, work);
+
+	kcov_remote_start(handles.worker);
+	kcov_sample_before_code();
+
+	kcov_remote_start_common(nested->kcov_handle);
+	kcov_sample_inner_code();
+	kcov_remote_stop();
+
+	kcov_sample_after_code();
+	kcov_remote_stop();
+}
+
+static long run_worker(void)
+{
+	kthread_queue_work(worker, &worker_work);
+	kthread_flush_work(&worker_work);
+	return 0;
+}
+
+static long run_local_work(void)
+{
+	struct local_work local = {
+		.kcov_handle = kcov_common_handle(),
+	};
+
+	INIT_WORK_ONSTACK(&local.work, local_work_fn);
+	schedule_work(&local.work);
+	flush_work(&local.work);
+	destroy_work_on_stack(&local.work);
+	return 0;
+}
+
+static long run_softirq(void)
+{
+	reinit_completion(&timer_done);
+	mod_timer(&timer, jiffies + 1);
+	wait_for_completion(&timer_done);
+	return 0;
+}
+
+static long run_nested(void)
+{
+	struct nested_work nested = {
+		.work = KTHREAD_WORK_INIT(nested.work, nested_work_fn),
+		.kcov_handle = kcov_common_handle(),
+	};
+
+	kthread_queue_work(worker, &nested.work);
+	kthread_flush_work(&nested.work);
+	return 0;
+}
+
+static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
+			      unsigned long arg)
+{
+	guard(mutex)(&request_lock);
+
+	switch (cmd) {
+	case KCOV_SAMPLE_HANDLES:
+		if (copy_to_user((void __user *)arg, &handles, sizeof(handles)))
+			return -EFAULT;
+		return 0;
+	case KCOV_SAMPLE_WORKER:
+		return run_worker();
+	case KCOV_SAMPLE_WORK:
+		return run_local_work();
+	case KCOV_SAMPLE_SOFTIRQ:
+		return run_softirq();
+	case KCOV_SAMPLE_NESTED:
+		return run_nested();
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations kcov_sample_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = kcov_sample_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+static struct miscdevice kcov_sample_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kcov-sample",
+	.fops = &kcov_sample_fops,
+	.mode = 0600,
+};
+
+static int __init kcov_sample_init(void)
+{
+	int err;
+
+	if (instance == U32_MAX) {
+		pr_err("instance %u leaves none for the softirq: choose a smaller one\n",
+		       instance);
+		return -EINVAL;
+	}
+	handles.worker = kcov_remote_handle(KCOV_SUBSYSTEM_USB, instance);
+	handles.softirq = kcov_remote_handle(KCOV_SUBSYSTEM_USB, instance + 1);
+
+	worker = kthread_run_worker(0, "kcov_sample");
+	if (IS_ERR(worker))
+		return PTR_ERR(worker);
+
+	err = misc_register(&kcov_sample_device);
+	if (err)
+		kthread_destroy_worker(worker);
+	return err;
+}
+
+static void __exit kcov_sample_exit(void)
+{
+	misc_deregister(&kcov_sample_device);
+	/* The callback may still be on its way out when its waiter is back. */
+	timer_shutdown_sync(&timer);
+	kthread_destroy_worker(worker);
+}
+
+module_init(kcov_sample_init);
+module_exit(kcov_sample_exit);
+
+MODULE_DESCRIPTION("Sections annotated for remote KCOV coverage");
+MODULE_LICENSE("GPL");

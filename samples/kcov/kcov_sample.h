@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * What the sample modules and the program that collects from them agree on.
+ *
+ * Both modules offer the same device, /dev/kcov-sample and
+ * /dev/rust-kcov-sample.  A request returns after the section that it starts
+ * has stopped, so the coverage is there when the ioctl is back.
+ */
+#ifndef _KCOV_SAMPLE_H
+#define _KCOV_SAMPLE_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* The global handles of the module, to be passed to KCOV_REMOTE_ENABLE. */
+struct kcov_sample_handles {
+	__u64 worker;
+	__u64 softirq;
+};
+
+#define KCOV_SAMPLE_HANDLES	_IOR('|', 0x90, struct kcov_sample_handles)
+/* A section of the worker's global handle, in the worker thread. */
+#define KCOV_SAMPLE_WORKER	_IO('|', 0x91)
+/* A section of the caller's common handle, in a work item. */
+#define KCOV_SAMPLE_WORK	_IO('|', 0x92)
+/* A section of the softirq's global handle, in a timer. */
+#define KCOV_SAMPLE_SOFTIRQ	_IO('|', 0x93)
+/*
+ * A section of the worker's global handle and inside of it one of the caller's
+ * common handle, in the worker thread.  The implementation in C does not nest:
+ * it warns and loses the inner section and the rest of the outer one.
+ */
+#define KCOV_SAMPLE_NESTED	_IO('|', 0x94)
+
+#endif /* _KCOV_SAMPLE_H */

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Reads the console log of a kernel: finds the reports of things that went wrong there.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+# `[    1.234567] `, with CONFIG_PRINTK_CALLER `[    1.234567][    T1] `, in front of it a level `<4>`.
+PREFIX = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
+
+# How the first line of a report begins. User space does not write to the console, so words that only a kernel in
+# trouble says are enough.
+TROUBLE = re.compile(
+    r"""
+      ^(?:[\w-]+:[ ])?(?:WARNING|BUG):[ ]      # WARN_ON, lockdep, KASAN, KFENCE, KCSAN, KMSAN, sleeping in atomic
+    | ^-+\[[ ]cut[ ]here[ ]\]-+
+    | ^(?:Internal[ ]error:[ ])?Oops(?::|[ ]-[ ]|[ ]\[)
+    | ^Unable[ ]to[ ]handle[ ]kernel
+    | ^kernel[ ]BUG[ ]at
+    | Kernel[ ]panic[ ]-[ ]not[ ]syncing
+    | ^(?:general[ ]protection[ ]fault|invalid[ ]opcode|divide[ ]error|double[ ]fault|stack[ ]segment|traps:.*kernel)
+    | PANIC:[ ]
+    | ^Call[ ]Trace:
+    | ^UBSAN:[ ]
+    | ^(?:rcu:[ ])?INFO:[ ](?:rcu_\w+[ ](?:self-)?detected|task[ ].*blocked[ ]for[ ]more[ ]than|trying[ ]to[ ]register)
+    | ^INFO:[ ]lockdep[ ]is[ ]turned[ ]off
+    | DEBUG_LOCKS_WARN_ON
+    | ^kmemleak:[ ][1-9]\d*[ ]new[ ]suspected
+    | ^unreferenced[ ]object
+    | ^refcount_t:[ ]
+    | ^list_(?:add|del)[ ]corruption
+    | page[ ]allocation[ ]failure|vmalloc[ ]error:[ ]
+    | ^rust_kernel:[ ]panicked
+    """,
+    re.VERBOSE,
+)
+END = re.compile(r"^---\[ end (?:trace|Kernel panic)")
+# What belongs to the report in progress even far from its beginning.
+CONTINUATION = re.compile(r"^Call Trace:")
+# One report often begins with several telling lines.
+HEAD = 4
+# Reports do not say where they end; so many lines are shown of one that does not.
+LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report of the kernel: where it begins in the log, counted from 1, and its lines without time stamps."""
+
+    line: int
+    lines: Tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return next((line for line in self.lines if "[ cut here ]" not in line), self.lines[0])
+
+    @property
+    def head(self) -> str:
+        """The lines that say what it is; an excuse is looked for here, not in what happened to follow."""
+        return "\n".join(self.lines[: HEAD + 1])
+
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A report that is no failure: a pattern found in its head, and the reason."""
+
+    pattern: str
+    reason: str
+
+
+def plain(line: str) -> str:
+    """A line of the log without its time stamp."""
+    return PREFIX.sub("", line.rstrip("\r\n"))
+
+
+def lines_of(log: bytes) -> List[str]:
+    return [plain(line) for line in log.decode(errors="replace").splitlines()]
+
+
+def reports(lines: Sequence[str]) -> List[Report]:
+    """What went wrong according to the log's LINES (without time stamps)."""
+    found: List[Report] = []
+    begin, last = None, 0
+    for number, line in enumerate(lines):
+        if begin is not None and number - begin >= LENGTH:
+            found.append(_report(lines, begin, number - 1))
+            begin = None
+        if TROUBLE.search(line):
+            joins = begin is not None and (number - last <= HEAD or CONTINUATION.match(line))
+            if begin is not None and not joins:
+                found.append(_report(lines, begin, number - 1))
+            begin = begin if joins else number
+            last = number if not CONTINUATION.match(line) else last
+        elif begin is not None and END.match(line):
+            found.append(_report(lines, begin, number))
+            begin = None
+    if begin is not None:
+        found.append(_report(lines, begin, len(lines) - 1))
+    return found
+
+
+def _report(lines: Sequence[str], begin: int, end: int) -> Report:
+    return Report(begin + 1, tuple(lines[begin : end + 1]))
+
+
+def unexpected(found: Sequence[Report], expected: Sequence[Expected]) -> List[Report]:
+    return [report for report in found if not any(re.search(entry.pattern, report.head) for entry in expected)]

@@ -1,0 +1,485 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+Boots a kernel with a small initramfs, runs a command there and brings the result back; or gives a shell in it.
+
+  guest.py run   [options] -- COMMAND...    run a command (a shell line) in the guest; its exit status is the status
+  guest.py shell [options]                  an interactive shell, debugfs mounted; leave with `poweroff -f`
+
+KVM=1 in the environment uses KVM if a trial boot shows that it works here; QEMU's emulation is used otherwise.
+"""
+
+import argparse
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
+
+import console
+import initramfs
+from hostlib import BUILD, CACHE, SCRIPTS, command_output, die, main, say, shown, step, warn
+
+PORTS = ("output", "files", "verdict")
+RUNS = BUILD / "guest"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What differs between architectures on the way from a kernel's object directory to a running guest."""
+
+    arch: str
+    image: str
+    console: str
+    # QEMU's binary, or None where the kernel is a program itself (user-mode Linux).
+    qemu: Optional[str]
+    options: Tuple[str, ...] = ()
+    # The bus for the ports of the results: PCI, or memory-mapped virtio.
+    serial_bus: str = "virtio-serial-pci"
+    kernel_args: Tuple[str, ...] = ()
+    # Debian's name of the architecture, for its busybox; None: the host's own.
+    debian: Optional[str] = None
+    # What uname -m says on a host that could run it with KVM.
+    native: str = ""
+
+
+MACHINES = {
+    machine.arch: machine
+    for machine in (
+        Machine(
+            arch="x86_64",
+            image="arch/x86/boot/bzImage",
+            console="ttyS0",
+            qemu="qemu-system-x86_64",
+            options=("-machine", "pc", "-cpu", "max"),
+            kernel_args=("earlyprintk=serial,ttyS0,115200",),
+            native="x86_64",
+        ),
+        Machine(
+            arch="arm64",
+            image="arch/arm64/boot/Image",
+            console="ttyAMA0",
+            qemu="qemu-system-aarch64",
+            options=("-machine", "virt", "-cpu", "max,pauth-impdef=on"),
+            serial_bus="virtio-serial-device",
+            kernel_args=("earlycon",),
+            debian="arm64",
+            native="aarch64",
+        ),
+        Machine(
+            arch="riscv64",
+            image="arch/riscv/boot/Image",
+            console="ttyS0",
+            qemu="qemu-system-riscv64",
+            options=("-machine", "virt", "-cpu", "rv64"),
+            serial_bus="virtio-serial-device",
+            kernel_args=("earlycon",),
+            debian="riscv64",
+            native="riscv64",
+        ),
+        Machine(arch="um", image="vmlinux", console="tty0", qemu=None),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One boot: which kernel, what it finds in its initramfs, what it runs."""
+
+    obj: Path
+    name: str
+    command: str = "true"
+    files: Dict[str, initramfs.Source] = field(default_factory=dict)
+    arch: str = "x86_64"
+    timeout: float = 120
+    memory: str = "2G"
+    smp: int = 2
+    kernel_args: Tuple[str, ...] = ()
+    qemu_args: Tuple[str, ...] = ()
+    # Reports on the console that are no failure.
+    expected: Tuple[console.Expected, ...] = ()
+    kvm: bool = False
+    # What QEMU does without KVM. With -icount among qemu_args, only one thread is possible.
+    emulation: str = "tcg,thread=multi"
+
+    @property
+    def machine(self) -> Machine:
+        return MACHINES[self.arch]
+
+    @property
+    def run(self) -> Path:
+        """The directory that keeps everything of this boot."""
+        return RUNS / self.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back. Nothing that the guest promised is believed before the verdict has arrived."""
+
+    guest: Guest
+    # The exit status of the command; None without a verdict.
+    status: Optional[int]
+    # Why there is no verdict, or no complete result; None if all is well.
+    death: Optional[str]
+    output: str
+    # The guest's /results.
+    results: Path
+    log: Path
+    reports: Tuple[console.Report, ...]
+    # From the kernel's start to its first program, and in all, in seconds.
+    boot_time: float
+    total_time: float
+
+    @property
+    def unexpected(self) -> List[console.Report]:
+        return console.unexpected(self.reports, self.guest.expected)
+
+    def problems(self) -> List[str]:
+        """Everything that is wrong apart from what the command itself said."""
+        found = []
+        if self.death:
+            last = "".join(f"\n    {line}" for line in self.console_lines()[-15:])
+            found.append(f"the guest {self.death}; the end of its console ({shown(self.log)}):{last}")
+        for report in self.unexpected:
+            found.append(f"the kernel reported: {report.title}  ({shown(self.log)}:{report.line})")
+        return found
+
+    def console_lines(self) -> List[str]:
+        return console.lines_of(self.log.read_bytes())
+
+
+def busybox(machine: Machine) -> Path:
+    """A static busybox for the guest."""
+    if machine.debian is None:
+        found = shutil.which("busybox")
+        candidates = [Path(found)] if found else []
+    else:
+        root = CACHE / f"busybox-{machine.debian}"
+        candidates = [path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists()]
+    if not candidates:
+        part = "base" if machine.debian is None else machine.arch
+        die(f"there is no busybox for a guest of {machine.arch}; run `scripts/setup.sh {part}`.")
+    if b"\x7fELF" != candidates[0].read_bytes()[:4]:
+        die(f"{candidates[0]} is no ELF program; a static busybox is needed (`scripts/setup.sh base`).")
+    return candidates[0].resolve()
+
+
+def write_initramfs(guest: Guest, target: Path, interactive: bool = False) -> None:
+    files: Dict[str, initramfs.Source] = {
+        "/init": SCRIPTS / "guest/init",
+        "/bin/busybox": busybox(guest.machine),
+        **guest.files,
+    }
+    if interactive:
+        size = shutil.get_terminal_size()
+        term = os.environ.get("TERM", "linux")
+        files["/guest/profile"] = f"export TERM={term}; stty rows {size.lines} cols {size.columns}\n".encode()
+    else:
+        files["/guest/command"] = (guest.command.rstrip("\n") + "\n").encode()
+    initramfs.write(target, files)
+
+
+def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[str]:
+    """The program that is the guest, with its arguments."""
+    machine = guest.machine
+    image = guest.obj / machine.image
+    if not image.exists():
+        die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
+    kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *guest.kernel_args]
+    if machine.qemu is None:
+        terminal = "con0=fd:0,fd:1" if interactive else "con0=null,fd:1"
+        # hostfs takes its directory from the mount's options, which end at a comma.
+        ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
+        return [
+            str(image),
+            f"mem={guest.memory}",
+            f"initrd={initrd}",
+            f"uml_dir={guest.run}",
+            terminal,
+            "con=null",
+            *kernel_args,
+            *ports,
+        ]
+    accelerator = "kvm" if guest.kvm else guest.emulation
+    log = f"logfile={_option(guest.run / 'console.log')}"
+    console_device = "stdio,mux=on,signal=off" if interactive else "null"
+    command = [
+        *(machine.qemu, "-accel", accelerator, *machine.options),
+        *("-smp", str(guest.smp), "-m", guest.memory, "-no-reboot"),
+        *("-no-user-config", "-nodefaults", "-display", "none"),
+        *("-kernel", str(image), "-initrd", str(initrd), "-append", " ".join(kernel_args)),
+        *("-chardev", f"{console_device},id=console,{log}", "-serial", "chardev:console"),
+    ]
+    if interactive:
+        command += ["-mon", "chardev=console"]
+    else:
+        command += ["-device", machine.serial_bus]
+        for port in PORTS:
+            command += ["-chardev", f"file,id={port},path={_option(guest.run / 'ports' / port)}"]
+            command += ["-device", f"virtserialport,chardev={port},name={port}"]
+    return [*command, *guest.qemu_args]
+
+
+def _option(path: Path) -> str:
+    """A path within an option of QEMU, where a comma ends the value unless it is doubled."""
+    return str(path).replace(",", ",,")
+
+
+@contextmanager
+def run_directory(guest: Guest) -> Iterator[None]:
+    """An empty directory for one boot, which no other boot uses meanwhile."""
+    guest.run.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = guest.run.parent / f".{guest.run.name}.lock"
+    with open(lock_path, "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            die(f"a guest is running in {shown(guest.run)} already; wait until it has ended.")
+        shutil.rmtree(guest.run, ignore_errors=True)
+        (guest.run / "ports").mkdir(parents=True)
+        for port in PORTS:
+            (guest.run / "ports" / port).touch()
+        (guest.run / "console.log").touch()
+        yield
+
+
+def check_emulator(machine: Machine) -> None:
+    if machine.qemu and not shutil.which(machine.qemu):
+        part = "base" if machine.arch == "x86_64" else machine.arch
+        die(f"{machine.qemu} was not found; install it with `scripts/setup.sh {part}`.")
+
+
+# Whether KVM boots a given kernel image here.
+_kvm_works: Dict[Path, bool] = {}
+
+
+def with_accelerator(guest: Guest) -> Guest:
+    """GUEST with KVM if that was asked for and a trial boot shows that it works."""
+    if os.environ.get("KVM", "0") in ("", "0", "n") or guest.machine.qemu is None:
+        return guest
+    if guest.obj not in _kvm_works:
+        works = False
+        if guest.machine.native == os.uname().machine and os.access("/dev/kvm", os.R_OK | os.W_OK):
+            trial = Guest(obj=guest.obj, name=f"{guest.name}-kvm", arch=guest.arch, timeout=30, kvm=True)
+            works = _boot(trial, None).status == 0
+        if not works:
+            warn("KVM does not run this kernel here; going on with QEMU's emulation.")
+        _kvm_works[guest.obj] = works
+    return replace(guest, kvm=_kvm_works[guest.obj])
+
+
+def boot(guest: Guest, on_output: Optional[Callable[[str], None]] = None) -> Outcome:
+    """
+    Boots, runs the command, waits for the verdict and the end. on_output is called with each complete line that
+    the command prints, while it runs.
+    """
+    check_emulator(guest.machine)
+    return _boot(with_accelerator(guest), on_output)
+
+
+def _boot(guest: Guest, on_output: Optional[Callable[[str], None]]) -> Outcome:
+    with run_directory(guest):
+        initrd = guest.run / "initramfs.cpio"
+        write_initramfs(guest, initrd)
+        command = command_line(guest, initrd)
+        (guest.run / "command").write_text(" ".join(map(shlex.quote, command)) + "\n", encoding="utf-8")
+        started = time.monotonic()
+        with open(guest.run / "emulator.log", "wb") as errors:
+            # A user-mode kernel's console is its standard output; QEMU writes the console's log itself.
+            output = open(guest.run / "console.log", "wb") if guest.machine.qemu is None else errors
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=guest.run, env=_environment()
+            )
+            try:
+                timed_out = not _wait(process, started + guest.timeout, guest.run / "ports/output", on_output)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                if output is not errors:
+                    output.close()
+        initrd.unlink()
+        return _outcome(guest, process.returncode, timed_out, time.monotonic() - started)
+
+
+def _environment() -> Dict[str, str]:
+    return {**os.environ, "TMPDIR": os.environ.get("TMPDIR", tempfile.gettempdir())}
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", until: float, output: Path, on_output: Optional[Callable[[str], None]]
+) -> bool:
+    """Waits for the end of the guest, passing its output on; False when the time is over."""
+    pending = b""
+    with open(output, "rb") as stream:
+        while True:
+            ended = process.poll() is not None
+            if on_output:
+                *lines, pending = (pending + stream.read()).split(b"\n")
+                for line in lines:
+                    on_output(line.decode(errors="replace").rstrip("\r"))
+            if ended or time.monotonic() > until:
+                break
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                pass
+    if on_output and pending:
+        on_output(pending.decode(errors="replace"))
+    return ended
+
+
+VERDICT = re.compile(r"status (\d+) archived (\d+) started ([\d.]+) ended [\d.]+\n")
+
+
+def _outcome(guest: Guest, emulator_status: int, timed_out: bool, total: float) -> Outcome:
+    log = guest.run / "console.log"
+    lines = console.lines_of(log.read_bytes())
+    verdict = VERDICT.fullmatch((guest.run / "ports/verdict").read_text(encoding="ascii", errors="replace"))
+    status, boot_time, death = None, 0.0, None
+    if verdict:
+        status, boot_time = int(verdict[1]), float(verdict[3])
+        if int(verdict[2]):
+            death = f"could not send its files (tar: status {verdict[2]})"
+        elif timed_out:
+            death = f"gave its verdict, but was still running after {guest.timeout:.0f} seconds"
+    elif timed_out:
+        death = f"gave no verdict within {guest.timeout:.0f} seconds and was ended"
+    elif any("Kernel panic - not syncing" in line for line in lines):
+        death = "panicked"
+    elif emulator_status:
+        message = (guest.run / "emulator.log").read_text(errors="replace").strip()
+        death = f"ended with the emulator's status {emulator_status}" + (f" ({message})" if message else "")
+    else:
+        death = "restarted before it gave a verdict"
+    results = guest.run / "results"
+    results.mkdir()
+    if verdict and not death:
+        try:
+            unpack(guest.run / "ports/files", results)
+        except (tarfile.TarError, OSError) as error:
+            death = f"sent a damaged archive of its files ({error})"
+    return Outcome(
+        guest=guest,
+        status=status,
+        death=death,
+        output=(guest.run / "ports/output").read_text(encoding="utf-8", errors="replace"),
+        results=results,
+        log=log,
+        reports=tuple(console.reports(lines)),
+        boot_time=boot_time,
+        total_time=total,
+    )
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpacks ordinary files below TARGET and nothing else: the guest is not to be trusted with the host's paths."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = os.path.normpath(member.name)
+            if not member.isreg() or name.startswith(("/", "..")):
+                continue
+            source = tar.extractfile(member)
+            assert source is not None
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as output:
+                shutil.copyfileobj(source, output)
+
+
+def shell(guest: Guest) -> int:
+    """An interactive shell; the status is the emulator's."""
+    check_emulator(guest.machine)
+    if not sys.stdin.isatty():
+        die("a shell needs a terminal; `scripts/guest.py run -- COMMAND` runs a command without one.")
+    guest = with_accelerator(guest)
+    with run_directory(guest):
+        initrd = guest.run / "initramfs.cpio"
+        write_initramfs(guest, initrd, interactive=True)
+        step(f"Booting {shown(guest.obj)}; leave with `poweroff -f`, or with Ctrl-A X (log: {shown(guest.run)})")
+        settings = command_output("stty", "-g") if sys.stdin.isatty() else None
+        try:
+            return subprocess.call(command_line(guest, initrd, interactive=True), cwd=guest.run)
+        finally:
+            if settings:
+                subprocess.call(["stty", settings])
+
+
+def guest_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--impl", choices=("rust", "c"), default="rust", help="which implementation's kernel")
+    parser.add_argument("--arch", choices=sorted(MACHINES), default=os.environ.get("ARCH") or "x86_64")
+    parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
+    parser.add_argument("--name", help="name of the run's directory below build/guest")
+    parser.add_argument("--memory", default="2G")
+    parser.add_argument("--smp", type=int, default=2)
+    parser.add_argument("--append", default="", help="more kernel arguments")
+    parser.add_argument("--qemu", default="", help="more arguments for QEMU")
+    parser.add_argument(
+        "--file", action="append", default=[], metavar="GUEST=HOST", help="a file for the guest (repeatable)"
+    )
+
+
+def object_directory(impl: str, arch: str) -> Path:
+    """The kernel of an implementation, built and up to date."""
+    import kernel  # pylint: disable=import-outside-toplevel  # with --obj a guest boots without what builds
+
+    return kernel.build(kernel.Kernel(impl=impl, arch=arch))
+
+
+def from_options(options: argparse.Namespace, **more: object) -> Guest:
+    files: Dict[str, initramfs.Source] = {}
+    for pair in options.file:
+        name, separator, source = pair.partition("=")
+        if not separator or not name.startswith("/"):
+            die(f"--file takes GUEST=HOST with an absolute path in the guest, not '{pair}'.")
+        if not Path(source).is_file():
+            die(f"--file {pair}: {source} is no file.")
+        files[name] = Path(source)
+    obj = options.obj.absolute() if options.obj else object_directory(options.impl, options.arch)
+    return Guest(
+        obj=obj,
+        name=options.name or options.action,
+        arch=options.arch,
+        memory=options.memory,
+        smp=options.smp,
+        files=files,
+        kernel_args=tuple(options.append.split()),
+        qemu_args=tuple(shlex.split(options.qemu)),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def command_interface(arguments: List[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run|shell")
+    run_parser = actions.add_parser("run", help="run a command in the guest")
+    guest_options(run_parser)
+    run_parser.add_argument("--timeout", type=float, default=120)
+    run_parser.add_argument("command", nargs="+", help="a line for the guest's shell")
+    guest_options(actions.add_parser("shell", help="an interactive shell in the guest"))
+    options = parser.parse_args(arguments)
+    if options.action == "shell":
+        return shell(from_options(options))
+    outcome = boot(from_options(options, command=" ".join(options.command), timeout=options.timeout), say)
+    for problem in outcome.problems():
+        print(f"error: {problem}", file=sys.stderr)
+    if outcome.status is None or outcome.problems():
+        return 1
+    step(
+        f"Status {outcome.status}; booted in {outcome.boot_time:.1f} s, all in {outcome.total_time:.1f} s "
+        f"(log: {shown(outcome.guest.run)})"
+    )
+    return outcome.status
+
+
+if __name__ == "__main__":
+    main(command_interface)

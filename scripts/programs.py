@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Builds the programs that run in a guest: static, because the initramfs holds no library, and against the headers
+of the kernel's tree.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+from hostlib import BUILD, TOP, die, first_line, run_logged, shown, write_if_changed
+
+LOGS = BUILD / "log"
+COMPILERS = {
+    "x86_64": "gcc",
+    "um": "gcc",
+    "arm64": "aarch64-linux-gnu-gcc",
+    "riscv64": "riscv64-linux-gnu-gcc",
+}
+# The architecture whose headers a program includes. User-mode Linux runs programs of the host.
+HEADERS = {"x86_64": "x86", "um": "x86", "arm64": "arm64", "riscv64": "riscv"}
+# Variables of our own make that mean something else to the kernel's.
+PRIVATE_VARIABLES = "ARCH LLVM CC CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES".split()
+
+
+def environment() -> Dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in PRIVATE_VARIABLES}
+
+
+def compiler(arch: str) -> str:
+    """The compiler for user programs of ARCH; CC_GUEST= names another one."""
+    name = os.environ.get("CC_GUEST") or COMPILERS[arch]
+    if not shutil.which(name):
+        part = "base" if arch in ("x86_64", "um") else arch
+        die(f"the compiler {name} was not found; install it with `scripts/setup.sh {part}`.")
+    return name
+
+
+def tree_of(obj: Path) -> Path:
+    """The tree that an object directory was built from."""
+    source = obj / "source"
+    return source.resolve() if source.exists() else obj
+
+
+def headers(tree: Path, arch: str) -> Path:
+    """The directory of the kernel's headers for user space, up to date."""
+    out = BUILD / "headers" / HEADERS[arch]
+    target, stamp = out / "usr/include", out / "stamp"
+    # Installing takes a while; of the headers only ours changes within one release.
+    parts = [str(tree).encode(), (tree / "Makefile").read_bytes(), (tree / "include/uapi/linux/kcov.h").read_bytes()]
+    label = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    if first_line(stamp) == label:
+        return target
+    out.mkdir(parents=True, exist_ok=True)
+    log = LOGS / "headers.log"
+    command = ["make", "-C", str(tree), f"O={out}", f"ARCH={HEADERS[arch]}", "headers"]
+    run_logged(log, f"Installing the kernel's headers for programs ({HEADERS[arch]})", command, env=environment())
+    if not (target / "linux/kcov.h").exists():
+        die(f"`make headers` left no linux/kcov.h in {shown(target)}; the log is {shown(log)}.")
+    write_if_changed(stamp, f"{label}\n".encode())
+    return target
+
+
+def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = ()) -> Path:
+    """Compiles one C file into a static program and gives its path."""
+    if not source.exists():
+        die(f"{shown(source)} does not exist.")
+    suffix = "".join(flags).replace("/", "_")
+    target = BUILD / "programs" / arch / (source.stem + suffix)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command: List[str] = [compiler(arch), "-O2", "-g", "-Wall", "-Wextra", "-static", "-pthread", *flags]
+    command += ["-isystem", str(headers(tree_of(obj), arch)), "-o", str(target), str(source)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False)
+    if result.returncode:
+        die(f"{shown(source)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
+    return target
+
+
+def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
+    """Builds the conformance suite with its own Makefile, as `make -C tools/testing/selftests` does; by name."""
+    tree = tree_of(obj)
+    suite = tree / "tools/testing/selftests/kcov"
+    if not suite.is_dir():
+        die(f"there is no {suite.relative_to(tree)} in {shown(tree)}; the kernel was built without the overlay.")
+    out = BUILD / "selftests" / arch
+    # Programs that the suite no longer has shall not run.
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    cross = compiler(arch)[: -len("gcc")]
+    command = ["make", "-C", str(suite), f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers(tree, arch)}"]
+    command.append(f"CROSS_COMPILE={cross}")
+    log = LOGS / "selftests.log"
+    run_logged(log, "Building the conformance suite", command, env={**environment(), "MAKELEVEL": "0"})
+    warnings = [line for line in log.read_text(errors="replace").splitlines() if "warning:" in line]
+    if warnings:
+        die(f"the conformance suite does not compile cleanly ({shown(log)}): {warnings[0]}")
+    programs = {path.name: path for path in sorted(out.iterdir()) if os.access(path, os.X_OK) and path.is_file()}
+    if not programs:
+        die(f"the Makefile of the conformance suite built no program; the log is {shown(log)}.")
+    return programs

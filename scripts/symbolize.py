@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+Names the places that recorded PCs stand for.
+
+  symbolize.py [--obj DIR] [--functions] [FILE]
+
+Reads hexadecimal PCs, one per line, and prints `0x… function file:line` for each; the functions into which that
+one was inlined follow on indented lines. A PC is the address behind the call of the hook, so the place of the
+call is looked up. Addresses are those of vmlinux, whatever KASLR did.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from hostlib import CACHE, die, first_line, main
+
+UNKNOWN = "??"
+# Rust's library is no part of the kernel tree; its files are named from this directory on.
+RUST_LIBRARY = re.compile(r"(?:^|/)(library/(?:core|alloc|compiler-builtins|std)/.*)$")
+
+
+@dataclass(frozen=True)
+class Frame:
+    function: str
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.file != UNKNOWN else UNKNOWN
+
+
+class Paths:
+    """Turns what debug information calls a file into its path from the root of the kernel tree."""
+
+    def __init__(self, roots: Sequence[Path]):
+        self.roots = [root.resolve() for root in roots]
+        self.known: Dict[str, str] = {}
+
+    def relative(self, path: str) -> str:
+        if path not in self.known:
+            self.known[path] = self._find(path)
+        return self.known[path]
+
+    def _find(self, path: str) -> str:
+        if path in ("", UNKNOWN):
+            return UNKNOWN
+        normal = os.path.normpath(path)
+        parts = [part for part in normal.split("/") if part not in ("", "..")]
+        for start in range(len(parts)):
+            candidate = "/".join(parts[start:])
+            if any((root / candidate).is_file() for root in self.roots):
+                return candidate
+        library = RUST_LIBRARY.search(normal)
+        return library[1] if library else normal
+
+
+def tool(name: str) -> str:
+    """A program of the LLVM that builds the kernel, or else the machine's default."""
+    for candidate in (f"{name}{first_line(CACHE / 'llvm.suffix') or ''}", name):
+        found = shutil.which(candidate)
+        if found:
+            return found
+    die(f"{name} was not found; install LLVM's tools with `scripts/setup.sh base`.")
+    raise AssertionError
+
+
+class Symbolizer:
+    """Looks PCs up in the vmlinux of one object directory; what it found once it remembers."""
+
+    def __init__(self, obj: Path):
+        self.vmlinux = obj / "vmlinux"
+        if not self.vmlinux.exists():
+            die(f"there is no vmlinux in {obj}; build the kernel first (`make kernel`).")
+        tree = obj / "source"
+        self.paths = Paths([tree if tree.exists() else obj, obj])
+        self.known: Dict[int, Tuple[Frame, ...]] = {}
+
+    def load(self, pcs: Iterable[int]) -> None:
+        """Looks up many PCs at once, which is far quicker than one by one."""
+        missing = sorted(set(pcs) - self.known.keys())
+        if not missing:
+            return
+        result = subprocess.run(
+            [tool("llvm-symbolizer"), "--output-style=JSON", f"--obj={self.vmlinux}"],
+            input="".join(f"{pc - 1:#x}\n" for pc in missing).encode(),
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        answers = result.stdout.decode(errors="replace").splitlines()
+        if result.returncode or len(answers) != len(missing):
+            die(f"llvm-symbolizer answered {len(answers)} of {len(missing)} addresses; is {self.vmlinux} intact?")
+        for pc, answer in zip(missing, answers):
+            self.known[pc] = tuple(self._frame(symbol) for symbol in json.loads(answer).get("Symbol", []))
+
+    def _frame(self, symbol: Dict[str, object]) -> Frame:
+        file = self.paths.relative(str(symbol.get("FileName") or UNKNOWN))
+        return Frame(str(symbol.get("FunctionName") or UNKNOWN), file, int(str(symbol.get("Line") or 0)))
+
+    def frames(self, pc: int) -> Tuple[Frame, ...]:
+        """The innermost function first, then those into which it was inlined."""
+        self.load([pc])
+        return self.known[pc] or (Frame(UNKNOWN, UNKNOWN, 0),)
+
+    def function(self, pc: int) -> str:
+        """The function that a disassembly shows around the PC."""
+        return self.frames(pc)[-1].function
+
+
+def parse_pcs(lines: Iterable[str]) -> List[int]:
+    """One PC per line; empty lines and comments are passed over, anything else is refused."""
+    pcs = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            pcs.append(int(text, 16))
+        except ValueError:
+            die(f"line {number} holds no hexadecimal PC: '{text[:80]}'.")
+    return pcs
+
+
+def trace(symbolizer: Symbolizer, pcs: Sequence[int], inlined: bool = True) -> List[str]:
+    """The lines for a person: columns aligned, inlining below."""
+    symbolizer.load(pcs)
+    rows = [(pc, symbolizer.frames(pc)) for pc in pcs]
+    width = max((len(frames[0].function) for _, frames in rows), default=0)
+    width = min(width, 48)
+    lines = []
+    for pc, frames in rows:
+        lines.append(f"{pc:#018x} {frames[0].function:<{width}} {frames[0].place}")
+        if inlined:
+            lines += [f"{'':18}   (inlined by {frame.function} {frame.place})" for frame in frames[1:]]
+    return lines
+
+
+def command_interface(arguments: List[str]) -> Optional[int]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--obj", type=Path, default=Path("."), help="object directory of the kernel (default: here)")
+    parser.add_argument("--functions", action="store_true", help="without the lines about inlining")
+    parser.add_argument("file", nargs="?", default="-", help="file of PCs (default: standard input)")
+    options = parser.parse_args(arguments)
+    if options.file == "-":
+        lines = sys.stdin.read().splitlines()
+    else:
+        lines = Path(options.file).read_text(encoding="ascii", errors="replace").splitlines()
+    for line in trace(Symbolizer(options.obj), parse_pcs(lines), inlined=not options.functions):
+        print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    main(command_interface)

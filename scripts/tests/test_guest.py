@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of what comes before and after a boot: the initramfs, the command line, the reading of a verdict."""
+
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# pylint: disable=wrong-import-position
+import guest  # noqa: E402
+import initramfs  # noqa: E402
+from hostlib import Failure  # noqa: E402
+
+
+class Directory(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.root = Path(place.name)
+        self.addCleanup(place.cleanup)
+
+
+class Initramfs(Directory):
+    @unittest.skipUnless(shutil.which("cpio"), "cpio is needed")
+    def test_cpio_reads_it(self):
+        program = self.root / "program"
+        program.write_bytes(b"\x7fELF odd")
+        program.chmod(0o755)
+        archive = self.root / "initramfs"
+        initramfs.write(archive, {"/init": b"#!/bin/sh\n", "/deep/er/data": b"12345", "/bin/program": program})
+        with open(archive, "rb") as stream:
+            listing = subprocess.run(["cpio", "-itv", "--quiet"], stdin=stream, stdout=subprocess.PIPE, check=True).stdout.decode()
+        rows = {line.split()[-1]: line.split()[0] for line in listing.splitlines()}
+        self.assertEqual(rows["init"], "-rwxr-xr-x")
+        self.assertEqual(rows["bin/program"], "-rwxr-xr-x")
+        self.assertEqual(rows["deep/er/data"], "-rw-r--r--")
+        self.assertEqual(rows["deep/er"], "drwxr-xr-x")
+        self.assertTrue(rows["dev/console"].startswith("crw"))
+        with open(archive, "rb") as stream:
+            subprocess.run(["cpio", "-id", "--quiet", "deep/er/data"], stdin=stream, cwd=self.root, check=True)
+        self.assertEqual((self.root / "deep/er/data").read_bytes(), b"12345")
+
+
+class CommandLine(Directory):
+    def guest(self, arch="x86_64", **more):
+        image = self.root / guest.MACHINES[arch].image
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
+        return guest.Guest(obj=self.root, name="unit", arch=arch, **more)
+
+    def test_results_do_not_travel_over_the_console(self):
+        command = guest.command_line(self.guest(), self.root / "initrd")
+        self.assertIn("chardev:console", command)
+        for port in guest.PORTS:
+            self.assertIn(f"virtserialport,chardev={port},name={port}", command)
+
+    def test_parameters(self):
+        boot = self.guest(kernel_args=("nokaslr",), qemu_args=("-icount", "shift=0"), smp=1, memory="3G")
+        command = guest.command_line(boot, self.root / "initrd")
+        self.assertIn("nokaslr", command[command.index("-append") + 1].split())
+        self.assertEqual(command[-2:], ["-icount", "shift=0"])
+        self.assertEqual(command[command.index("-smp") + 1], "1")
+        self.assertEqual(command[command.index("-m") + 1], "3G")
+        self.assertEqual(command[command.index("-accel") + 1], "tcg,thread=multi")
+        self.assertIn("kvm", guest.command_line(replace(boot, kvm=True), self.root / "initrd"))
+
+    def test_every_machine(self):
+        for arch, machine in guest.MACHINES.items():
+            command = guest.command_line(self.guest(arch), self.root / "initrd")
+            self.assertEqual(command[0], machine.qemu or str(self.root / machine.image))
+            self.assertIn(f"console={machine.console}", " ".join(command))
+
+    def test_missing_kernel(self):
+        with self.assertRaisesRegex(Failure, "no kernel"):
+            guest.command_line(guest.Guest(obj=self.root, name="unit"), self.root / "initrd")
+
+
+class Verdict(Directory):
+    """A run's directory as a boot leaves it, and what is made of it."""
+
+    def outcome(self, verdict="status 0 archived 0 started 1.50 ended 2.00\n", log="", status=0, timed_out=False, files=True):
+        run = self.root / "run"
+        (run / "ports").mkdir(parents=True)
+        (run / "console.log").write_text(log)
+        (run / "emulator.log").write_text("")
+        (run / "ports/verdict").write_text(verdict)
+        (run / "ports/output").write_text("hello\n")
+        if files:
+            with tarfile.open(run / "ports/files", "w") as tar:
+                for name, data in (("./a/b", b"x"), ("/etc/evil", b"y"), ("../evil", b"z")):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+        else:
+            (run / "ports/files").write_bytes(b"\0" * 100 + b"no archive")
+        with mock.patch.object(guest, "RUNS", self.root):
+            boot = guest.Guest(obj=self.root, name="run")
+            return guest._outcome(boot, status, timed_out, 3.0)  # pylint: disable=protected-access
+
+    def test_success(self):
+        outcome = self.outcome()
+        self.assertEqual((outcome.status, outcome.death, outcome.output), (0, None, "hello\n"))
+        self.assertEqual(outcome.boot_time, 1.5)
+        self.assertEqual(outcome.problems(), [])
+
+    def test_files_stay_below_the_results(self):
+        outcome = self.outcome()
+        names = sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.name in ("b", "evil"))
+        self.assertEqual(names, ["run/results/a/b"])
+        self.assertEqual((outcome.results / "a/b").read_bytes(), b"x")
+
+    def test_status_of_the_command(self):
+        self.assertEqual(self.outcome("status 3 archived 0 started 1.50 ended 2.00\n").status, 3)
+
+    def test_panic(self):
+        outcome = self.outcome("", log="Kernel panic - not syncing: Fatal exception\n")
+        self.assertIsNone(outcome.status)
+        self.assertEqual(outcome.death, "panicked")
+        self.assertEqual(len(outcome.problems()), 2)
+
+    def test_console_cannot_forge_a_verdict(self):
+        outcome = self.outcome("", log="status 0 archived 0 started 1.50 ended 2.00\n")
+        self.assertIsNone(outcome.status)
+        self.assertEqual(outcome.death, "restarted before it gave a verdict")
+
+    def test_half_a_verdict_is_none(self):
+        self.assertIsNone(self.outcome("status 0 archived 0 started").status)
+
+    def test_timeout(self):
+        self.assertIn("no verdict within", self.outcome("", timed_out=True).death)
+
+    def test_emulator_failure(self):
+        self.assertIn("status 1", self.outcome("", status=1).death)
+
+    def test_damaged_archive(self):
+        self.assertIn("damaged archive", self.outcome(files=False).death)
+
+    def test_warning_in_spite_of_success(self):
+        outcome = self.outcome(log="WARNING: kernel/fork.c:1 at copy_process\n")
+        self.assertEqual(outcome.status, 0)
+        self.assertIn("kernel/fork.c:1", outcome.problems()[0])
+
+
+if __name__ == "__main__":
+    unittest.main()

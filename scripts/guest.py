@@ -11,6 +11,7 @@ KVM=1 in the environment uses KVM if a trial boot shows that it works here; QEMU
 
 import argparse
 import fcntl
+import functools
 import os
 import re
 import shlex
@@ -27,6 +28,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import console
 import initramfs
+import tsc
 from hostlib import BUILD, CACHE, SCRIPTS, command_output, die, main, say, shown, step, warn
 
 PORTS = ("output", "files", "verdict")
@@ -61,7 +63,7 @@ MACHINES = {
             console="ttyS0",
             qemu="qemu-system-x86_64",
             options=("-machine", "pc", "-cpu", "max"),
-            kernel_args=("earlyprintk=serial,ttyS0,115200",),
+            kernel_args=("earlycon=uart8250,io,0x3f8",),
             native="x86_64",
         ),
         Machine(
@@ -100,7 +102,7 @@ class Guest:
     command: str = "true"
     files: Dict[str, initramfs.Source] = field(default_factory=dict)
     arch: str = "x86_64"
-    timeout: float = 120
+    timeout: float = 300
     memory: str = "2G"
     smp: int = 2
     kernel_args: Tuple[str, ...] = ()
@@ -108,8 +110,9 @@ class Guest:
     # Reports on the console that are no failure.
     expected: Tuple[console.Expected, ...] = ()
     kvm: bool = False
-    # What QEMU does without KVM. With -icount among qemu_args, only one thread is possible.
-    emulation: str = "tcg,thread=multi"
+    # What QEMU does without KVM; chosen by its version if empty. With -icount among qemu_args, only one thread is
+    # possible.
+    emulation: str = ""
 
     @property
     def machine(self) -> Machine:
@@ -194,7 +197,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     image = guest.obj / machine.image
     if not image.exists():
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
-    kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *guest.kernel_args]
+    kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *clock_args(guest), *guest.kernel_args]
     if machine.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=null,fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
@@ -209,7 +212,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
             *kernel_args,
             *ports,
         ]
-    accelerator = "kvm" if guest.kvm else guest.emulation
+    accelerator = "kvm" if guest.kvm else guest.emulation or emulation(machine.qemu)
     log = f"logfile={_option(guest.run / 'console.log')}"
     console_device = "stdio,mux=on,signal=off" if interactive else "null"
     command = [
@@ -227,6 +230,30 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
             command += ["-chardev", f"file,id={port},path={_option(guest.run / 'ports' / port)}"]
             command += ["-device", f"virtserialport,chardev={port},name={port}"]
     return [*command, *guest.qemu_args]
+
+
+# The first QEMU that locks a page of code while it translates it.
+CODE_IS_LOCKED = (8, 1)
+
+
+@functools.lru_cache(maxsize=None)
+def emulation(qemu: str) -> str:
+    """
+    How QEMU emulates processors: with a thread each, where that is safe. Older versions may go on running an
+    instruction that another processor has replaced meanwhile. The kernel replaces instructions all the time (jump
+    labels), and a breakpoint that comes too late ends in a crash.
+    """
+    version = re.search(r"version (\d+)\.(\d+)", command_output(qemu, "--version") or "")
+    safe = version and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
+    return "tcg,thread=multi" if safe else "tcg,thread=single"
+
+
+def clock_args(guest: Guest) -> List[str]:
+    """What a guest must be told about its clock, because measuring it fails on a busy host."""
+    frequency = tsc.kilohertz()
+    if guest.arch != "x86_64" or guest.kvm or "-icount" in guest.qemu_args or not frequency:
+        return []
+    return [f"tsc_early_khz={frequency}", "tsc=reliable", "no_timer_check"]
 
 
 def _option(path: Path) -> str:
@@ -359,8 +386,10 @@ def _outcome(guest: Guest, emulator_status: int, timed_out: bool, total: float) 
     elif emulator_status:
         message = (guest.run / "emulator.log").read_text(errors="replace").strip()
         death = f"ended with the emulator's status {emulator_status}" + (f" ({message})" if message else "")
-    else:
+    elif any(line.startswith("reboot:") for line in lines):
         death = "restarted before it gave a verdict"
+    else:
+        death = "was reset in the middle of its work, without a word of the kernel (a triple fault is one way)"
     results = guest.run / "results"
     results.mkdir()
     if verdict and not death:
@@ -463,7 +492,7 @@ def command_interface(arguments: List[str]) -> int:
     actions = parser.add_subparsers(dest="action", required=True, metavar="run|shell")
     run_parser = actions.add_parser("run", help="run a command in the guest")
     guest_options(run_parser)
-    run_parser.add_argument("--timeout", type=float, default=120)
+    run_parser.add_argument("--timeout", type=float, default=300)
     run_parser.add_argument("command", nargs="+", help="a line for the guest's shell")
     guest_options(actions.add_parser("shell", help="an interactive shell in the guest"))
     options = parser.parse_args(arguments)

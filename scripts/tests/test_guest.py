@@ -68,8 +68,27 @@ class CommandLine(Directory):
         self.assertEqual(command[-2:], ["-icount", "shift=0"])
         self.assertEqual(command[command.index("-smp") + 1], "1")
         self.assertEqual(command[command.index("-m") + 1], "3G")
-        self.assertEqual(command[command.index("-accel") + 1], "tcg,thread=multi")
+        self.assertEqual(command[command.index("-accel") + 1], guest.emulation("qemu-system-x86_64"))
+        single = guest.command_line(replace(boot, emulation="tcg,thread=single"), self.root / "initrd")
+        self.assertEqual(single[single.index("-accel") + 1], "tcg,thread=single")
         self.assertIn("kvm", guest.command_line(replace(boot, kvm=True), self.root / "initrd"))
+
+    def test_threads_only_where_code_is_locked(self):
+        for version, threads in (("7.2.22", "single"), ("8.0.5", "single"), ("8.1.0", "multi"), ("10.0.2", "multi")):
+            with mock.patch.object(guest, "command_output", return_value=f"QEMU emulator version {version} (Debian)"):
+                self.assertEqual(guest.emulation.__wrapped__("qemu"), f"tcg,thread={threads}")
+        with mock.patch.object(guest, "command_output", return_value=None):
+            self.assertEqual(guest.emulation.__wrapped__("qemu"), "tcg,thread=single")
+
+    def test_clock(self):
+        with mock.patch.object(guest.tsc, "kilohertz", return_value=2596142):
+            self.assertIn("tsc_early_khz=2596142", guest.clock_args(self.guest()))
+            # There the counter follows the instructions, or KVM tells its frequency.
+            self.assertEqual(guest.clock_args(self.guest(qemu_args=("-icount", "shift=0"))), [])
+            self.assertEqual(guest.clock_args(self.guest(kvm=True)), [])
+            self.assertEqual(guest.clock_args(self.guest("arm64")), [])
+        with mock.patch.object(guest.tsc, "kilohertz", return_value=None):
+            self.assertEqual(guest.clock_args(self.guest()), [])
 
     def test_every_machine(self):
         for arch, machine in guest.MACHINES.items():
@@ -126,7 +145,7 @@ class Verdict(Directory):
         self.assertEqual(len(outcome.problems()), 2)
 
     def test_console_cannot_forge_a_verdict(self):
-        outcome = self.outcome("", log="status 0 archived 0 started 1.50 ended 2.00\n")
+        outcome = self.outcome("", log="status 0 archived 0 started 1.50 ended 2.00\nreboot: machine restart\n")
         self.assertIsNone(outcome.status)
         self.assertEqual(outcome.death, "restarted before it gave a verdict")
 
@@ -135,6 +154,9 @@ class Verdict(Directory):
 
     def test_timeout(self):
         self.assertIn("no verdict within", self.outcome("", timed_out=True).death)
+
+    def test_reset(self):
+        self.assertIn("was reset", self.outcome("", log="Run /init as init process\n").death)
 
     def test_emulator_failure(self):
         self.assertIn("status 1", self.outcome("", status=1).death)

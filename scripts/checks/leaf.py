@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+No path out of the hooks leaves the implementation, and none can panic.
+"""
+
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from checklib import Context, Result, each_kernel, failed, output_of, passed
+from hostlib import SCRIPTS
+
+ORDER = 40
+
+LEAFCHECK = SCRIPTS / "leafcheck.py"
+
+
+def run(context: Context) -> Iterator[Result]:
+    context.progress("self-test")
+    status, output = output_of([sys.executable, LEAFCHECK, "--self-test"])
+    # A check that cannot fail proves nothing, so it shows on bad objects first that it can.
+    yield failed("the check catches bad objects", output[-4000:]) if status else passed("the check catches bad objects")
+
+    def one(impl: str, obj: Path) -> Iterator[Result]:
+        context.progress(f"{impl} kernel")
+        status, output = output_of([sys.executable, LEAFCHECK, obj / "vmlinux", "--impl", impl])
+        name = f"{impl}: the hooks are leaves"
+        yield failed(name, output[-4000:]) if status else passed(name)
+
+    yield from each_kernel(context, one)

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The test of the check itself: small x86_64 programs with good and with deliberately bad hooks. A check that has
+never failed proves nothing.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import namedtuple
+
+from . import Misuse
+from .check import check
+from .image import Image
+
+# expect: what a violation must say, or None if there must be none; flags: for the compiler of the object.
+Case = namedtuple("Case", "name expect source flags")
+
+_HEAD = r"""
+typedef unsigned long u64;
+struct task { unsigned int mode, size; volatile u64 *area; void (*fn)(void); u64 big[32]; };
+extern struct task *current_task;
+extern void outside(void);
+extern void panic_fmt(void) __asm__("_RNvNtCs_4core9panicking9panic_fmt");
+#define barrier() __asm__ volatile("" ::: "memory")
+#define IP ((u64)__builtin_return_address(0))
+#define HOOK(name) void __sanitizer_cov_trace_##name
+void *memcpy(void *, const void *, u64);
+"""
+
+_PC = r"""
+HOOK(pc)(void)
+{
+	struct task *t = current_task;
+	volatile u64 *area;
+	u64 ip = IP, pos;
+
+	if (t->mode != 2)
+		return;
+	BEFORE;
+	area = t->area;
+	pos = area[0] + 1;
+	if (pos < t->size) {
+		STORES;
+	}
+}
+"""
+
+_CMP = r"""
+static __attribute__((INLINE)) void record(u64 type, u64 a, u64 b, u64 ip)
+{
+	struct task *t = current_task;
+	volatile u64 *area;
+	u64 count, at;
+
+	if (t->mode != 3)
+		return;
+	area = t->area;
+	count = area[0];
+	if (count >= t->size / 4)
+		return;
+	at = 1 + count * 4;
+	if (at + 4 <= t->size) {
+		CMP_STORES;
+	}
+}
+#define CMP(name, bits, type) \
+	HOOK(name)(unsigned bits a, unsigned bits b) { record(type, a, b, IP); }
+CMP(cmp1, char, 0) CMP(cmp2, short, 2) CMP(cmp4, int, 4) CMP(cmp8, long, 6)
+CMP(const_cmp1, char, 1) CMP(const_cmp2, short, 3) CMP(const_cmp4, int, 5) CMP(const_cmp8, long, 7)
+HOOK(switch)(u64 value, u64 *cases)
+{
+	u64 i;
+
+	for (i = 0; i < cases[0]; i++)
+		record(cases[1] | 1, cases[i + 2], value, IP);
+}
+"""
+
+_BATCH = r"""
+HOOK(switch)(u64 value, u64 *cases)
+{
+	struct task *t = current_task;
+	volatile u64 *area, *at;
+	u64 ip = IP, count, room, n, i;
+
+	if (t->mode != 3)
+		return;
+	area = t->area;
+	count = area[0];
+	room = t->size / 4;
+	if (count >= room)
+		return;
+	n = cases[0] < room - count ? cases[0] : room - count;
+	at = area + 1 + 4 * count;
+	BATCH_STORES;
+}
+"""
+
+_STORES = "area[0] = pos; barrier(); area[pos] = ip"
+_CMP_STORES = ("area[0] = count + 1; barrier(); area[at] = type; area[at + 1] = a; area[at + 2] = b; "
+               "area[at + 3] = ip")
+_BATCH_COUNT = "area[0] = count + n; barrier(); "
+_BATCH_LOOP = ("for (i = 0; i < n; i++, at += 4) { at[0] = cases[1] | 1; at[1] = cases[i + 2]; at[2] = value; "
+               "at[3] = ip; }")
+
+
+def _pc(before="", stores=_STORES, extra=""):
+    return _HEAD + extra + _PC.replace("BEFORE;", before).replace("STORES;", stores + ";")
+
+
+def _cmp(stores=_CMP_STORES, inline="always_inline"):
+    return _pc() + _CMP.replace("CMP_STORES;", stores + ";").replace("INLINE", inline)
+
+
+def _batch(stores=_BATCH_COUNT + _BATCH_LOOP):
+    hooks = _cmp()
+    return hooks[:hooks.index("HOOK(switch)")] + _BATCH.replace("BATCH_STORES;", stores + ";")
+
+
+def _asm(text):
+    return '__asm__ volatile("' + text.replace("%", "%%").replace("\n", "\\n") + '" ::: "memory", "rax");'
+
+
+def _static_branch(target):
+    return (r"""
+	__asm__ goto("1: .byte 0x0f,0x1f,0x44,0x00,0x00\n.pushsection __jump_table,\"aw\"\n.balign 8\n"
+		     ".long 1b - ., %l[on] - .\n.quad 0\n.popsection" :::: on);
+	if (0) {
+on:		""" + target + r""";
+	}
+""")
+
+
+def _alternative(replacement):
+    return _asm(f'''1: nopl 8(%rax)
+ nop
+2:
+.pushsection .altinstructions,\\"a\\"
+.long 1b - .\n.long 3f - .\n.long 0\n.byte 2b - 1b\n.byte 4f - 3f
+.popsection
+.pushsection .altinstr_replacement,\\"ax\\"
+3: {replacement}
+4: .popsection''')
+
+
+_JUMP_TABLE = _asm('''and $1, %eax\n jmp *1f(,%rax,8)\n2: nop\n3:
+.pushsection .rodata\n.balign 8\n1: .quad 2b, 3b\n.popsection''')
+_HELPER = "static __attribute__((noinline)) void helper(struct task *t) { if (t->size > 7) panic_fmt(); barrier(); }"
+# clang does not instrument functions whose names begin with __sanitizer.
+_PLAIN_HELPER = "static __attribute__((noinline)) void helper(struct task *t) { if (t->size > 7) barrier(); }"
+_STUB = r"""
+__asm__(".globl __sanitizer_cov_trace_pc\n.type __sanitizer_cov_trace_pc,@function\n"
+	"__sanitizer_cov_trace_pc: mov (%rsp), %rdi\n jmp record_pc\n"
+	".size __sanitizer_cov_trace_pc, . - __sanitizer_cov_trace_pc\n");
+void record_pc(u64 ip)
+{
+	struct task *t = current_task;
+	volatile u64 *area = t->area;
+	u64 pos = area[0] + 1;
+
+	if (t->mode == 2 && pos < t->size) {
+		area[0] = pos;
+		area[pos] = ip;
+	}
+}
+"""
+_LOOSE = r"""
+void unused_slow_path(void) { __asm__ volatile("call __sanitizer_cov_trace_pc"); }
+"""
+
+CASES = [
+    Case("all hooks, inlined", None, _cmp(), ""),
+    Case("all hooks, with a helper function", None, _cmp(inline="noinline"), ""),
+    Case("entry in assembly that jumps to a function", None, _HEAD + _STUB, ""),
+    Case("return through the return thunk", None,
+         _pc(_asm("test %eax, %eax\n jne __x86_return_thunk")), ""),
+    Case("static branch to code of the object", None, _pc(_static_branch("barrier()")), ""),
+    Case("alternative without a call", None, _pc(_alternative("nop")), ""),
+    Case("batch of records", None, _batch(), ""),
+    Case("batch of records, unrolled", None, _batch(), "-O3 -funroll-loops"),
+    Case("batch of records, two at a time", None, _batch(
+        _BATCH_COUNT + "if (n & 1) { at[0] = 5; at[1] = cases[2]; at[2] = value; at[3] = ip; at += 4; cases++; } "
+        "for (i = n / 2; i; i--, at += 8, cases += 2) { at[0] = 5; at[1] = cases[2]; at[2] = value; at[3] = ip; "
+        "at[4] = 5; at[5] = cases[3]; at[6] = value; at[7] = ip; }"), ""),
+    Case("jump table", None, _pc(_JUMP_TABLE), ""),
+
+    Case("call to an outside function", r"calls outside\b.*not in the implementation's object",
+         _pc("outside();"), ""),
+    Case("conditional jump to an outside function", r"jumps to outside\b",
+         _pc(_asm("test %eax, %eax\n jne outside")), ""),
+    Case("copy by memcpy", r"calls memcpy\b", _pc("memcpy(t->big, t->big + 16, t->size);"), ""),
+    Case("indirect call", "makes an indirect call", _pc("t->fn();"), ""),
+    Case("indirect call by a thunk", "indirect call or jump",
+         _pc(_asm("call __x86_indirect_thunk_rax")), ""),
+    Case("indirect jump", "makes an indirect jump", _pc(_asm("jmp *%rax")), ""),
+    Case("jump table to elsewhere", "makes an indirect jump",
+         _pc(_JUMP_TABLE.replace(".quad 2b, 3b", ".quad outside, outside")), ""),
+    Case("ud2", "raise an exception on purpose", _pc("if (t->size > 5) __builtin_trap();"), ""),
+    Case("panic in a helper function", r"calls _RNv.*panic_fmt.*it can panic|jumps to _RNv.*it can panic",
+         _pc("helper(t);", extra=_HELPER), ""),
+    Case("hook instrumented itself", "helper.*the implementation is instrumented",
+         _pc("helper(t);", extra=_PLAIN_HELPER), "-fsanitize-coverage=trace-pc"),
+    Case("instrumented slow path, reached by no hook", "is instrumented: it calls __sanitizer_cov_trace_pc",
+         _pc(extra=_LOOSE), ""),
+    Case("function tracer's call", "is instrumented.*__fentry__|__fentry__.*is instrumented", _pc(),
+         "-pg -mfentry"),
+    Case("function tracer's patch place", "patched by the function tracer",
+         _pc(_asm('1: nop\n.pushsection __mcount_loc,\\"a\\"\n.quad 1b\n.popsection')), ""),
+    Case("stack protector", "stack protector", _pc("volatile char b[64]; b[t->size] = 1;"),
+         "-fstack-protector-all"),
+    Case("static branch to an outside function", r"leads by a static branch to outside\b|calls outside\b",
+         _pc(_static_branch("outside()")), ""),
+    Case("static branch straight out", r"leads by a static branch to outside\b", _pc(_asm(
+        '1: .byte 0x0f,0x1f,0x44,0x00,0x00\n.pushsection __jump_table,\\"aw\\"\n.balign 8\n'
+        '.long 1b - ., outside - .\n.quad 0\n.popsection')), ""),
+    Case("alternative with a call", r"calls outside\b", _pc(_alternative("call outside")), ""),
+    Case("exception fix-up out of the object", "leads by an exception fix-up to outside", _pc(_asm(
+        '1: mov (%rax), %rax\n.pushsection __ex_table,\\"a\\"\n'
+        '.long 1b - ., outside - ., 0\n.popsection')), ""),
+
+    Case("PC stored before the count", "before the count",
+         _pc(stores="area[pos] = ip; barrier(); area[0] = pos"), ""),
+    Case("PC stored before the count on one path", "before the count", _pc(
+        stores="if (ip & 1) { area[0] = pos; area[pos] = ip; } else { area[pos] = ip; area[0] = pos; }"), ""),
+    Case("count without a PC on one path", "0 of 1 words",
+         _pc(stores="area[0] = pos; if (ip & 1) area[pos] = ip"), ""),
+    Case("PC in the wrong place", "outside of the record", _pc(stores="area[0] = pos; area[pos + 1] = ip"), ""),
+    Case("wrong count", "the count", _pc(stores="area[0] = pos + 1; area[pos] = ip"), ""),
+    Case("store to another object", "not in the area|before the count",
+         _pc(stores="area[0] = pos; ((volatile u64 *)t->fn)[3] = 1; area[pos] = ip"), ""),
+    Case("nothing stored", "stores no record", _pc(stores="(void)ip"), ""),
+    Case("comparison stored before the count", "before the count", _cmp(
+        "area[at] = type; area[0] = count + 1; barrier(); area[at + 1] = a; area[at + 2] = b; area[at + 3] = ip"),
+         ""),
+    Case("comparison with three words", "3 of 4 words", _cmp(
+        "area[0] = count + 1; barrier(); area[at] = type; area[at + 1] = a; area[at + 2] = b"), ""),
+    Case("comparison counted as a number of them", "before the count.*plus one",
+         _cmp("area[0] = count + ip; barrier(); area[at] = type; area[at + 1] = a; area[at + 2] = b; "
+              "area[at + 3] = ip").partition("HOOK(switch)")[0] + _batch()[_batch().index("HOOK(switch)"):], ""),
+
+    Case("batch: a word stored before the count", "before the count",
+         _batch("at[0] = 5; barrier(); " + _BATCH_COUNT + _BATCH_LOOP), ""),
+    Case("batch: a record stored before the count", "before the count", _batch(
+        "at[0] = 5; at[1] = cases[2]; at[2] = value; at[3] = ip; barrier(); " + _BATCH_COUNT
+        + "at += 4; cases++; n--; " + _BATCH_LOOP), ""),
+    Case("batch: count stored after the loop", "before the count",
+         _batch(_BATCH_LOOP + " barrier(); " + _BATCH_COUNT), ""),
+    Case("batch: count stored after the loop on one path", "before the count",
+         _batch("if (ip & 1) { " + _BATCH_COUNT + _BATCH_LOOP + " } else { " + _BATCH_LOOP + _BATCH_COUNT + " }"),
+         ""),
+    Case("batch: no count on one path", "before the count",
+         _batch("if (ip & 1) { " + _BATCH_COUNT + "} " + _BATCH_LOOP), ""),
+    Case("batch: count stored to another object", "before the count.*plus a number",
+         _batch("*(volatile u64 *)t->fn = count + n; barrier(); " + _BATCH_LOOP), ""),
+    Case("batch: count stored to another word of the area", "before the count.*plus a number",
+         _batch("area[1] = count + n; barrier(); " + _BATCH_LOOP), ""),
+    Case("batch: count that is the number alone", "before the count.*plus a number",
+         _batch("area[0] = n; barrier(); " + _BATCH_LOOP), ""),
+    Case("batch: count plus the number plus one", "before the count.*plus a number",
+         _batch("area[0] = count + n + 1; barrier(); " + _BATCH_LOOP), ""),
+    Case("batch: half of the count", "before the count.*plus a number",
+         _batch("*(volatile unsigned *)area = count + n; barrier(); " + _BATCH_LOOP), ""),
+    Case("batch: count stored twice", "a count twice",
+         _batch(_BATCH_COUNT + _BATCH_LOOP + " " + _BATCH_COUNT), ""),
+    Case("batch: count overwritten in the loop", "outside of the records",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[3] = ip;", "at[3] = ip; area[0] = n;")), ""),
+    Case("batch: begins a word too low", "outside of the records|a record twice",
+         _batch("at--; " + _BATCH_COUNT + _BATCH_LOOP), ""),
+    Case("batch: begins a record too low", "outside of the records",
+         _batch("at -= 4; " + _BATCH_COUNT + _BATCH_LOOP), ""),
+    Case("batch: begins at the area's first record", "outside of the records",
+         _batch("at = area + 1; " + _BATCH_COUNT + _BATCH_LOOP), ""),
+    Case("batch: goes downwards", "outside of the records",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at += 4", "at -= 4")), ""),
+    Case("batch: records of five words", "outside of the records",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at += 4", "at += 5")), ""),
+    Case("batch: three words of each record", "twice, or leaves a record incomplete|3 of 4 words",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[1] = cases[i + 2]; ", "")), ""),
+    Case("batch: last record left incomplete", "1 of 4 words",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[1]", "if (cases[i + 2] == value) return; at[1]")), ""),
+    Case("batch: half of a word", "a part of a word",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[2] =", "*(volatile unsigned *)(at + 2) =")), ""),
+    Case("batch: store to another object", "not in the area",
+         _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[2] =", "((volatile u64 *)t->fn)[i] =")), ""),
+]
+
+# Everything else that a program needs; also what hooks must not reach.
+_REST = r"""
+struct task *current_task;
+void outside(void) { __asm__ volatile("nop"); }
+void panic_fmt(void) __asm__("_RNvNtCs_4core9panicking9panic_fmt");
+void panic_fmt(void) { for (;;) __asm__ volatile("hlt"); }
+void *memcpy(void *a, const void *b, unsigned long n)
+{
+	while (n--)
+		((volatile char *)a)[n] = ((char *)b)[n];
+	return a;
+}
+void __stack_chk_fail(void) { panic_fmt(); }
+void __fentry__(void) { __asm__ volatile("nop"); }
+void __x86_return_thunk(void) { __asm__ volatile("ret"); }
+void __x86_indirect_thunk_rax(void) { __asm__ volatile("jmp *%rax"); }
+void __sanitizer_cov_trace_pc(void);
+void _start(void) { __sanitizer_cov_trace_pc(); for (;;) __asm__ volatile("hlt"); }
+"""
+
+_FLAGS = ("-O2 -ffreestanding -fno-pic -fno-pie -fcf-protection=none -fno-asynchronous-unwind-tables "
+          "-mgeneral-regs-only -mno-red-zone -fno-stack-protector -w").split()
+
+
+def compilers():
+    """Every C compiler here that makes x86_64 programs."""
+    names = ["gcc", "x86_64-linux-gnu-gcc", "clang"] + [f"clang-{version}" for version in range(30, 13, -1)]
+    kinds = {}
+    for name in names:
+        path = shutil.which(name)
+        if not path:
+            continue
+        command = [path] + (["--target=x86_64-linux-gnu"] if "clang" in name else [])
+        test = subprocess.run(command + ["-dumpmachine"], stdout=subprocess.PIPE, universal_newlines=True,
+                              stderr=subprocess.DEVNULL, check=False)
+        if test.returncode == 0 and test.stdout.startswith("x86_64"):
+            kinds.setdefault("clang" if "clang" in name else "gcc", command)
+    if not kinds:
+        raise Misuse("the self-test needs a C compiler for x86_64; install gcc or clang.")
+    return kinds
+
+
+def _run(command):
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+                         check=False)
+    if run.returncode:
+        raise Misuse(f"the self-test's program cannot be built ({' '.join(command)}):\n{run.stdout}")
+
+
+def build(compiler, directory, case):
+    """Builds one case's program; gives the paths of the program and of the object."""
+    paths = {}
+    for name, text in (("kcov", case.source), ("rest", _REST)):
+        source = os.path.join(directory, name + ".c")
+        with open(source, "w", encoding="ascii") as file:
+            file.write(text)
+        paths[name] = os.path.join(directory, name + ".o")
+        flags = _FLAGS + (case.flags.split() if name == "kcov" else [])
+        _run(compiler + flags + ["-c", source, "-o", paths[name]])
+    program = os.path.join(directory, "vmlinux")
+    _run(compiler + ["-nostdlib", "-static", "-no-pie", "-Wl,-e,_start", "-Wl,--build-id=none",
+                     paths["rest"], paths["kcov"], "-o", program])
+    return program, paths["kcov"]
+
+
+def run_case(compiler, case, objdump=None):
+    """Builds and checks one case; gives (as expected?, what was found)."""
+    with tempfile.TemporaryDirectory() as directory:
+        return judge(*build(compiler, directory, case), case, objdump)
+
+
+def judge(program, kcov, case, objdump=None):
+    """Checks one case's program; gives (as expected?, what was found)."""
+    _, violations = check(Image(program, [kcov], objdump))
+    reasons = [f"{v.place}: {v.reason}" for v in violations]
+    if case.expect is None:
+        return not violations, "; ".join(reasons) or "passes"
+    hit = [reason for reason in reasons if re.search(case.expect, reason)]
+    return bool(hit), hit[0] if hit else "NOT CAUGHT " + "; ".join(reasons)
+
+
+def self_test(objdump=None):
+    failed = total = 0
+    for kind, compiler in compilers().items():
+        for case in CASES:
+            good, found = run_case(compiler, case, objdump)
+            total += 1
+            failed += not good
+            print(f"{'ok    ' if good else 'FAILED'} {kind:5} {'good' if case.expect is None else 'bad '} "
+                  f"{case.name}: {found}")
+    print(f"\n{total} programs, {failed} not judged as they should be")
+    return 1 if failed else 0

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+The leaf check: proves on a linked kernel that KCOV's hooks are leaves.
+
+Compiled code calls the hooks at every edge, in every context. If anything that a hook runs were itself
+instrumented, it would call the hook again without end; if it could panic, sleep or fault, so could every line of
+the kernel. The check follows every path from each hook through calls, jumps, both sides of static branches,
+alternatives and exception fix-ups, and demands that
+
+  - no path leaves the code of the implementation's object (or only by a return thunk),
+  - nothing on the way is an indirect call or jump, except a jump table of the compiler,
+  - nothing on the way raises an exception on purpose (BUG, WARN, Rust's panics),
+  - nothing in the whole object is instrumented or open to the function tracer,
+  - the count of the area is stored before the record that it counts (x86_64).
+"""
+
+import argparse
+import json
+import sys
+
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+from leaf import Misuse                             # noqa: E402
+from leaf.check import check, open_image            # noqa: E402
+
+def show(image, hooks, violations):
+    print(f"{image.elf.path} ({image.arch.name}), object {', '.join(image.objects)}")
+    print(f"{'hook':36} {'instructions':>12} {'bytes':>6}  {'stores':11}  functions reached")
+    for hook in hooks:
+        print(f"{hook['hook']:36} {hook['instructions']:12} {hook['bytes']:6}  {hook['order']:11}  "
+              f"{' '.join(hook['functions'])}")
+    for violation in violations:
+        print(f"\nviolation: {violation.hook} {violation.reason}")
+        print(f"  at {violation.place} ({violation.addr:#x}): {violation.text}")
+        for index, stage in enumerate(violation.path):
+            print(f"  {'way:' if not index else '    '} {stage}")
+    count = len(violations)
+    print(f"\n{len(hooks)} hooks checked, {count} violation{'' if count == 1 else 's'}")
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(
+        description="Proves that no path out of KCOV's hooks leaves the implementation's own code.",
+        epilog="Exit status: 0 all proved, 1 a violation, 2 the check could not be done.")
+    parser.add_argument("vmlinux", nargs="?", metavar="VMLINUX", help="the linked kernel, with its symbols")
+    parser.add_argument("--object", action="append", metavar="KCOV.O",
+                        help="the implementation's object (default: found beside VMLINUX); may be repeated")
+    parser.add_argument("--impl", choices=("rust", "c"), help="which implementation's object to look for")
+    parser.add_argument("--objdump", help="the disassembler (default: llvm-objdump, else objdump)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--self-test", action="store_true",
+                        help="build small good and bad programs and show that each bad one is caught")
+    options = parser.parse_args(arguments)
+    if options.self_test:
+        from leaf.selftest import self_test     # pylint: disable=import-outside-toplevel
+        return self_test(options.objdump)
+    if not options.vmlinux:
+        parser.error("name a vmlinux, or use --self-test")
+    image = open_image(options.vmlinux, options.object, options.impl, options.objdump)
+    hooks, violations = check(image)
+    if options.json:
+        print(json.dumps({"vmlinux": image.elf.path, "arch": image.arch.name, "objects": image.objects,
+                          "hooks": hooks, "violations": [v._asdict() for v in violations]}, indent=1))
+    else:
+        show(image, hooks, violations)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Misuse as misuse:
+        print(f"error: {misuse}", file=sys.stderr)
+        sys.exit(2)

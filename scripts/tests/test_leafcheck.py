@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the leaf check: every deliberately bad program is caught, every good one passes."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, SCRIPTS)
+
+# pylint: disable=wrong-import-position, protected-access
+from leaf import Misuse, order, selftest                    # noqa: E402
+from leaf.arch import Arm64, Flow, Riscv, X86               # noqa: E402
+from leaf.check import check                                # noqa: E402
+from leaf.image import Image                                # noqa: E402
+from leaf.walk import HOOKS_CMP                             # noqa: E402
+
+
+def compilers():
+    try:
+        return selftest.compilers()
+    except Misuse as misuse:
+        raise unittest.SkipTest(str(misuse)) from misuse
+
+
+def case(name):
+    return next(c for c in selftest.CASES if c.name == name)
+
+
+class Programs(unittest.TestCase):
+    def test_every_case_with_every_disassembler(self):
+        tools = [None] + [tool for tool in ("objdump",) if shutil.which(tool)]
+        for kind, compiler in compilers().items():
+            for one in selftest.CASES:
+                with tempfile.TemporaryDirectory() as directory:
+                    program, kcov = selftest.build(compiler, directory, one)
+                    for tool in tools:
+                        with self.subTest(compiler=kind, objdump=tool or "default", case=one.name):
+                            good, found = selftest.judge(program, kcov, one, tool)
+                            self.assertTrue(good, found)
+
+    def test_self_test_fails_when_a_bad_program_is_not_caught(self):
+        for wrong in (case("all hooks, inlined")._replace(expect="calls"), case("indirect call")._replace(expect=None)):
+            saved, selftest.CASES = selftest.CASES, [wrong]
+            try:
+                compilers()
+                output = io.StringIO()
+                with contextlib.redirect_stdout(output):
+                    self.assertEqual(selftest.self_test(), 1)
+                self.assertIn("FAILED", output.getvalue())
+            finally:
+                selftest.CASES = saved
+
+    def test_way_names_every_function(self):
+        with tempfile.TemporaryDirectory() as directory:
+            program, kcov = selftest.build(next(iter(compilers().values())), directory,
+                                           case("panic in a helper function"))
+            _, violations = check(Image(program, [kcov]))
+        way = [v for v in violations if "panic" in v.reason][0].path
+        self.assertEqual(way[0], "__sanitizer_cov_trace_pc")
+        self.assertRegex(way[1], r"^__sanitizer_cov_trace_pc\+0x\w+ -\(\w+\)-> helper")
+
+    def test_all_hooks_are_checked(self):
+        with tempfile.TemporaryDirectory() as directory:
+            program, kcov = selftest.build(next(iter(compilers().values())), directory,
+                                           case("all hooks, with a helper function"))
+            hooks, _ = check(Image(program, [kcov]))
+        self.assertEqual({hook["hook"] for hook in hooks}, {"__sanitizer_cov_trace_pc"} | set(HOOKS_CMP))
+        self.assertEqual({hook["order"] for hook in hooks}, {"count first"})
+        self.assertTrue(any(len(hook["functions"]) > 1 for hook in hooks))
+
+
+class Bounds(unittest.TestCase):
+    """What is known of a value that paths bring along differently."""
+
+    @staticmethod
+    def merged(first, *later):
+        state = order._State({"rax": first}, {}, {}, order._NONE)
+        changes = []
+        for value in later:
+            bounds = dict(state.bounds)
+            changes.append(state.merge(order._State({"rax": value(state.regs["rax"])}, {}, {}, order._NONE, bounds),
+                                       "head"))
+        return order._lowest(state.regs["rax"], state.bounds), state, changes
+
+    def test_loop_upwards(self):
+        start, step = order._add(order._atom("area"), order._value(8)), order._value(32)
+        lowest, _, changes = self.merged(start, *[lambda old: order._add(old, step)] * 3)
+        self.assertEqual(lowest, (start, 32))
+        self.assertEqual(changes, [True, False, False])
+
+    def test_steps_of_different_sizes(self):
+        steps = [order._value(number) for number in (32, 64, 40)]
+        lowest, _, _ = self.merged(order._value(), *[lambda old, step=step: order._add(old, step) for step in steps])
+        self.assertEqual(lowest, (order._value(), 8))
+
+    def test_no_bound(self):
+        start = order._atom("area")
+        for later in (lambda old: order._add(old, order._value(-32)), lambda old: order._atom("other")):
+            lowest, state, changes = self.merged(start, *[later] * 4)
+            self.assertEqual(lowest, (state.regs["rax"], 0))
+            self.assertNotIn("area", dict(lowest.base[0]))
+            self.assertFalse(changes[-1])
+
+    def test_factor(self):
+        _, state, _ = self.merged(order._value(), lambda old: order._add(old, order._value(16)))
+        self.assertEqual(order._lowest(order._scale(state.regs["rax"], 4), state.bounds), (order._value(), 64))
+        minus = order._scale(state.regs["rax"], -1)
+        self.assertEqual(order._lowest(minus, state.bounds), (minus, 0))
+
+
+class CommandLine(unittest.TestCase):
+    def run_it(self, *arguments):
+        return subprocess.run([sys.executable, os.path.join(SCRIPTS, "leafcheck.py"), *arguments], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.dir = directory.name
+
+    def build(self, name):
+        return selftest.build(next(iter(compilers().values())), self.dir, case(name))
+
+    def test_good(self):
+        program, kcov = self.build("all hooks, inlined")
+        run = self.run_it(program, "--object", kcov)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("10 hooks checked, 0 violations", run.stdout)
+
+    def test_violation(self):
+        program, kcov = self.build("call to an outside function")
+        run = self.run_it(program, "--object", kcov)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertRegex(run.stdout, r"violation: __sanitizer_cov_trace_pc calls outside")
+        self.assertRegex(run.stdout, r"at __sanitizer_cov_trace_pc\+0x\w+ \(0x\w+\): call")
+
+    def test_json(self):
+        program, kcov = self.build("ud2")
+        run = self.run_it(program, "--object", kcov, "--json")
+        self.assertEqual(run.returncode, 1)
+        answer = json.loads(run.stdout)
+        self.assertEqual(answer["hooks"][0]["hook"], "__sanitizer_cov_trace_pc")
+        self.assertIn("ud2", answer["violations"][0]["text"])
+
+    def test_object_beside_the_kernel(self):
+        program, kcov = self.build("all hooks, inlined")
+        run = self.run_it(program)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("--object", run.stderr)
+        os.makedirs(os.path.join(self.dir, "kernel", "kcov"))
+        shutil.copy(kcov, os.path.join(self.dir, "kernel", "kcov", "kcov.o"))
+        self.assertEqual(self.run_it(program).returncode, 0)
+        self.assertEqual(self.run_it(program, "--impl", "c").returncode, 2)
+        # The object of the other implementation, left from an earlier configuration, does not confuse it.
+        self.build("entry in assembly that jumps to a function")
+        shutil.copy(kcov, os.path.join(self.dir, "kernel", "kcov.o"))
+        program, _ = self.build("all hooks, inlined")
+        run = self.run_it(program)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("kernel/kcov/kcov.o", run.stdout)
+
+    def test_object_of_another_build(self):
+        _, kcov = self.build("call to an outside function")
+        other = os.path.join(self.dir, "other.o")
+        shutil.copy(kcov, other)
+        program, _ = self.build("all hooks, inlined")
+        run = self.run_it(program, "--object", other)
+        self.assertEqual(run.returncode, 2, run.stdout)
+        self.assertRegex(run.stderr, "^error: .*same build")
+
+    def test_misuse(self):
+        no_elf = os.path.join(self.dir, "text")
+        with open(no_elf, "w", encoding="ascii") as file:
+            file.write("no kernel")
+        for arguments in ([], ["/nonexistent"], [no_elf, "--object", no_elf], ["--impl", "perl", no_elf]):
+            with self.subTest(arguments=arguments):
+                run = self.run_it(*arguments)
+                self.assertEqual(run.returncode, 2)
+                self.assertIn("error: ", run.stderr)
+                self.assertNotIn("Traceback", run.stderr)
+
+
+class Decoding(unittest.TestCase):
+    def expect(self, arch, table):
+        for text, kind, target in table:
+            with self.subTest(arch=arch.name, text=text):
+                parts = text.split(None, 1)
+                self.assertEqual(arch.flow(parts[0], parts[1] if len(parts) > 1 else ""), Flow(kind, target))
+
+    def test_x86(self):
+        self.expect(X86(), [
+            ("jmp ffffffff81000010 <f+0x10>", "jump", 0xffffffff81000010),
+            ("jmp 0xffffffff81000010 <f+0x10>", "jump", 0xffffffff81000010),
+            ("callq 0x10 <f>", "call", 0x10), ("jne 20", "branch", 0x20), ("notrack jmp *%rax", "indirect-jump", None),
+            ("call *0x8(%rax)", "indirect-call", None), ("repz ret", "return", None), ("ud1 %eax,%edx", "trap", None),
+            ("int3", "trap", None), ("bnd jmp 20", "jump", 0x20), ("mov %rax,(%rdx)", "next", None)])
+
+    def test_arm64(self):
+        self.expect(Arm64(), [
+            ("bl ffff800080000010 <f>", "call", 0xffff800080000010), ("b 0x20 <f+0x4>", "jump", 0x20),
+            ("b.ne 20 <f>", "branch", 0x20), ("cbz x0, 0x24 <f>", "branch", 0x24),
+            ("tbnz w8, #3, 28 <f>", "branch", 0x28), ("blr x8", "indirect-call", None),
+            ("br x8", "indirect-jump", None), ("ret", "return", None), ("brk #0x800", "trap", None),
+            ("bic x0, x1, x2", "next", None), ("bfi x0, x1, #2, #3", "next", None)])
+
+    def test_riscv(self):
+        self.expect(Riscv(), [
+            ("jal ra,ffffffff80000010 <f>", "call", 0xffffffff80000010), ("j 20 <f>", "jump", 0x20),
+            ("beqz a0,20 <f>", "branch", 0x20), ("bltu a0,a1,0x24 <f>", "branch", 0x24),
+            ("jalr a5", "indirect-call", None), ("jr a5", "indirect-jump", None), ("ret", "return", None),
+            ("ebreak", "trap", None), ("ld a0,0(a1)", "next", None)])
+
+
+class OtherArchitectures(unittest.TestCase):
+    """Small programs for arm64 and riscv64, where clang and lld can make them."""
+
+    SOURCE = """
+	void outside(void);
+	volatile unsigned long area[8];
+	__attribute__((noinline)) static void helper(void) { area[0]++; %s; }
+	void __sanitizer_cov_trace_pc(void) { if (area[1]) helper(); area[2] = 1; }
+	"""
+    REST = "void outside(void) { __asm__ volatile(\"nop\"); } void __sanitizer_cov_trace_pc(void); " \
+           "void _start(void) { __sanitizer_cov_trace_pc(); }"
+
+    def build(self, compiler, directory, triple, body):
+        paths = []
+        for name, text in (("kcov", self.SOURCE % body), ("rest", self.REST)):
+            source = os.path.join(directory, name + ".c")
+            with open(source, "w", encoding="ascii") as file:
+                file.write(text)
+            paths.append(source[:-1] + "o")
+            command = compiler[:1] + [f"--target={triple}", "-O2", "-ffreestanding", "-fno-pic", "-c", source,
+                                      "-o", paths[-1]]
+            if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+                raise unittest.SkipTest(f"this clang cannot compile for {triple}")
+        program = os.path.join(directory, "vmlinux")
+        lld = shutil.which("ld.lld" + compiler[0].rpartition("clang")[2]) or shutil.which("ld.lld")
+        if not lld:
+            raise unittest.SkipTest("there is no ld.lld")
+        subprocess.run([lld, "-e", "_start", *paths, "-o", program], check=True)
+        return program, paths[0]
+
+    def test_calls(self):
+        if "clang" not in compilers():
+            raise unittest.SkipTest("there is no clang")
+        for triple in ("aarch64-linux-gnu", "riscv64-linux-gnu"):
+            for body, reason in (("", None), ("outside()", "outside"), ("__builtin_trap()", "exception on purpose"),
+                                 ("((void (*)(void))area[3])()", "indirect")):
+                with self.subTest(triple=triple, body=body), tempfile.TemporaryDirectory() as directory:
+                    program, kcov = self.build(compilers()["clang"], directory, triple, body)
+                    hooks, violations = check(Image(program, [kcov]))
+                    self.assertEqual(hooks[0]["order"], "not checked")
+                    if reason is None:
+                        self.assertEqual(violations, [])
+                    else:
+                        self.assertTrue(any(reason in v.reason for v in violations), violations)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Work that the kernel does in the background; see background.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "background.h"
+
+#define VHOST_NET	"/dev/vhost-net"
+/* The queue of packets to send, and how many it holds. */
+#define TX_QUEUE	1
+#define QUEUE_SIZE	16
+
+/* A guest's memory, as far as the worker looks at it. */
+static struct {
+	struct vring_desc descriptors[QUEUE_SIZE];
+	struct {
+		uint16_t flags, index, ring[QUEUE_SIZE], event;
+	} available;
+	struct {
+		uint16_t flags, index;
+		struct vring_used_elem ring[QUEUE_SIZE];
+		uint16_t event;
+	} used __attribute__((aligned(8)));
+} memory __attribute__((aligned(4096)));
+
+const char *background_missing(void)
+{
+	return access(VHOST_NET, R_OK | W_OK) ?
+		"no " VHOST_NET " (CONFIG_VHOST_NET)" : NULL;
+}
+
+int background_start(void)
+{
+	struct {
+		struct vhost_memory table;
+		struct vhost_memory_region region;
+	} map = {
+		.table.nregions = 1,
+		.region.memory_size = sizeof(memory),
+		.region.userspace_addr = (unsigned long)&memory,
+	};
+	struct vhost_vring_state size = { .index = TX_QUEUE, .num = QUEUE_SIZE };
+	struct vhost_vring_addr address = {
+		.index = TX_QUEUE,
+		.desc_user_addr = (unsigned long)&memory.descriptors,
+		.avail_user_addr = (unsigned long)&memory.available,
+		.used_user_addr = (unsigned long)&memory.used,
+	};
+	struct vhost_vring_file backend = { .index = TX_QUEUE };
+	int worker = open(VHOST_NET, O_RDWR | O_CLOEXEC);
+
+	if (worker < 0)
+		return -errno;
+	memory.available.index = BACKGROUND_OPERAND;
+	/* Where packets would go, if one were ever sent. */
+	backend.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (backend.fd < 0 || ioctl(worker, VHOST_SET_OWNER) ||
+	    ioctl(worker, VHOST_SET_MEM_TABLE, &map) ||
+	    ioctl(worker, VHOST_SET_VRING_NUM, &size) ||
+	    ioctl(worker, VHOST_SET_VRING_ADDR, &address) ||
+	    ioctl(worker, VHOST_NET_SET_BACKEND, &backend)) {
+		int error = -errno;
+
+		close(backend.fd);
+		close(worker);
+		return error;
+	}
+	close(backend.fd);
+	return worker;
+}
+
+int background_kick(int worker)
+{
+	struct vhost_vring_file kick = { .index = TX_QUEUE };
+	struct vhost_vring_file complaint = { .index = TX_QUEUE };
+	const uint64_t one = 1;
+	struct pollfd event;
+	int ret = 0;
+
+	kick.fd = eventfd(0, EFD_CLOEXEC);
+	complaint.fd = eventfd(0, EFD_CLOEXEC);
+	event.fd = complaint.fd;
+	event.events = POLLIN;
+	/* It will find that the index is out of range, and complain. */
+	if (ioctl(worker, VHOST_SET_VRING_ERR, &complaint) ||
+	    ioctl(worker, VHOST_SET_VRING_KICK, &kick) ||
+	    write(kick.fd, &one, sizeof(one)) != sizeof(one))
+		ret = -errno;
+	else if (poll(&event, 1, 10000) != 1)
+		ret = -ETIMEDOUT;
+	close(complaint.fd);
+	close(kick.fd);
+	return ret;
+}
+
+void background_stop(int worker)
+{
+	close(worker);
+}
+
+int background_run(void)
+{
+	int ret, worker = background_start();
+
+	if (worker < 0)
+		return worker;
+	ret = background_kick(worker);
+	background_stop(worker);
+	return ret;
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What KCOV_TRACE_CMP records: the operands of comparisons, told by values that
+ * only this program can have brought into the kernel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "kcov.h"
+#include "symbols.h"
+
+/* Types: bit 0 says "one is a constant", bits 1 and 2 are log2 of the size. */
+#define VARIABLE(size)	KCOV_CMP_SIZE(size)
+#define CONSTANT(size)	(KCOV_CMP_SIZE(size) | KCOV_CMP_CONST)
+
+struct record {
+	uint64_t type;
+	uint64_t arg1;
+	uint64_t arg2;
+	uint64_t pc;
+};
+
+FIXTURE(cmp) {
+	uint64_t *area;
+	struct record *records;
+	int fd;
+};
+
+FIXTURE_SETUP(cmp)
+{
+	long ret;
+
+	if (symbols_missing())
+		SKIP(return, "%s", symbols_missing());
+	self->fd = kcov_open_mapped(4 * COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	self->records = (struct record *)(self->area + 1);
+	ret = kcov_enable(self->fd, KCOV_TRACE_CMP);
+	if (ret == -ENOTSUPP)
+		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+	ASSERT_EQ(0, ret);
+}
+
+FIXTURE_TEARDOWN(cmp)
+{
+	close(self->fd);
+}
+
+/* Stops collecting; the number of records that were made by the calls before. */
+static uint64_t stop(FIXTURE_DATA(cmp) *self)
+{
+	return kcov_disable(self->fd) ? 0 : cover_count(self->area);
+}
+
+/* How many records are of this type and hold these operands, in this order. */
+static int occurs(FIXTURE_DATA(cmp) *self, uint64_t type, uint64_t arg1, uint64_t arg2)
+{
+	uint64_t i, count = cover_count(self->area);
+	int found = 0;
+
+	for (i = 0; i < count; i++) {
+		struct record *record = &self->records[i];
+
+		found += record->type == type && record->arg1 == arg1 &&
+			 record->arg2 == arg2;
+	}
+	return found;
+}
+
+/* The same for operands whose order the compiler may choose. */
+static int holds(FIXTURE_DATA(cmp) *self, uint64_t type, uint64_t value)
+{
+	uint64_t i, count = cover_count(self->area);
+	int found = 0;
+
+	for (i = 0; i < count; i++) {
+		struct record *record = &self->records[i];
+
+		found += record->type == type &&
+			 (record->arg1 == value || record->arg2 == value);
+	}
+	return found;
+}
+
+static void use_the_kernel(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = "/no/such" };
+	char buffer[64];
+	int file = open("/proc/self/stat", O_RDONLY), sock;
+
+	if (read(file, buffer, sizeof(buffer)) > 0)
+		lseek(file, 0, SEEK_SET);
+	close(file);
+	sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	connect(sock, (struct sockaddr *)&address, sizeof(address));
+	close(sock);
+	file = open("/tmp", O_RDONLY | O_DIRECTORY);
+	syscall(SYS_getdents64, file, buffer, sizeof(buffer));
+	close(file);
+	prctl(PR_SET_NAME, "comparisons");
+}
+
+static int prctl_with(int option)
+{
+	return syscall(SYS_prctl, option, 0, 0, 0, 0);
+}
+
+TEST_F(cmp, records_are_well_formed)
+{
+	static const uint64_t limits[] = { 0xff, 0xffff, 0xffffffff, ~0ULL };
+	uint64_t i, count, seen = 0;
+
+	use_the_kernel();
+	count = stop(self);
+	ASSERT_LT(100, count);
+	ASSERT_GT(COVER_WORDS - 1, count);
+	for (i = 0; i < count; i++) {
+		struct record *record = &self->records[i];
+
+		ASSERT_GE(7, record->type);
+		ASSERT_GE(limits[record->type >> 1], record->arg1);
+		ASSERT_GE(limits[record->type >> 1], record->arg2);
+		ASSERT_TRUE(in_kernel_text(record->pc - 1));
+		seen |= 1ULL << record->type;
+	}
+	/* Nothing is written past the last record. */
+	for (i = 1 + WORDS_PER_CMP * count; i < 4 * COVER_WORDS; i++)
+		ASSERT_EQ(0, self->area[i]);
+	/* All sizes; to compare two variables of one or two bytes is rare. */
+	EXPECT_EQ(0, ~seen & (1 << CONSTANT(0) | 1 << CONSTANT(1) | 1 << CONSTANT(2) |
+			      1 << CONSTANT(3) | 1 << VARIABLE(2) | 1 << VARIABLE(3)))
+		TH_LOG("types seen: %#lx", seen);
+}
+
+/* The type is the one of the hook whose call ends at the record's PC. */
+TEST_F(cmp, types_are_those_of_the_calls)
+{
+	static const char * const hooks[] = {
+		"__sanitizer_cov_trace_cmp1", "__sanitizer_cov_trace_const_cmp1",
+		"__sanitizer_cov_trace_cmp2", "__sanitizer_cov_trace_const_cmp2",
+		"__sanitizer_cov_trace_cmp4", "__sanitizer_cov_trace_const_cmp4",
+		"__sanitizer_cov_trace_cmp8", "__sanitizer_cov_trace_const_cmp8",
+	};
+	uint64_t i, count;
+	int switches = 0;
+
+	use_the_kernel();
+	count = stop(self);
+	if (text_missing())
+		SKIP(return, "%s", text_missing());
+	if (call_decoder_missing())
+		SKIP(return, "%s", call_decoder_missing());
+	ASSERT_LT(0, count);
+	for (i = 0; i < count; i++) {
+		struct record *record = &self->records[i];
+
+		ASSERT_GE(7, record->type);
+		if (called_before(record->pc, hooks[record->type]))
+			continue;
+		/* A switch compares with constants. */
+		ASSERT_TRUE(record->type & KCOV_CMP_CONST &&
+			    called_before(record->pc, "__sanitizer_cov_trace_switch"))
+			TH_LOG("record %lu of type %lu: %#lx in %s", i, record->type,
+			       record->pc, symbol_at(record->pc));
+		switches++;
+	}
+	EXPECT_LT(0, switches);
+}
+
+/* The first character of a path is compared with '/'. */
+TEST_F(cmp, constant_of_1_byte)
+{
+	EXPECT_EQ(-1, open("\xa7/no", O_RDONLY));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(0), '/', 0xa7));
+}
+
+/* The family of an address is compared with the socket's. */
+TEST_F(cmp, constant_of_2_bytes)
+{
+	struct sockaddr_un address = { .sun_family = 0xbeef, .sun_path = "x" };
+	int sock = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	ASSERT_LE(0, sock);
+	EXPECT_EQ(-1, bind(sock, (struct sockaddr *)&address, sizeof(address)));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(1), AF_UNIX, 0xbeef));
+}
+
+/* The personality ~0 asks and does not set. */
+TEST_F(cmp, constant_of_4_bytes)
+{
+	int old = syscall(SYS_personality, 0x0badcafe);
+
+	syscall(SYS_personality, old);
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(2), 0xffffffff, 0x0badcafe));
+}
+
+/* The size of the signal set is compared with what the kernel has. */
+TEST_F(cmp, constant_of_8_bytes)
+{
+	EXPECT_EQ(-1, syscall(SYS_rt_sigprocmask, 0, NULL, NULL, 0x1122334455667788));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(3), 8, 0x1122334455667788));
+}
+
+/* The name of an attribute is compared with the prefixes that a file system has. */
+TEST_F(cmp, variable_of_1_byte)
+{
+	char value[8];
+	int file = memfd_create("comparisons", 0);
+
+	ASSERT_LE(0, file);
+	if (fgetxattr(file, "\xa7name", value, sizeof(value)) < 0 &&
+	    fgetxattr(file, "trusted.name", value, sizeof(value)) < 0 && errno != ENODATA)
+		SKIP(return, "no attributes in memory files (CONFIG_TMPFS_XATTR)");
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, holds(self, VARIABLE(0), 0xa7));
+}
+
+/* The protocol of an address is compared with the one the socket was made for. */
+TEST_F(cmp, variable_of_2_bytes)
+{
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = 0xbeef };
+	int sock = socket(AF_PACKET, SOCK_DGRAM, 0xc0de);
+
+	if (sock < 0)
+		SKIP(return, "no packet sockets (CONFIG_PACKET)");
+	EXPECT_EQ(0, bind(sock, (struct sockaddr *)&address, sizeof(address)));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, VARIABLE(1), 0xc0de, 0xbeef) +
+		     occurs(self, VARIABLE(1), 0xbeef, 0xc0de));
+}
+
+/* The two ends of a range of files are compared. */
+TEST_F(cmp, variable_of_4_bytes)
+{
+	const uint32_t first = 0x05060708, last = 0x01020304;
+
+	EXPECT_EQ(-1, syscall(SYS_close_range, first, last, 0));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, VARIABLE(2), first, last) +
+		     occurs(self, VARIABLE(2), last, first));
+}
+
+/* The soft limit is compared with the hard one. */
+TEST_F(cmp, variable_of_8_bytes)
+{
+	struct rlimit limit = {
+		.rlim_cur = 0x1122334455667788, .rlim_max = 0x0102030405060708,
+	};
+
+	EXPECT_EQ(-1, setrlimit(RLIMIT_CORE, &limit));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, VARIABLE(3), limit.rlim_cur, limit.rlim_max) +
+		     occurs(self, VARIABLE(3), limit.rlim_max, limit.rlim_cur));
+}
+
+/* All cases of a switch, each a record, with the value as second operand. */
+TEST_F(cmp, switch_gives_all_cases)
+{
+	static const int cases[] = {
+		PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_NAME,
+		PR_GET_NAME, PR_GET_SECCOMP, PR_SET_TIMERSLACK, PR_SET_NO_NEW_PRIVS,
+		PR_SET_CHILD_SUBREAPER, PR_SET_THP_DISABLE,
+	};
+	const int option = 0x5a17c0de;
+	uint64_t pc = 0;
+	size_t i, j;
+
+	prctl_with(option);
+	ASSERT_LT(0, stop(self));
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		EXPECT_EQ(1, occurs(self, CONSTANT(2), cases[i], option))
+			TH_LOG("case %d", cases[i]);
+	for (j = 0; j < cover_count(self->area); j++)
+		if (self->records[j].arg2 == option && self->records[j].arg1 == PR_SET_NAME)
+			pc = self->records[j].pc;
+	ASSERT_NE(0, pc);
+	/* They come in one go and from one place. */
+	for (j = 0; j < cover_count(self->area); j++)
+		if (self->records[j].arg2 == option && self->records[j].pc == pc)
+			break;
+	for (i = 0; i < ARRAY_SIZE(cases); i++, j++) {
+		EXPECT_EQ(pc, self->records[j].pc);
+		EXPECT_EQ(option, self->records[j].arg2);
+	}
+	if (!text_missing() && !call_decoder_missing()) {
+		EXPECT_TRUE(called_before(pc, "__sanitizer_cov_trace_switch"));
+	}
+}
+
+/* Operands are neither cut nor extended by their sign. */
+TEST_F(cmp, operands_are_exact)
+{
+	static const int options[] = {
+		0x00010000, 0x7fffffff, (int)0x80000000, -1, (int)0xffff0001,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(options); i++)
+		prctl_with(options[i]);
+	syscall(SYS_rt_sigprocmask, 0, NULL, NULL, ~0UL);
+	syscall(SYS_rt_sigprocmask, 0, NULL, NULL, 1UL << 63);
+	ASSERT_LT(0, stop(self));
+	for (i = 0; i < ARRAY_SIZE(options); i++)
+		EXPECT_LT(0, occurs(self, CONSTANT(2), PR_SET_NAME, (uint32_t)options[i]));
+	EXPECT_LT(0, occurs(self, CONSTANT(3), 8, ~0ULL));
+	EXPECT_LT(0, occurs(self, CONSTANT(3), 8, 1ULL << 63));
+}
+
+TEST_F(cmp, nothing_after_disable)
+{
+	prctl_with(0x5a17c0de);
+	ASSERT_LT(0, stop(self));
+	ASSERT_LT(0, occurs(self, CONSTANT(2), PR_SET_NAME, 0x5a17c0de));
+	cover_reset(self->area);
+	prctl_with(0x5a17c0df);
+	EXPECT_EQ(0, cover_count(self->area));
+}
+
+/* One descriptor, one mode at a time; either can follow the other. */
+TEST_F(cmp, modes_take_turns)
+{
+	uint64_t i, count;
+
+	prctl_with(0x5a17c0de);
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(2), PR_SET_NAME, 0x5a17c0de));
+
+	memset(self->area, 0, 4 * COVER_WORDS * sizeof(uint64_t));
+	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+	prctl_with(0x5a17c0de);
+	count = stop(self);
+	ASSERT_LT(0, count);
+	for (i = 1; i <= count; i++)
+		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
+	EXPECT_TRUE(covers_syscall(self->area, "prctl"));
+
+	memset(self->area, 0, 4 * COVER_WORDS * sizeof(uint64_t));
+	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_CMP));
+	prctl_with(0x5a17c0de);
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, occurs(self, CONSTANT(2), PR_SET_NAME, 0x5a17c0de));
+}
+
+/*
+ * A full buffer holds whole records only: the words that are left over at its
+ * end stay untouched.
+ */
+TEST(full_buffer_holds_whole_records)
+{
+	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
+	static uint64_t copy[WORDS];
+	uint64_t i, *area;
+	int fd = kcov_open_mapped(WORDS, &area);
+	long ret;
+
+	ASSERT_LE(0, fd);
+	for (i = 1; i < WORDS; i++)
+		area[i] = 0x5a5a0000 + i;
+	ret = kcov_enable(fd, KCOV_TRACE_CMP);
+	if (ret == -ENOTSUPP)
+		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+	ASSERT_EQ(0, ret);
+	for (i = 0; i < 4; i++)
+		use_the_kernel();
+	memcpy(copy, area, sizeof(copy));
+	use_the_kernel();
+	ASSERT_EQ(0, kcov_disable(fd));
+	EXPECT_EQ(0, memcmp(copy, area, sizeof(copy)));
+	EXPECT_EQ(RECORDS, copy[0]);
+	for (i = 0; i < RECORDS; i++)
+		EXPECT_GE(7, copy[1 + WORDS_PER_CMP * i]);
+	for (i = 1 + WORDS_PER_CMP * RECORDS; i < WORDS; i++)
+		EXPECT_EQ(0x5a5a0000 + i, copy[i]);
+}
+
+/* A switch with more cases than the buffer has room for stops in its midst. */
+TEST(switch_stops_at_the_end)
+{
+	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
+	uint64_t *area;
+	int fd = kcov_open_mapped(WORDS, &area);
+	long ret;
+
+	ASSERT_LE(0, fd);
+	/* Room for two, and the two before prctl()'s switch are few. */
+	ret = kcov_enable(fd, KCOV_TRACE_CMP);
+	if (ret == -ENOTSUPP)
+		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+	ASSERT_EQ(0, ret);
+	area[0] = RECORDS - 10;
+	prctl_with(0x5a17c0de);
+	ASSERT_EQ(0, kcov_disable(fd));
+	EXPECT_EQ(RECORDS, cover_count(area));
+	EXPECT_EQ(0x5a17c0de, area[1 + WORDS_PER_CMP * (RECORDS - 1) + 2]);
+	EXPECT_EQ(0, area[WORDS - 1]);
+	EXPECT_EQ(0, area[1 + WORDS_PER_CMP * (RECORDS - 11)]);
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

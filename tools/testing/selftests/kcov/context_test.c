@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interrupts and softirqs run on top of whatever thread is there, and must not
+ * appear in what is collected from it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "kcov.h"
+#include "symbols.h"
+
+/* What only a timer interrupt, or a softirq on its way out, executes. */
+static const char * const interrupt_functions[] = {
+	"timerfd_tmrproc", "hrtimer_interrupt", "__hrtimer_run_queues",
+	"tick_nohz_handler", "tick_sched_timer", "update_process_times",
+	"run_timer_softirq", "hrtimer_run_softirq", "__run_timers",
+	"tick_sched_do_timer", "tick_do_update_jiffies64",
+	"update_wall_time", "timekeeping_advance", "run_local_timers",
+};
+
+/* What receives a packet, in the softirq that sending one leads to. */
+static const char * const receive_functions[] = {
+	"net_rx_action", "process_backlog", "__netif_receive_skb_core",
+	"ip_rcv", "ip_local_deliver", "udp_rcv", "__udp4_lib_rcv",
+	"udp_queue_rcv_skb", "__udp_enqueue_schedule_skb",
+};
+
+FIXTURE(context) {
+	uint64_t *area;
+	int fd;
+};
+
+FIXTURE_SETUP(context)
+{
+	if (symbols_missing())
+		SKIP(return, "%s", symbols_missing());
+	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(context)
+{
+	close(self->fd);
+}
+
+static uint64_t expirations(int timer)
+{
+	uint64_t count = 0;
+
+	return read(timer, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+static int fast_timer(long nanoseconds)
+{
+	struct itimerspec spec = {
+		.it_value.tv_nsec = nanoseconds,
+		.it_interval.tv_nsec = nanoseconds,
+	};
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+
+	if (timer >= 0 && timerfd_settime(timer, 0, &spec, NULL))
+		return -1;
+	return timer;
+}
+
+/* One of the functions that was recorded, or NULL. */
+static const char *recorded(uint64_t *area, const char * const *names, size_t count)
+{
+	size_t i;
+
+	cover_unique(area);
+	for (i = 0; i < count; i++)
+		if (covers(area, names[i]))
+			return names[i];
+	return NULL;
+}
+
+/*
+ * Busy in the kernel for a while under a timer that fires every 200
+ * microseconds, so that hundreds of interrupts hit instrumented code.
+ */
+TEST_F(context, timer_interrupts_do_not_appear)
+{
+	uint64_t fired = 0;
+	int round, timer;
+
+	ASSERT_TRUE(symbol_exists("timerfd_tmrproc"));
+	timer = fast_timer(200000);
+	if (timer < 0)
+		SKIP(return, "no timers (CONFIG_TIMERFD)");
+	for (round = 0; round < 50; round++) {
+		const char *leak;
+
+		cover_reset(self->area);
+		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+		while (cover_count(self->area) < COVER_WORDS - 1)
+			close(open("/proc/self/stat", O_RDONLY));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		fired += expirations(timer);
+		EXPECT_TRUE(covers_syscall(self->area, "close"));
+		leak = recorded(self->area, interrupt_functions,
+				ARRAY_SIZE(interrupt_functions));
+		ASSERT_EQ(NULL, leak)
+			TH_LOG("%s was recorded", leak);
+	}
+	EXPECT_LT(100, fired);
+}
+
+/* A network of its own, with nothing but the loopback device. */
+static const char *loopback(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int sock;
+
+	if (unshare(CLONE_NEWNET))
+		return "no network namespaces (CONFIG_NET_NS)";
+	sock = socket(AF_INET, SOCK_DGRAM, 0);
+	if (sock < 0)
+		return "no IPv4 (CONFIG_INET)";
+	if (ioctl(sock, SIOCSIFFLAGS, &request))
+		return "the loopback device does not start";
+	close(sock);
+	return NULL;
+}
+
+/*
+ * A packet to the loopback device is received in a softirq, which runs as soon
+ * as the sender enables softirqs again: in the middle of the sender's call.
+ */
+TEST_F(context, softirqs_do_not_appear)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(address);
+	int receiver, sender, i;
+	const char *problem;
+	char byte;
+
+	problem = loopback();
+	if (problem)
+		SKIP(return, "%s", problem);
+	for (i = 0; i < 3; i++)
+		ASSERT_TRUE(symbol_exists(receive_functions[i]));
+	receiver = socket(AF_INET, SOCK_DGRAM, 0);
+	sender = socket(AF_INET, SOCK_DGRAM, 0);
+	ASSERT_EQ(0, bind(receiver, (void *)&address, sizeof(address)));
+	ASSERT_EQ(0, getsockname(receiver, (void *)&address, &length));
+	for (i = 0; i < 100; i++) {
+		cover_reset(self->area);
+		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+		EXPECT_EQ(1, sendto(sender, "x", 1, 0, (void *)&address, sizeof(address)));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		/* The softirq has run, here and now. */
+		ASSERT_EQ(1, recv(receiver, &byte, 1, MSG_DONTWAIT));
+		EXPECT_TRUE(covers(self->area, "udp_sendmsg"));
+		problem = recorded(self->area, receive_functions,
+				   ARRAY_SIZE(receive_functions));
+		ASSERT_EQ(NULL, problem)
+			TH_LOG("%s was recorded", problem);
+	}
+}
+
+/* The same for comparisons: no record's place is in such a function. */
+TEST_F(context, interrupts_make_no_comparisons)
+{
+	uint64_t fired = 0;
+	int round, timer = fast_timer(200000);
+	long ret;
+
+	if (timer < 0)
+		SKIP(return, "no timers (CONFIG_TIMERFD)");
+	for (round = 0; round < 30; round++) {
+		uint64_t i, count;
+
+		cover_reset(self->area);
+		ret = kcov_enable(self->fd, KCOV_TRACE_CMP);
+		if (ret == -ENOTSUPP)
+			SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+		ASSERT_EQ(0, ret);
+		while (cover_count(self->area) < (COVER_WORDS - 1) / WORDS_PER_CMP)
+			close(open("/proc/self/stat", O_RDONLY));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		fired += expirations(timer);
+		/* The places, packed as if they were a trace of PCs. */
+		count = cover_count(self->area);
+		ASSERT_EQ((COVER_WORDS - 1) / WORDS_PER_CMP, count);
+		for (i = 1; i <= count; i++)
+			self->area[i] = self->area[WORDS_PER_CMP * i];
+		EXPECT_TRUE(covers_syscall(self->area, "close") ||
+			    covers(self->area, "do_sys_openat2"));
+		ASSERT_EQ(NULL, recorded(self->area, interrupt_functions,
+					 ARRAY_SIZE(interrupt_functions)));
+	}
+	EXPECT_LT(30, fired);
+}
+
+static long mark(void *which)
+{
+	((void (*)(void))which)();
+	return 0;
+}
+
+/* A thread that is switched out and in again keeps what is its own. */
+TEST_F(context, switching_threads_keeps_them_apart)
+{
+	uint64_t *areas[8];
+	struct worker workers[8];
+	cpu_set_t one;
+	int fds[8], i, round;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
+	for (i = 0; i < 8; i++) {
+		fds[i] = kcov_open_mapped(COVER_WORDS, &areas[i]);
+		ASSERT_LE(0, fds[i]);
+		ASSERT_EQ(0, worker_start(&workers[i]));
+		ASSERT_EQ(0, worker_ioctl(&workers[i], fds[i], KCOV_ENABLE, KCOV_TRACE_PC));
+	}
+	for (round = 0; round < 20; round++)
+		for (i = 0; i < 8; i++)
+			worker_run(&workers[i], mark, i % 2 ? mark_one : mark_two);
+	for (i = 0; i < 8; i++) {
+		ASSERT_EQ(0, worker_ioctl(&workers[i], fds[i], KCOV_DISABLE, 0));
+		EXPECT_EQ(i % 2, covers_syscall(areas[i], MARK_ONE));
+		EXPECT_EQ(!(i % 2), covers_syscall(areas[i], MARK_TWO));
+		worker_end(&workers[i]);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Every way in which a thread can end: it leaves its descriptor usable. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "kcov.h"
+#include "symbols.h"
+
+FIXTURE(thread) {
+	uint64_t *area;
+	int fd;
+};
+
+FIXTURE_SETUP(thread)
+{
+	if (symbols_missing())
+		SKIP(return, "%s", symbols_missing());
+	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(thread)
+{
+	close(self->fd);
+}
+
+TEST_F(thread, exit_disables)
+{
+	struct worker worker;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, worker_start(&worker));
+		ASSERT_EQ(0, worker_ioctl(&worker, self->fd, KCOV_ENABLE, KCOV_TRACE_PC));
+		worker_end(&worker);
+		ASSERT_EQ(NULL, kcov_unusable(self->fd, self->area));
+	}
+}
+
+enum way_out { EXIT, EXIT_GROUP, EXIT_GROUP_ELSEWHERE, KILLED, FAULT, ABORT };
+
+FIXTURE(exit) {
+	uint64_t *area;
+	int fd;
+};
+
+FIXTURE_VARIANT(exit) {
+	enum way_out way;
+	int signal;
+};
+
+FIXTURE_VARIANT_ADD(exit, by_exit) { .way = EXIT };
+FIXTURE_VARIANT_ADD(exit, by_exit_group) { .way = EXIT_GROUP };
+FIXTURE_VARIANT_ADD(exit, by_exit_group_of_another_thread) { .way = EXIT_GROUP_ELSEWHERE };
+FIXTURE_VARIANT_ADD(exit, by_sigkill) { .way = KILLED, .signal = SIGKILL };
+FIXTURE_VARIANT_ADD(exit, by_segmentation_fault) { .way = FAULT, .signal = SIGSEGV };
+FIXTURE_VARIANT_ADD(exit, by_abort) { .way = ABORT, .signal = SIGABRT };
+
+FIXTURE_SETUP(exit)
+{
+	if (symbols_missing())
+		SKIP(return, "%s", symbols_missing());
+	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(exit)
+{
+	close(self->fd);
+}
+
+static long exit_group(void *unused)
+{
+	syscall(SYS_exit_group, 0);
+	return 0;
+}
+
+static void leave(int fd, enum way_out way)
+{
+	struct worker worker;
+
+	if (way == EXIT_GROUP_ELSEWHERE && worker_start(&worker))
+		_exit(1);
+	if (kcov_enable(fd, KCOV_TRACE_PC))
+		_exit(2);
+	mark_one();
+	switch (way) {
+	case EXIT:
+		syscall(SYS_exit, 0);
+		break;
+	case EXIT_GROUP:
+		exit_group(NULL);
+		break;
+	case EXIT_GROUP_ELSEWHERE:
+		worker.function = exit_group;
+		sem_post(&worker.request);
+		for (;;)
+			mark_one();
+	case KILLED:
+		kill(getpid(), SIGKILL);
+		break;
+	case FAULT:
+		*(volatile char *)NULL = 0;
+		break;
+	case ABORT:
+		signal(SIGABRT, SIG_DFL);
+		kill(getpid(), SIGABRT);
+		break;
+	}
+	_exit(3);
+}
+
+TEST_F(exit, disables)
+{
+	int status;
+	pid_t child = fork();
+
+	ASSERT_LE(0, child);
+	if (!child)
+		leave(self->fd, variant->way);
+	status = exit_status(child);
+	if (variant->signal) {
+		EXPECT_TRUE(WIFSIGNALED(status));
+		EXPECT_EQ(variant->signal, WTERMSIG(status));
+	} else {
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
+	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
+}
+
+/* The descriptor, its only mapping and the thread go in one exit. */
+TEST_F(exit, releases_a_descriptor_of_its_own)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		pid_t child = fork();
+
+		ASSERT_LE(0, child);
+		if (!child) {
+			uint64_t *area;
+
+			leave(kcov_open_mapped(COVER_WORDS, &area), variant->way);
+		}
+		EXPECT_NE(-1, exit_status(child));
+	}
+	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
+}
+
+/* Killed at any point of enabling, collecting and disabling. */
+TEST_F(thread, killed_at_any_time)
+{
+	char line[256];
+	int i, log = kmsg_open();
+
+	for (i = 0; i < 300; i++) {
+		volatile uint64_t *area = self->area;
+		pid_t child;
+
+		cover_reset(area);
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child)
+			for (;;) {
+				kcov_enable(self->fd, i % 2);
+				mark_one();
+				kcov_disable(self->fd);
+			}
+		while (!cover_count(area))
+			sched_yield();
+		kill(child, SIGKILL);
+		ASSERT_EQ(SIGKILL, exit_status(child));
+	}
+	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
+	EXPECT_FALSE(kmsg_reports_bug(log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+TEST_F(thread, exits_with_local_and_remote_descriptor)
+{
+	const uint64_t handle = KCOV_SUBSYSTEM_USB | 0x7e570010;
+	int remote = kcov_open();
+	pid_t child;
+
+	ASSERT_EQ(0, kcov_init(remote, COVER_WORDS));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		if (kcov_enable(self->fd, KCOV_TRACE_PC) ||
+		    kcov_remote_enable(remote, KCOV_TRACE_PC, 1024, 0, handle))
+			_exit(1);
+		_exit(0);
+	}
+	ASSERT_EQ(0, exit_status(child));
+	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
+	EXPECT_EQ(0, kcov_remote_enable(remote, KCOV_TRACE_PC, 1024, 0, handle));
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

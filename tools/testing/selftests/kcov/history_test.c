@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bugs that remote coverage has had, provoked with the sample modules, whose
+ * sections are known to the last function.  The softirqs of a sample module run
+ * on the processor of the thread that asks for them.
+ *
+ * What the USB shows better is in remote_usb_test.c: a descriptor that is
+ * disabled and enabled again during a section.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../../../samples/kcov/kcov_sample.h"
+#include "kselftest_harness.h"
+#include "background.h"
+#include "kcov.h"
+#include "symbols.h"
+
+#define DEVICE		"/dev/kcov-sample"
+/* Room for all that a long section finds. */
+#define WORDS		(512UL << 10)
+#define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5b0001)
+
+#define SOFTIRQ_FUNCTION "kcov_sample_softirq_code"
+#define WORK_FUNCTION	"kcov_sample_work_code"
+#define INNER_FUNCTION	"kcov_sample_inner_code"
+#define AFTER_FUNCTION	"kcov_sample_after_code"
+
+static const char *sample_missing(void)
+{
+	if (access(DEVICE, R_OK | W_OK))
+		return "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)";
+	return symbols_missing();
+}
+
+static void stay_on_one_processor(void)
+{
+	cpu_set_t processors;
+
+	CPU_ZERO(&processors);
+	CPU_SET(0, &processors);
+	sched_setaffinity(0, sizeof(processors), &processors);
+}
+
+/* A thread that has softirqs run all the time, with sections or without. */
+struct softirqs {
+	pthread_t thread;
+	int device;
+	int fd;			/* collects them, or -1 */
+	uint64_t *area;
+	uint64_t handle;
+	volatile bool finished;
+	volatile long result;
+	volatile unsigned long count;
+};
+
+static void *softirqs_main(void *data)
+{
+	struct softirqs *softirqs = data;
+	long ret = 0;
+
+	stay_on_one_processor();
+	if (softirqs->fd >= 0)
+		ret = kcov_remote_enable(softirqs->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
+					 softirqs->handle);
+	while (!ret && !softirqs->finished) {
+		ret = kcov_ioctl(softirqs->device, KCOV_SAMPLE_SOFTIRQ, 0);
+		softirqs->count++;
+	}
+	softirqs->result = ret;
+	return NULL;
+}
+
+static long softirqs_start(struct softirqs *softirqs, bool collect)
+{
+	struct kcov_sample_handles handles;
+
+	memset(softirqs, 0, sizeof(*softirqs));
+	softirqs->fd = -1;
+	softirqs->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (ioctl(softirqs->device, KCOV_SAMPLE_HANDLES, &handles))
+		return -errno;
+	softirqs->handle = handles.softirq;
+	if (collect) {
+		softirqs->fd = kcov_open_mapped(COVER_WORDS, &softirqs->area);
+		if (softirqs->fd < 0)
+			return softirqs->fd;
+	}
+	return -pthread_create(&softirqs->thread, NULL, softirqs_main, softirqs);
+}
+
+/* A test has to be done in half a minute, which is not long in emulation. */
+#define SECONDS		12
+
+static bool time_is_over(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec - start->tv_sec > SECONDS;
+}
+
+/* Waits until there have been some more; says how many there were in time. */
+static unsigned long softirqs_wait(const struct softirqs *softirqs, unsigned long more)
+{
+	unsigned long before = softirqs->count;
+	struct timespec start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (softirqs->count < before + more && !softirqs->result && !time_is_over(&start))
+		usleep(1000);
+	return softirqs->count - before;
+}
+
+static long softirqs_end(struct softirqs *softirqs)
+{
+	softirqs->finished = true;
+	pthread_join(softirqs->thread, NULL);
+	close(softirqs->device);
+	if (softirqs->fd >= 0)
+		close(softirqs->fd);
+	return softirqs->result;
+}
+
+FIXTURE(history) {
+	uint64_t *area;
+	int device;
+	int fd;
+	int log;
+};
+
+FIXTURE_SETUP(history)
+{
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
+	self->log = kmsg_open();
+	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->device);
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(history)
+{
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	close(self->fd);
+	close(self->device);
+}
+
+/* A section of the caller's handle, from its start to its stop. */
+static bool work_is_seen(FIXTURE_DATA(history) *self)
+{
+	cover_reset(self->area);
+	if (kcov_ioctl(self->device, KCOV_SAMPLE_WORK, 0))
+		return false;
+	return covers(self->area, WORK_FUNCTION);
+}
+
+/*
+ * A request that keeps a worker of io_uring on the processor for a while, all of
+ * it one section: reading zeroes.
+ */
+#define READ_BYTES	(4UL << 20)
+#define READ_FUNCTION	"read_iter_zero"
+/* Executed after the reading. */
+#define READ_END	"kiocb_done"
+
+struct reader {
+	int ring;
+	int file;
+	char *target;
+	char *queue;
+	struct io_uring_params params;
+	struct io_uring_sqe *sqe;
+};
+
+static long reader_start(struct reader *reader)
+{
+	uint64_t processors = 1;
+	void *queue, *sqe;
+
+	memset(reader, 0, sizeof(*reader));
+	reader->file = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	reader->ring = syscall(SYS_io_uring_setup, 1, &reader->params);
+	if (reader->ring < 0 || reader->file < 0)
+		return -errno;
+	if (syscall(SYS_io_uring_register, reader->ring, IORING_REGISTER_IOWQ_AFF,
+		    &processors, sizeof(processors)))
+		return -errno;
+	queue = mmap(NULL, reader->params.sq_off.array + sizeof(uint32_t),
+		     PROT_READ | PROT_WRITE, MAP_SHARED, reader->ring, IORING_OFF_SQ_RING);
+	sqe = mmap(NULL, sizeof(*reader->sqe), PROT_READ | PROT_WRITE, MAP_SHARED,
+		   reader->ring, IORING_OFF_SQES);
+	reader->target = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (queue == MAP_FAILED || sqe == MAP_FAILED || reader->target == MAP_FAILED)
+		return -errno;
+	reader->queue = queue;
+	reader->sqe = sqe;
+	return 0;
+}
+
+static long reader_run(struct reader *reader)
+{
+	uint32_t *tail = (uint32_t *)(reader->queue + reader->params.sq_off.tail);
+	uint32_t *head = (uint32_t *)(reader->queue + reader->params.cq_off.head);
+	long ret;
+
+	memset(reader->sqe, 0, sizeof(*reader->sqe));
+	reader->sqe->opcode = IORING_OP_READ;
+	reader->sqe->flags = IOSQE_ASYNC;
+	reader->sqe->fd = reader->file;
+	reader->sqe->addr = (unsigned long)reader->target;
+	reader->sqe->len = READ_BYTES;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	ret = syscall(SYS_io_uring_enter, reader->ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+	/* One queue: the completions stand in the same mapping. */
+	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	return ret == 1 ? 0 : -errno;
+}
+
+/* The section is merged after its request has completed; wait for that. */
+static bool appears(const uint64_t *area, const char *function)
+{
+	int i;
+
+	for (i = 0; i < 400; i++) {
+		if (covers(area, function))
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+FIXTURE(section) {
+	FIXTURE_DATA(history) history;
+	struct softirqs softirqs;
+	struct reader reader;
+};
+
+FIXTURE_VARIANT(section) {
+	bool collect;
+};
+
+/* The softirq saves and restores what the task was recording. */
+FIXTURE_VARIANT_ADD(section, interrupted_by_a_collected_softirq) { .collect = true };
+/* The softirq has started nothing; its stop must not stop the task's section. */
+FIXTURE_VARIANT_ADD(section, interrupted_by_a_softirq_nobody_collects) { .collect = false };
+
+FIXTURE_SETUP(section)
+{
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
+	if (syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS)
+		SKIP(return, "no io_uring (CONFIG_IO_URING)");
+	if (!symbol_exists(READ_FUNCTION) || !symbol_exists(READ_END))
+		SKIP(return, "the compiler has left no %s or %s", READ_FUNCTION, READ_END);
+	self->history.log = kmsg_open();
+	self->history.fd = kcov_open_mapped(WORDS, &self->history.area);
+	ASSERT_LE(0, self->history.fd);
+}
+
+FIXTURE_TEARDOWN(section)
+{
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->history.log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	close(self->history.fd);
+}
+
+TEST_F(section, goes_on_to_its_end)
+{
+	uint64_t *area = self->history.area;
+	unsigned long interrupted = 0;
+	struct timespec start;
+
+	ASSERT_EQ(0, kcov_remote_enable(self->history.fd, KCOV_TRACE_PC, WORDS, HANDLE, 0));
+	ASSERT_EQ(0, reader_start(&self->reader));
+	ASSERT_EQ(0, softirqs_start(&self->softirqs, variant->collect));
+	ASSERT_LE(1, softirqs_wait(&self->softirqs, 1));
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (interrupted < 20 && !time_is_over(&start)) {
+		unsigned long before = self->softirqs.count;
+
+		cover_reset(area);
+		ASSERT_EQ(0, reader_run(&self->reader));
+		ASSERT_TRUE(appears(area, READ_END));
+		ASSERT_TRUE(covers(area, READ_FUNCTION));
+		ASSERT_FALSE(covers(area, SOFTIRQ_FUNCTION));
+		interrupted += self->softirqs.count - before;
+	}
+	EXPECT_LE(5, interrupted);
+	EXPECT_LE(1, softirqs_wait(&self->softirqs, 1));
+	if (variant->collect) {
+		EXPECT_TRUE(covers(self->softirqs.area, SOFTIRQ_FUNCTION));
+		EXPECT_FALSE(covers(self->softirqs.area, READ_FUNCTION));
+		EXPECT_FALSE(covers(self->softirqs.area, READ_END));
+	}
+	EXPECT_EQ(0, softirqs_end(&self->softirqs));
+}
+
+static struct {
+	volatile bool finished;
+	int fd[4];
+	uint64_t *area[4];
+} switchers;
+
+static void *keep_switching(void *number)
+{
+	long i = (long)number, ret;
+
+	stay_on_one_processor();
+	ret = kcov_enable(switchers.fd[i], KCOV_TRACE_PC);
+	while (!ret && !switchers.finished) {
+		if (cover_count(switchers.area[i]) > COVER_WORDS / 2)
+			cover_reset(switchers.area[i]);
+		mark_two();
+		sched_yield();
+	}
+	/* Whatever came in between, this is still recorded. */
+	cover_reset(switchers.area[i]);
+	mark_one();
+	return (void *)(ret ? ret : kcov_disable(switchers.fd[i]));
+}
+
+/*
+ * While the scheduler switches tasks, it marks their mode.  A softirq that comes
+ * then finds the mark and must neither record with it nor lose it.
+ */
+TEST_F(history, softirq_in_a_switch_of_tasks)
+{
+	pthread_t threads[ARRAY_SIZE(switchers.fd)];
+	struct softirqs softirqs;
+	long i;
+
+	for (i = 0; i < (long)ARRAY_SIZE(threads); i++) {
+		switchers.fd[i] = kcov_open_mapped(COVER_WORDS, &switchers.area[i]);
+		ASSERT_LE(0, switchers.fd[i]);
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, keep_switching, (void *)i));
+	}
+	ASSERT_EQ(0, softirqs_start(&softirqs, true));
+	EXPECT_LE(10, softirqs_wait(&softirqs, 200));
+	EXPECT_TRUE(covers(softirqs.area, SOFTIRQ_FUNCTION));
+	EXPECT_FALSE(covers_syscall(softirqs.area, MARK_TWO));
+	switchers.finished = true;
+	for (i = 0; i < (long)ARRAY_SIZE(threads); i++) {
+		void *result;
+
+		pthread_join(threads[i], &result);
+		EXPECT_EQ(NULL, result);
+		EXPECT_TRUE(covers_syscall(switchers.area[i], MARK_ONE));
+		/* Nor has anything of the softirqs come before. */
+		switchers.area[i][0] = COVER_WORDS / 2;
+		EXPECT_FALSE(covers(switchers.area[i], SOFTIRQ_FUNCTION));
+		close(switchers.fd[i]);
+	}
+	EXPECT_EQ(0, softirqs_end(&softirqs));
+	/* And the next sections are whole. */
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0));
+	EXPECT_TRUE(work_is_seen(self));
+}
+
+/* An area that was given back is not taken for one of another size. */
+TEST_F(history, area_is_used_again_after_the_size_changed)
+{
+	static const uint32_t words[] = { 4, 16384, 4, 16384 };
+	uint64_t count[ARRAY_SIZE(words)];
+	size_t i;
+
+	if (background_missing())
+		SKIP(return, "%s", background_missing());
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, words[i], HANDLE, 0));
+		cover_reset(self->area);
+		ASSERT_EQ(0, background_run());
+		count[i] = cover_count(self->area);
+		ASSERT_LT(0, count[i]);
+		if (words[i] == 16384) {
+			EXPECT_TRUE(covers(self->area, BACKGROUND_FUNCTION));
+		}
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	EXPECT_LT(count[0], count[1]);
+	EXPECT_LT(count[2], count[1]);
+	EXPECT_LT(count[2], count[3]);
+}
+
+/*
+ * A child lives longer than the process that it has its handle from.  Its work is
+ * nobody's then, and that of the process that has the handle next.
+ */
+TEST_F(history, handle_of_a_child_whose_parent_is_gone)
+{
+	int orders[2], answers[2], i;
+	pid_t parent, child = 0;
+	char byte = 0;
+
+	ASSERT_EQ(0, pipe(orders));
+	ASSERT_EQ(0, pipe(answers));
+	parent = fork();
+	ASSERT_LE(0, parent);
+	if (!parent) {
+		uint64_t *area;
+		int fd = kcov_open_mapped(COVER_WORDS, &area);
+
+		if (kcov_remote_enable(fd, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0))
+			_exit(1);
+		child = fork();
+		if (child)
+			_exit(child < 0);
+		close(orders[1]);
+		while (read(orders[0], &byte, 1) == 1) {
+			byte = !kcov_ioctl(self->device, KCOV_SAMPLE_WORK, 0);
+			if (write(answers[1], &byte, 1) != 1)
+				break;
+		}
+		_exit(0);
+	}
+	ASSERT_EQ(0, exit_status(parent));
+	close(answers[1]);
+	for (i = 0; i < 4; i++) {
+		if (i & 1) {
+			ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS,
+							HANDLE, 0));
+		}
+		cover_reset(self->area);
+		ASSERT_EQ(1, write(orders[1], "x", 1));
+		ASSERT_EQ(1, read(answers[0], &byte, 1));
+		ASSERT_EQ(1, byte);
+		EXPECT_EQ(i & 1, covers(self->area, WORK_FUNCTION));
+		if (i & 1) {
+			ASSERT_EQ(0, kcov_disable(self->fd));
+		}
+	}
+	close(orders[1]);
+}
+
+/* One section inside another: each to its own descriptor, none lost. */
+TEST_F(history, section_inside_a_section)
+{
+	struct kcov_sample_handles handles;
+	uint64_t *outer;
+	int fd, status;
+	pid_t child;
+
+	if (access("/sys/kernel/debug/kcov_statistics", F_OK))
+		SKIP(return, "this implementation warns about it");
+	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &handles));
+	fd = kcov_open_mapped(COVER_WORDS, &outer);
+	ASSERT_LE(0, fd);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		if (kcov_remote_enable(fd, KCOV_TRACE_PC, COVER_WORDS, 0, handles.worker))
+			_exit(1);
+		raise(SIGSTOP);
+		_exit(2);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0));
+	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_NESTED, 0));
+	EXPECT_TRUE(covers(self->area, INNER_FUNCTION));
+	EXPECT_FALSE(covers(self->area, AFTER_FUNCTION));
+	EXPECT_TRUE(covers(outer, AFTER_FUNCTION));
+	EXPECT_FALSE(covers(outer, INNER_FUNCTION));
+	kill(child, SIGKILL);
+	EXPECT_EQ(SIGKILL, WTERMSIG(exit_status(child)));
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What every program of the suite uses; see kcov.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "kcov.h"
+#include "symbols.h"
+
+int kcov_open(void)
+{
+	int fd = open(KCOV_DEVICE, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+long kcov_ioctl(int fd, unsigned long cmd, unsigned long arg)
+{
+	long ret = syscall(SYS_ioctl, fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+uint64_t *kcov_map(int fd, unsigned long words)
+{
+	void *area = mmap(NULL, words * sizeof(uint64_t),
+			  PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return area == MAP_FAILED ? NULL : area;
+}
+
+void kcov_unmap(uint64_t *area, unsigned long words)
+{
+	munmap(area, words * sizeof(uint64_t));
+}
+
+int kcov_open_mapped(unsigned long words, uint64_t **area)
+{
+	int fd = kcov_open();
+	long ret;
+
+	if (fd < 0)
+		return fd;
+	ret = kcov_init(fd, words);
+	if (!ret) {
+		*area = kcov_map(fd, words);
+		if (*area)
+			return fd;
+		ret = -errno;
+	}
+	close(fd);
+	return ret;
+}
+
+long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
+			uint64_t common, uint64_t handle)
+{
+	struct {
+		struct kcov_remote_arg arg;
+		uint64_t handle;
+	} remote = {
+		.arg.trace_mode = mode,
+		.arg.area_size = area_size,
+		.arg.num_handles = handle != 0,
+		.arg.common_handle = common,
+		.handle = handle,
+	};
+
+	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+}
+
+void mark_one(void)
+{
+	syscall(SYS_getpriority, PRIO_PROCESS, 0);
+}
+
+void mark_two(void)
+{
+	syscall(SYS_getsid, 0);
+}
+
+static void *worker_main(void *data)
+{
+	struct worker *worker = data;
+
+	for (;;) {
+		while (sem_wait(&worker->request))
+			;
+		if (!worker->function)
+			return NULL;
+		worker->result = worker->function(worker->argument);
+		sem_post(&worker->done);
+	}
+}
+
+int worker_start(struct worker *worker)
+{
+	memset(worker, 0, sizeof(*worker));
+	sem_init(&worker->request, 0, 0);
+	sem_init(&worker->done, 0, 0);
+	return pthread_create(&worker->thread, NULL, worker_main, worker);
+}
+
+long worker_run(struct worker *worker, long (*function)(void *), void *arg)
+{
+	worker->function = function;
+	worker->argument = arg;
+	sem_post(&worker->request);
+	while (sem_wait(&worker->done))
+		;
+	return worker->result;
+}
+
+struct ioctl_call {
+	int fd;
+	unsigned long cmd;
+	unsigned long arg;
+};
+
+static long ioctl_call(void *data)
+{
+	struct ioctl_call *call = data;
+
+	return kcov_ioctl(call->fd, call->cmd, call->arg);
+}
+
+long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
+		  unsigned long arg)
+{
+	struct ioctl_call call = { fd, cmd, arg };
+
+	return worker_run(worker, ioctl_call, &call);
+}
+
+void worker_end(struct worker *worker)
+{
+	worker->function = NULL;
+	sem_post(&worker->request);
+	pthread_join(worker->thread, NULL);
+}
+
+const char *kcov_unusable(int fd, uint64_t *area)
+{
+	bool collected;
+
+	cover_reset(area);
+	if (kcov_enable(fd, KCOV_TRACE_PC))
+		return "KCOV_ENABLE fails";
+	mark_two();
+	if (kcov_disable(fd))
+		return "KCOV_DISABLE fails";
+	collected = covers_syscall(area, MARK_TWO);
+	cover_reset(area);
+	return collected ? NULL : "nothing is collected";
+}
+
+int exit_status(pid_t child)
+{
+	int status;
+
+	return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+union fd_message {
+	char buffer[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+int send_fd(int socket, int fd)
+{
+	union fd_message control = { 0 };
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(int));
+	return sendmsg(socket, &message, 0) == 1 ? 0 : -errno;
+}
+
+int receive_fd(int socket)
+{
+	union fd_message control = { 0 };
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header;
+	int fd;
+
+	if (recvmsg(socket, &message, 0) != 1)
+		return -errno;
+	header = CMSG_FIRSTHDR(&message);
+	if (!header || header->cmsg_type != SCM_RIGHTS)
+		return -EINVAL;
+	memcpy(&fd, CMSG_DATA(header), sizeof(int));
+	return fd;
+}
+
+int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+bool kmsg_reports_bug(int kmsg, char *line, size_t size)
+{
+	static const char * const reports[] = {
+		"WARNING:", "BUG:", "Oops", "KASAN", "UBSAN",
+		"general protection fault", "refcount_t:", "vmalloc error",
+	};
+	char record[8192];
+
+	for (;;) {
+		ssize_t len = read(kmsg, record, sizeof(record) - 1);
+		char *text;
+		size_t i;
+
+		if (len < 0 && errno == EPIPE)
+			continue;	/* overwritten; go on with the next */
+		if (len <= 0)
+			return false;
+		record[len] = 0;
+		text = strchr(record, ';');
+		text = text ? text + 1 : record;
+		for (i = 0; i < ARRAY_SIZE(reports); i++) {
+			if (!strstr(text, reports[i]))
+				continue;
+			text[strcspn(text, "\n")] = 0;
+			snprintf(line, size, "%s", text);
+			return true;
+		}
+	}
+}
+
+static unsigned long mebibytes(const char *key)
+{
+	unsigned long kib = 0;
+	char line[128];
+	FILE *file = fopen("/proc/meminfo", "r");
+
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)))
+			kib = strtoul(line + strlen(key), NULL, 10);
+	fclose(file);
+	return kib >> 10;
+}
+
+unsigned long memory_total(void)
+{
+	return mebibytes("MemTotal:");
+}
+
+unsigned long memory_available(void)
+{
+	return mebibytes("MemAvailable:");
+}
+
+unsigned long memory_vmalloc(void)
+{
+	return mebibytes("VmallocUsed:");
+}

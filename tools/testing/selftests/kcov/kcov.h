@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What every program of the suite uses: descriptors, their buffers, a second
+ * thread that does as it is told, and the kernel's log.
+ *
+ * A call that fails returns the negative errno, so that a test can name it.
+ */
+#ifndef KCOV_SELFTEST_KCOV_H
+#define KCOV_SELFTEST_KCOV_H
+
+#include <linux/kcov.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/types.h>
+
+#define KCOV_DEVICE	"/sys/kernel/debug/kcov"
+
+/* Not an errno that a user should ever see, so <errno.h> has no name for it. */
+#ifndef ENOTSUPP
+#define ENOTSUPP	524
+#endif
+
+/* Large enough for every system call of these tests, small enough to be quick. */
+#define COVER_WORDS	(64UL << 10)
+
+#define WORDS_PER_CMP	4
+
+int kcov_open(void);
+long kcov_ioctl(int fd, unsigned long cmd, unsigned long arg);
+/* Returns the buffer of @words words, or NULL with errno set. */
+uint64_t *kcov_map(int fd, unsigned long words);
+void kcov_unmap(uint64_t *area, unsigned long words);
+/* open, KCOV_INIT_TRACE and mmap; a negative errno when one of them fails. */
+int kcov_open_mapped(unsigned long words, uint64_t **area);
+
+static inline long kcov_init(int fd, unsigned long words)
+{
+	return kcov_ioctl(fd, KCOV_INIT_TRACE, words);
+}
+
+static inline long kcov_enable(int fd, unsigned long mode)
+{
+	return kcov_ioctl(fd, KCOV_ENABLE, mode);
+}
+
+static inline long kcov_disable(int fd)
+{
+	return kcov_ioctl(fd, KCOV_DISABLE, 0);
+}
+
+/* KCOV_REMOTE_ENABLE with at most one handle of each kind; 0 is none. */
+long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
+			uint64_t common, uint64_t handle);
+
+static inline uint64_t cover_count(const volatile uint64_t *area)
+{
+	return __atomic_load_n(&area[0], __ATOMIC_ACQUIRE);
+}
+
+static inline void cover_reset(volatile uint64_t *area)
+{
+	__atomic_store_n(&area[0], 0, __ATOMIC_RELEASE);
+}
+
+/*
+ * System calls that do next to nothing, and that nothing else in these
+ * programs makes: each is recognised by its function's name in a trace.
+ */
+#define MARK_ONE	"getpriority"
+#define MARK_TWO	"getsid"
+void mark_one(void);
+void mark_two(void);
+
+/* A thread that executes one function at a time. */
+struct worker {
+	pthread_t thread;
+	sem_t request;
+	sem_t done;
+	long (*function)(void *argument);
+	void *argument;
+	long result;
+};
+
+int worker_start(struct worker *worker);
+long worker_run(struct worker *worker, long (*function)(void *), void *arg);
+long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
+		  unsigned long arg);
+/* Returns when the thread has gone through the kernel's exit path. */
+void worker_end(struct worker *worker);
+
+/* NULL when the descriptor can be enabled and collects, or what is wrong. */
+const char *kcov_unusable(int fd, uint64_t *area);
+
+/* Waits for a child; what waitpid() says about its end, or -1. */
+int exit_status(pid_t child);
+
+/* Passing a descriptor to another process. */
+int send_fd(int socket, int fd);
+int receive_fd(int socket);
+
+/* The kernel's log since kmsg_open(): does it carry a report of a bug? */
+int kmsg_open(void);
+bool kmsg_reports_bug(int kmsg, char *line, size_t size);
+
+/* Memory in MiB: all of it, and what can still be had. */
+unsigned long memory_total(void);
+unsigned long memory_available(void);
+/* What vmalloc() has given out. */
+unsigned long memory_vmalloc(void);
+
+#endif

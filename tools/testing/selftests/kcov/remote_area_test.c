@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The areas that sections collect into, and how what they have collected gets
+ * into the buffer: never past its end, whatever the sizes and the count.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "background.h"
+#include "kcov.h"
+#include "symbols.h"
+
+#define AREA_WORDS	16384
+#define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5b0001)
+
+FIXTURE(area) {
+	uint64_t *area;
+	int fd;
+	int log;
+};
+
+FIXTURE_SETUP(area)
+{
+	const char *missing = symbols_missing() ?: background_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_TRUE(symbol_exists(BACKGROUND_FUNCTION));
+	self->log = kmsg_open();
+	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(area)
+{
+	close(self->fd);
+}
+
+static long enable(FIXTURE_DATA(area) *self, uint32_t mode, uint32_t area_size)
+{
+	return kcov_remote_enable(self->fd, mode, area_size, HANDLE, 0);
+}
+
+/* Whether work in the background is seen now. */
+static bool seen(FIXTURE_DATA(area) *self)
+{
+	cover_reset(self->area);
+	if (background_run())
+		return false;
+	return covers(self->area, BACKGROUND_FUNCTION);
+}
+
+/* Sections add to what is there, and stop when the buffer is full. */
+TEST_F(area, sections_fill_the_buffer)
+{
+	enum { SMALL = 512 };
+	uint64_t *area, before = 0;
+	int i, fd = kcov_open_mapped(SMALL, &area);
+
+	ASSERT_EQ(0, kcov_remote_enable(fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE, 0));
+	ASSERT_EQ(0, background_run());
+	ASSERT_LT(0, cover_count(area));
+	ASSERT_GT(SMALL - 1, cover_count(area));
+	for (i = 0; i < 500 && cover_count(area) < SMALL - 1; i++) {
+		before = cover_count(area);
+		ASSERT_EQ(0, background_run());
+		ASSERT_LE(before, cover_count(area));
+	}
+	EXPECT_EQ(SMALL - 1, cover_count(area));
+	ASSERT_EQ(0, background_run());
+	EXPECT_EQ(SMALL - 1, cover_count(area));
+	for (i = 1; i < SMALL; i++)
+		ASSERT_TRUE(in_kernel_text(area[i] - 1));
+	/* The user starts anew. */
+	cover_reset(area);
+	ASSERT_EQ(0, background_run());
+	EXPECT_TRUE(covers(area, BACKGROUND_FUNCTION));
+	close(fd);
+}
+
+/* Whole records only: the end of the buffer has no room for one more. */
+TEST_F(area, comparisons_fill_the_buffer)
+{
+	enum { SMALL = 512, RECORDS = (SMALL - 1) / WORDS_PER_CMP };
+	uint64_t *area;
+	int i, fd = kcov_open_mapped(SMALL, &area);
+	long ret;
+
+	for (i = 1 + WORDS_PER_CMP * RECORDS; i < SMALL; i++)
+		area[i] = 0x5a5a5a5a;
+	ret = kcov_remote_enable(fd, KCOV_TRACE_CMP, AREA_WORDS, HANDLE, 0);
+	if (ret == -ENOTSUPP)
+		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+	ASSERT_EQ(0, ret);
+	for (i = 0; i < 500 && cover_count(area) < RECORDS; i++)
+		ASSERT_EQ(0, background_run());
+	ASSERT_EQ(0, background_run());
+	EXPECT_EQ(RECORDS, cover_count(area));
+	for (i = 0; i < RECORDS; i++)
+		EXPECT_GE(7, area[1 + WORDS_PER_CMP * i]);
+	for (i = 1 + WORDS_PER_CMP * RECORDS; i < SMALL; i++)
+		EXPECT_EQ(0x5a5a5a5a, area[i])
+			TH_LOG("word %d of %d was written", i, SMALL);
+	close(fd);
+}
+
+/* No section is longer than its area: the worker's first steps, and no more. */
+TEST_F(area, size_limits_a_section)
+{
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC, AREA_WORDS));
+	ASSERT_TRUE(seen(self));
+	EXPECT_TRUE(covers(self->area, BACKGROUND_LATER_FUNCTION));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC, 4));
+	EXPECT_TRUE(seen(self));
+	EXPECT_FALSE(covers(self->area, BACKGROUND_LATER_FUNCTION));
+}
+
+FIXTURE(size) {
+	uint64_t *area;
+	int fd;
+	int log;
+};
+
+FIXTURE_VARIANT(size) {
+	uint32_t words;
+};
+
+FIXTURE_VARIANT_ADD(size, of_0_words) { .words = 0 };
+FIXTURE_VARIANT_ADD(size, of_1_word) { .words = 1 };
+FIXTURE_VARIANT_ADD(size, of_2_words) { .words = 2 };
+FIXTURE_VARIANT_ADD(size, of_3_words) { .words = 3 };
+FIXTURE_VARIANT_ADD(size, of_32_gib) { .words = ~0U };
+
+FIXTURE_SETUP(size)
+{
+	const char *missing = symbols_missing() ?: background_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->log = kmsg_open();
+	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(size)
+{
+	close(self->fd);
+}
+
+/* Refused, or accepted and harmless: the kernel's log stays silent. */
+TEST_F(size, is_harmless)
+{
+	char line[512];
+	int mode, i;
+
+	for (mode = KCOV_TRACE_PC; mode <= KCOV_TRACE_CMP; mode++) {
+		long ret = kcov_remote_enable(self->fd, mode, variant->words, HANDLE, 0);
+
+		if (ret == -ENOTSUPP || ret == -EINVAL || ret == -ENOMEM)
+			continue;
+		ASSERT_EQ(0, ret);
+		for (i = 0; i < 5; i++)
+			EXPECT_EQ(0, background_run());
+		if (variant->words < 2) {
+			EXPECT_EQ(0, cover_count(self->area));
+		}
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	/* And the next one works. */
+	cover_reset(self->area);
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE, 0));
+	EXPECT_EQ(0, background_run());
+	EXPECT_TRUE(covers(self->area, BACKGROUND_FUNCTION));
+}
+
+/* Memory that sections used comes back, whatever sizes were asked for. */
+TEST_F(area, areas_are_given_back)
+{
+	enum { ROUNDS = 24, STEP_WORDS = 512 << 10 };	/* 4 MiB and more each */
+	unsigned long before, after;
+	int i;
+
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC, AREA_WORDS));
+	ASSERT_TRUE(seen(self));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	before = memory_vmalloc();
+	for (i = 0; i < ROUNDS; i++) {
+		ASSERT_EQ(0, enable(self, KCOV_TRACE_PC, STEP_WORDS + i));
+		ASSERT_TRUE(seen(self));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	/* What is freed late is freed by now. */
+	usleep(200000);
+	after = memory_vmalloc();
+	EXPECT_GT(before + ROUNDS * 4 / 3, after)
+		TH_LOG("from %lu to %lu MiB", before, after);
+}
+
+FIXTURE(forged) {
+	uint64_t *area;
+	uint64_t *neighbours[4];
+	int fd;
+	int log;
+};
+
+FIXTURE_VARIANT(forged) {
+	uint64_t count;
+};
+
+#define WORDS 4096UL
+#define FORGED(name, value) FIXTURE_VARIANT_ADD(forged, name) { .count = (value) }
+
+FORGED(size_minus_1, WORDS - 1);
+FORGED(size, WORDS);
+FORGED(two_to_58_minus_1, (1ULL << 58) - 1);
+FORGED(two_to_58, 1ULL << 58);
+FORGED(two_to_59_minus_1, (1ULL << 59) - 1);
+FORGED(two_to_59, 1ULL << 59);
+FORGED(two_to_61, 1ULL << 61);
+FORGED(two_to_61_minus_1, (1ULL << 61) - 1);
+FORGED(two_to_63, 1ULL << 63);
+FORGED(minus_1, ~0ULL);
+
+FIXTURE_SETUP(forged)
+{
+	const char *missing = symbols_missing() ?: background_missing();
+	int i, fd;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->log = kmsg_open();
+	for (i = 0; i < 5; i++) {
+		uint64_t **area = i == 2 ? &self->area : &self->neighbours[i - (i > 2)];
+
+		fd = kcov_open_mapped(WORDS, area);
+		ASSERT_LE(0, fd);
+		memset(*area, 0x5a, WORDS * sizeof(uint64_t));
+		if (i == 2)
+			self->fd = fd;
+	}
+}
+
+FIXTURE_TEARDOWN(forged)
+{
+}
+
+/* What a section brings home meets a count that leaves no room for it. */
+TEST_F(forged, nothing_is_written)
+{
+	char line[256];
+	size_t i, j;
+	int mode;
+
+	for (mode = KCOV_TRACE_PC; mode <= KCOV_TRACE_CMP; mode++) {
+		long ret = kcov_remote_enable(self->fd, mode, AREA_WORDS, HANDLE, 0);
+
+		if (ret == -ENOTSUPP)
+			continue;
+		ASSERT_EQ(0, ret);
+		cover_reset(self->area);
+		ASSERT_EQ(0, background_run());
+		ASSERT_LT(0, cover_count(self->area));
+		memset(self->area, 0x5a, WORDS * sizeof(uint64_t));
+		self->area[0] = variant->count;
+		ASSERT_EQ(0, background_run());
+		EXPECT_EQ(variant->count, cover_count(self->area));
+		for (i = 1; i < WORDS; i++)
+			ASSERT_EQ(0x5a5a5a5a5a5a5a5a, self->area[i]);
+		for (j = 0; j < ARRAY_SIZE(self->neighbours); j++)
+			for (i = 0; i < WORDS; i++)
+				ASSERT_EQ(0x5a5a5a5a5a5a5a5a, self->neighbours[j][i]);
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

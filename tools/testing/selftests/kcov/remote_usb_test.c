@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sections of USB: the hub's worker, a task that many requests share, and the
+ * completion of transfers, a softirq. Both are found by the bus's number.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "kcov.h"
+#include "symbols.h"
+#include "usb_gadget.h"
+
+#define WORDS		(32 * COVER_WORDS)
+#define AREA_WORDS	(4 * COVER_WORDS)
+
+/* In the worker, while a device appears: */
+#define HUB_FUNCTION	"hub_port_init"
+/* In the softirq, when a transfer is complete: */
+#define SOFTIRQ_FUNCTION "usb_api_blocking_completion"
+
+FIXTURE(usb) {
+	struct usb_gadget gadget;
+	uint64_t *area;
+	uint64_t handle;
+	int fd;
+	int log;
+};
+
+FIXTURE_SETUP(usb)
+{
+	const char *missing = symbols_missing() ?: usb_gadget_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_TRUE(symbol_exists(HUB_FUNCTION));
+	ASSERT_TRUE(symbol_exists(SOFTIRQ_FUNCTION));
+	self->log = kmsg_open();
+	self->handle = KCOV_SUBSYSTEM_USB | usb_gadget_bus();
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(usb)
+{
+	close(self->fd);
+}
+
+static long enable(FIXTURE_DATA(usb) *self, uint32_t mode)
+{
+	return kcov_remote_enable(self->fd, mode, AREA_WORDS, 0, self->handle);
+}
+
+static bool appears(const uint64_t *area, const char *function)
+{
+	int i;
+
+	for (i = 0; i < 60; i++) {
+		if (covers(area, function))
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+/*
+ * Whether a device that is plugged in now is seen. A section of the hub's worker
+ * that began earlier may take in the first one; then the next one is.
+ */
+static bool seen(FIXTURE_DATA(usb) *self)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		bool found = !usb_gadget_plug_in(&self->gadget) &&
+			     usb_gadget_wait(&self->gadget.configured) &&
+			     appears(self->area, HUB_FUNCTION);
+
+		usb_gadget_unplug(&self->gadget);
+		if (found)
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
+TEST_F(usb, hub_and_completions_are_collected)
+{
+	uint64_t i, count;
+	char line[256];
+
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	EXPECT_TRUE(appears(self->area, HUB_FUNCTION));
+	EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
+	usb_gadget_unplug(&self->gadget);
+	EXPECT_TRUE(appears(self->area, "usb_disconnect"));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	count = cover_count(self->area);
+	ASSERT_GT(WORDS - 1, count);
+	for (i = 1; i <= count; i++)
+		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
+	/* Neither this thread's calls nor what interrupts run. */
+	EXPECT_FALSE(covers_syscall(self->area, "ioctl"));
+	EXPECT_FALSE(covers(self->area, "hrtimer_interrupt"));
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+TEST_F(usb, another_bus_is_not_collected)
+{
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, 0,
+					self->handle + 0x100));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	usb_gadget_unplug(&self->gadget);
+	EXPECT_EQ(0, cover_count(self->area));
+}
+
+/*
+ * The worker is in the midst of a section: it waits for the device's answer.
+ * Its descriptor is disabled, and what the section has found is dropped.
+ */
+TEST_F(usb, disabled_during_a_section)
+{
+	self->gadget.hold = true;
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.asked));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	cover_reset(self->area);
+	self->gadget.hold = false;
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	usb_gadget_unplug(&self->gadget);
+	usleep(200000);
+	EXPECT_EQ(0, cover_count(self->area));
+	/* Seen when it is not disabled. */
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(seen(self));
+}
+
+/* The same, but enabled again before the section ends: it is another one's. */
+TEST_F(usb, enabled_again_during_a_section)
+{
+	char line[256];
+
+	self->gadget.hold = true;
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.asked));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	cover_reset(self->area);
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	self->gadget.hold = false;
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	/* Completions are sections that began afterwards. */
+	EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
+	usleep(200000);
+	EXPECT_FALSE(covers(self->area, HUB_FUNCTION));
+	usb_gadget_unplug(&self->gadget);
+	EXPECT_TRUE(appears(self->area, "usb_disconnect"));
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+/* And enabled for the thread's own calls: a section does not end up there. */
+TEST_F(usb, local_use_during_a_section)
+{
+	self->gadget.hold = true;
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.asked));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	cover_reset(self->area);
+	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+	self->gadget.hold = false;
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	mark_one();
+	usleep(100000);
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
+	EXPECT_FALSE(covers(self->area, HUB_FUNCTION));
+	EXPECT_FALSE(covers(self->area, SOFTIRQ_FUNCTION));
+	usb_gadget_unplug(&self->gadget);
+}
+
+/* The owner is killed and its descriptor freed while the section goes on. */
+TEST_F(usb, owner_killed_during_a_section)
+{
+	char line[256];
+	int status;
+	pid_t child;
+
+	close(self->fd);
+	kcov_unmap(self->area, WORDS);
+	self->gadget.hold = true;
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		self->fd = kcov_open_mapped(WORDS, &self->area);
+		if (self->fd < 0 || enable(self, KCOV_TRACE_PC))
+			_exit(1);
+		raise(SIGSTOP);
+		_exit(2);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.asked));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	self->gadget.hold = false;
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	usb_gadget_unplug(&self->gadget);
+	/* Its handle is free, and sections go on. */
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(seen(self));
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+static struct {
+	int fd[8];
+	uint64_t *area[8];
+	volatile bool finished;
+} busy;
+
+/* A thread that is always in the kernel, and collects what it does there. */
+static void *keep_busy(void *number)
+{
+	int i = (long)number;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(i, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu);
+	if (kcov_enable(busy.fd[i], KCOV_TRACE_PC))
+		return (void *)1L;
+	while (!busy.finished) {
+		/* The end of the buffer stays in reach, but is not reached. */
+		if (cover_count(busy.area[i]) > COVER_WORDS / 2)
+			cover_reset(busy.area[i]);
+		mark_one();
+	}
+	cover_reset(busy.area[i]);
+	mark_two();
+	return (void *)kcov_disable(busy.fd[i]);
+}
+
+/*
+ * Every processor has a thread that is traced locally. The completions, which
+ * interrupt one of them, are collected by their handle; the thread's own trace
+ * stays its own and goes on afterwards.
+ */
+TEST_F(usb, softirq_over_traced_tasks)
+{
+	long i, round, count = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t threads[8];
+	char line[256];
+
+	if (count > 8)
+		count = 8;
+	for (i = 0; i < count; i++) {
+		busy.fd[i] = kcov_open_mapped(COVER_WORDS, &busy.area[i]);
+		ASSERT_LE(0, busy.fd[i]);
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, keep_busy, (void *)i));
+	}
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	for (round = 0; round < 2; round++) {
+		cover_reset(self->area);
+		ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+		ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+		EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
+		EXPECT_TRUE(appears(self->area, HUB_FUNCTION));
+		/* What the threads did does not show up here. */
+		EXPECT_FALSE(covers_syscall(self->area, MARK_ONE));
+		usb_gadget_unplug(&self->gadget);
+	}
+	busy.finished = true;
+	for (i = 0; i < count; i++) {
+		void *result;
+
+		pthread_join(threads[i], &result);
+		EXPECT_EQ(NULL, result);
+		/* The words that were not reset since hold the whole time. */
+		EXPECT_TRUE(covers_syscall(busy.area[i], MARK_TWO));
+		busy.area[i][0] = COVER_WORDS / 2;
+		EXPECT_TRUE(covers_syscall(busy.area[i], MARK_ONE));
+		EXPECT_FALSE(covers(busy.area[i], SOFTIRQ_FUNCTION));
+		EXPECT_FALSE(covers(busy.area[i], HUB_FUNCTION));
+	}
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+}
+
+/* After much traffic the descriptor and its handle can be used anew. */
+TEST_F(usb, no_reference_is_lost)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		int fd = kcov_open();
+
+		ASSERT_EQ(0, kcov_init(fd, COVER_WORDS));
+		ASSERT_EQ(0, kcov_remote_enable(fd, KCOV_TRACE_PC, AREA_WORDS, 0, self->handle));
+		ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+		ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+		usb_gadget_unplug(&self->gadget);
+		ASSERT_EQ(0, kcov_disable(fd));
+		ASSERT_EQ(0, kcov_enable(fd, KCOV_TRACE_PC));
+		ASSERT_EQ(0, kcov_disable(fd));
+		close(fd);
+	}
+}
+
+TEST_F(usb, comparisons_are_collected)
+{
+	uint64_t i, count;
+	bool hub = false;
+	long ret = enable(self, KCOV_TRACE_CMP);
+
+	if (ret == -ENOTSUPP)
+		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
+	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
+	usb_gadget_unplug(&self->gadget);
+	usleep(300000);
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	count = cover_count(self->area);
+	ASSERT_LT(0, count);
+	ASSERT_GE((WORDS - 1) / WORDS_PER_CMP, count);
+	for (i = 0; i < count; i++) {
+		uint64_t *record = &self->area[1 + WORDS_PER_CMP * i];
+
+		ASSERT_GE(7, record[0]);
+		ASSERT_TRUE(in_kernel_text(record[3] - 1));
+		/* The vendor that the device says it is from. */
+		hub |= record[1] == 0xf055 || record[2] == 0xf055;
+	}
+	EXPECT_TRUE(hub);
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

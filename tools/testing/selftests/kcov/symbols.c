@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The running kernel's functions by name, and its code by address. */
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "symbols.h"
+
+/* Where the first instruction of the kernel is linked to run. */
+#if defined(__x86_64__)
+#define LINKED_TEXT	0xffffffff81000000ULL
+#elif defined(__aarch64__)
+#define LINKED_TEXT	0xffff800080000000ULL
+#elif defined(__riscv) && __riscv_xlen == 64
+#define LINKED_TEXT	0xffffffff80000000ULL
+#else
+#define LINKED_TEXT	0ULL
+#endif
+
+struct symbol {
+	uint64_t address;
+	char *name;
+};
+
+static struct symbol *symbols;
+static size_t symbol_count;
+static const char *symbols_problem;
+static uint64_t text_start, text_end, offset;
+
+static struct {
+	int fd;
+	bool canonical;
+	size_t count;
+	Elf64_Phdr *headers;
+	const char *problem;
+} image = { .fd = -1 };
+
+static int by_address(const void *left, const void *right)
+{
+	const struct symbol *one = left, *two = right;
+
+	return one->address < two->address ? -1 : one->address > two->address;
+}
+
+static uint64_t address_of(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < symbol_count; i++)
+		if (!strcmp(symbols[i].name, name))
+			return symbols[i].address;
+	return 0;
+}
+
+static void read_kallsyms(void)
+{
+	size_t allocated = 0, i;
+	char line[512];
+	FILE *file = fopen("/proc/kallsyms", "r");
+
+	if (!file) {
+		symbols_problem = "no /proc/kallsyms (CONFIG_KALLSYMS)";
+		return;
+	}
+	while (fgets(line, sizeof(line), file)) {
+		char name[256], module[64] = "", type;
+		unsigned long long address;
+
+		if (sscanf(line, "%llx %c %255s %63s", &address, &type, name, module) < 3)
+			continue;
+		if (!strchr("tTwW", type) || module[0])
+			continue;
+		if (symbol_count == allocated) {
+			allocated = allocated ? 2 * allocated : 1 << 16;
+			symbols = realloc(symbols, allocated * sizeof(*symbols));
+		}
+		symbols[symbol_count].address = address;
+		symbols[symbol_count++].name = strdup(name);
+	}
+	fclose(file);
+	text_start = address_of("_stext");
+	text_end = address_of("_etext");
+	offset = address_of("_text") - LINKED_TEXT;
+	if (!text_start || !text_end) {
+		symbols_problem = "/proc/kallsyms shows no addresses; run as root";
+		return;
+	}
+	if (!LINKED_TEXT) {
+		symbols_problem = "the link address of this architecture is not known";
+		return;
+	}
+	text_start -= offset;
+	text_end -= offset;
+	for (i = 0; i < symbol_count; i++)
+		symbols[i].address -= offset;
+	/* kallsyms is sorted already, but does not promise to be. */
+	qsort(symbols, symbol_count, sizeof(*symbols), by_address);
+}
+
+static void open_image(void)
+{
+	const char *path = getenv("KCOV_VMLINUX");
+	Elf64_Ehdr header;
+	size_t size;
+
+	image.canonical = path;
+	image.fd = open(path ?: "/proc/kcore", O_RDONLY | O_CLOEXEC);
+	if (image.fd < 0) {
+		image.problem = path ? "the file that KCOV_VMLINUX names cannot be opened" :
+			"the kernel's code cannot be read: no /proc/kcore (CONFIG_PROC_KCORE)";
+		return;
+	}
+	if (pread(image.fd, &header, sizeof(header), 0) != sizeof(header) ||
+	    memcmp(header.e_ident, ELFMAG, SELFMAG)) {
+		image.problem = "the image of the kernel is no ELF file";
+		return;
+	}
+	size = header.e_phnum * sizeof(*image.headers);
+	image.headers = malloc(size);
+	image.count = header.e_phnum;
+	if (pread(image.fd, image.headers, size, header.e_phoff) != (ssize_t)size)
+		image.problem = "the image of the kernel has no program headers";
+}
+
+void symbols_load(void)
+{
+	read_kallsyms();
+	open_image();
+}
+
+const char *symbols_missing(void)
+{
+	return symbols_problem;
+}
+
+uint64_t symbols_offset(void)
+{
+	return offset;
+}
+
+bool in_kernel_text(uint64_t address)
+{
+	return address >= text_start && address < text_end;
+}
+
+static const struct symbol *find(uint64_t address)
+{
+	size_t low = 0, high = symbol_count;
+
+	if (!in_kernel_text(address))
+		return NULL;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (symbols[middle].address <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? &symbols[low - 1] : NULL;
+}
+
+const char *symbol_at(uint64_t address)
+{
+	const struct symbol *symbol = find(address);
+
+	return symbol ? symbol->name : "?";
+}
+
+static bool same_function(const char *symbol, const char *name)
+{
+	size_t len = strlen(name);
+
+	return !strncmp(symbol, name, len) && (!symbol[len] || symbol[len] == '.');
+}
+
+bool symbol_exists(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < symbol_count; i++)
+		if (same_function(symbols[i].name, name))
+			return true;
+	return false;
+}
+
+bool covers(const uint64_t *area, const char *name)
+{
+	uint64_t i, count = __atomic_load_n(&area[0], __ATOMIC_ACQUIRE);
+
+	for (i = 1; i <= count; i++)
+		if (same_function(symbol_at(area[i] - 1), name))
+			return true;
+	return false;
+}
+
+bool covers_syscall(const uint64_t *area, const char *name)
+{
+	uint64_t i, count = __atomic_load_n(&area[0], __ATOMIC_ACQUIRE);
+
+	for (i = 1; i <= count; i++) {
+		const char *symbol = symbol_at(area[i] - 1);
+		const char *tail = strstr(symbol, "sys_");
+
+		if (symbol[0] == '_' && tail && same_function(tail + 4, name))
+			return true;
+	}
+	return false;
+}
+
+static int by_value(const void *left, const void *right)
+{
+	const uint64_t *one = left, *two = right;
+
+	return *one < *two ? -1 : *one > *two;
+}
+
+void cover_unique(uint64_t *area)
+{
+	uint64_t i, count = area[0], kept = 0;
+
+	qsort(area + 1, count, sizeof(*area), by_value);
+	for (i = 1; i <= count; i++)
+		if (!kept || area[i] != area[kept])
+			area[++kept] = area[i];
+	area[0] = kept;
+}
+
+const char *text_missing(void)
+{
+	return image.problem;
+}
+
+bool text_read(uint64_t address, void *data, size_t size)
+{
+	size_t i;
+
+	if (!image.canonical)
+		address += offset;
+	for (i = 0; i < image.count; i++) {
+		const Elf64_Phdr *header = &image.headers[i];
+
+		if (header->p_type != PT_LOAD || address < header->p_vaddr ||
+		    address + size > header->p_vaddr + header->p_filesz)
+			continue;
+		return pread(image.fd, data, size,
+			     header->p_offset + (address - header->p_vaddr)) == (ssize_t)size;
+	}
+	return false;
+}
+
+#if defined(__x86_64__)
+/* Where a call instruction that ends at @address leads, or 0. */
+static uint64_t call_target(uint64_t address)
+{
+	unsigned char code[5];
+	int32_t displacement;
+
+	if (!text_read(address - sizeof(code), code, sizeof(code)) || code[0] != 0xe8)
+		return 0;
+	memcpy(&displacement, code + 1, sizeof(displacement));
+	return address + displacement;
+}
+
+const char *call_decoder_missing(void)
+{
+	return NULL;
+}
+#elif defined(__aarch64__)
+static uint64_t call_target(uint64_t address)
+{
+	uint32_t code;
+
+	if (!text_read(address - sizeof(code), &code, sizeof(code)) ||
+	    (code & 0xfc000000) != 0x94000000)
+		return 0;
+	return address - sizeof(code) + ((int32_t)(code << 6) >> 4);
+}
+
+const char *call_decoder_missing(void)
+{
+	return NULL;
+}
+#else
+static uint64_t call_target(uint64_t address)
+{
+	return 0;
+}
+
+const char *call_decoder_missing(void)
+{
+	return "this program cannot decode the calls of this architecture";
+}
+#endif
+
+bool called_before(uint64_t address, const char *name)
+{
+	uint64_t target = call_target(address);
+	const struct symbol *callee = find(target);
+
+	/* A function may have several names. */
+	for (; callee && callee >= symbols && callee->address == target; callee--)
+		if (!strcmp(callee->name, name))
+			return true;
+	return false;
+}

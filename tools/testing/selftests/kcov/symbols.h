@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The running kernel's functions by name, and its code by address.
+ *
+ * Every address here is canonical: where System.map has it, whatever base was
+ * chosen at boot.
+ */
+#ifndef KCOV_SELFTEST_SYMBOLS_H
+#define KCOV_SELFTEST_SYMBOLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Before the first test: the harness runs every test in a child of its own, and
+ * reading the symbols takes longer than all of them.
+ */
+void symbols_load(void);
+/* NULL when the symbols can be used, or the reason why not. */
+const char *symbols_missing(void);
+/* How far the kernel was moved at boot. */
+uint64_t symbols_offset(void);
+bool in_kernel_text(uint64_t address);
+/* The name of the function @address lies in, or "?". */
+const char *symbol_at(uint64_t address);
+/* Whether a function of this name exists. */
+bool symbol_exists(const char *name);
+
+/*
+ * Whether one of the PCs of a trace lies in the function @name. The suffixes
+ * that compilers append to a function's name do not count.
+ */
+bool covers(const uint64_t *area, const char *name);
+/* The same for the system call @name, whatever its functions' prefixes. */
+bool covers_syscall(const uint64_t *area, const char *name);
+
+/* Leaves one record of each PC, so that a long trace is searched in a moment. */
+void cover_unique(uint64_t *area);
+
+/*
+ * Reads the kernel's code: from the ELF file that the environment variable
+ * KCOV_VMLINUX names, or else from /proc/kcore. NULL, or why it cannot.
+ */
+const char *text_missing(void);
+bool text_read(uint64_t address, void *data, size_t size);
+/*
+ * Whether the instruction that ends at @address calls the function @name.
+ * Only known for architectures of which call_decoder_missing() returns NULL.
+ */
+bool called_before(uint64_t address, const char *name);
+const char *call_decoder_missing(void);
+
+#endif

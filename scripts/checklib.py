@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What the checks of `make test` share: results, and what costs time and is done once for all of them (built
+kernels).
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import guest
+from hostlib import BUILD, TOP, Failure
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+LOGS = BUILD / "log"
+
+
+@dataclass(frozen=True)
+class Result:
+    name: str
+    outcome: str
+    # For a failure: what is wrong and where to look. For a skip: the reason.
+    detail: str = ""
+
+
+def passed(name: str, detail: str = "") -> Result:
+    return Result(name, PASSED, detail)
+
+
+def failed(name: str, detail: str) -> Result:
+    return Result(name, FAILED, detail)
+
+
+def skipped(name: str, reason: str) -> Result:
+    return Result(name, SKIPPED, reason)
+
+
+def verdict(name: str, problems: Sequence[str]) -> Result:
+    """One result for a list of findings."""
+    return failed(name, "\n".join(problems)) if problems else passed(name)
+
+
+Check = Callable[["Context"], Iterator[Result]]
+
+
+@dataclass
+class Context:
+    """What a check may ask for."""
+
+    arch: str = "x86_64"
+    impls: Tuple[str, ...] = ("rust", "c")
+    # Object directories of kernels that were built by somebody else.
+    objects: Dict[str, Path] = field(default_factory=dict)
+    progress: Callable[[str], None] = lambda text: None
+    _kernels: Dict[str, Path] = field(default_factory=dict)
+    _broken: Dict[str, str] = field(default_factory=dict)
+
+    def kernel(self, impl: str) -> Path:
+        """The object directory of an implementation's kernel. A build that failed once is not tried again."""
+        if impl in self.objects:
+            return self.objects[impl]
+        if impl in self._broken:
+            raise Failure(self._broken[impl])
+        if impl not in self._kernels:
+            try:
+                self._kernels[impl] = guest.object_directory(impl, self.arch)
+            except Failure as failure:
+                self._broken[impl] = f"there is no {impl} kernel to test: {failure}"
+                raise
+        return self._kernels[impl]
+
+    def boot(self, boot: guest.Guest) -> guest.Outcome:
+        self.progress(f"booting {boot.name}")
+        return guest.boot(boot)
+
+
+def each_kernel(context: Context, body: Callable[[str, Path], Iterator[Result]]) -> Iterator[Result]:
+    """body(implementation, object directory) for each; what stops one does not keep the other from being tested."""
+    for impl in context.impls:
+        try:
+            yield from body(impl, context.kernel(impl))
+        except Failure as failure:
+            yield failed(f"{impl}: could not go on", str(failure))
+
+
+def boot_result(name: str, outcome: guest.Outcome) -> Result:
+    """Whether a guest lived to its end, without any report of the kernel that has no explanation."""
+    return verdict(name, outcome.problems())
+
+
+def project_files() -> List[Path]:
+    """Every file of the project, without what builds leave behind, relative to its top."""
+    listing = subprocess.run(
+        ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if listing.returncode == 0:
+        names = [Path(os.fsdecode(name)) for name in listing.stdout.split(b"\0") if name]
+    else:
+        names = [path.relative_to(TOP) for path in TOP.rglob("*")]
+    products = {"build", "target", "__pycache__", ".git"}
+    return sorted(
+        {name for name in names if not products & set(name.parts) and (TOP / name).is_file() and BUILD not in (TOP / name).parents}
+    )
+
+
+def output_of(command: Sequence[object], timeout: Optional[float] = 600) -> Tuple[int, str]:
+    """Runs a short tool at the project's top; its status and all that it printed."""
+    result = subprocess.run(
+        [str(word) for word in command],
+        cwd=TOP,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+    return result.returncode, result.stdout.decode(errors="replace")

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The kernels build, and neither a compiler nor clippy warns about the overlay's files.
+"""
+
+from pathlib import Path
+from typing import Iterator, List
+
+import buildlog
+import kernel
+import overlay
+from checklib import Context, Result, each_kernel, failed, passed, verdict
+from hostlib import Failure, shown
+
+ORDER = 30
+
+
+def warnings_of(obj: Path) -> List[str]:
+    """The warnings about our files in the objects as they are now: also those of earlier, partial builds."""
+    found = []
+    kept = obj / ".kcov-warnings"
+    if kept.exists():
+        found.append(kept.read_text(errors="replace").strip())
+    log = obj / "build.log"
+    if not log.exists():
+        raise Failure(f"{shown(log)} does not exist, so nobody knows what the build said; build with scripts/kernel.py.")
+    for block in buildlog.warnings(log.read_text(errors="replace").splitlines(), overlay.repository_files()):
+        if block not in "\n".join(found):
+            found.append(block)
+    return found
+
+
+def clippy(context: Context) -> Result:
+    """
+    Has clippy read the crate, and the kernel crate with it, in objects of their own: the kernel's build would compile
+    everything in Rust again after each change between rustc and clippy.
+    """
+    name = "clippy"
+    context.progress(name)
+    crate = "kernel/kcov/kcov.o"
+    obj = kernel.build(kernel.Kernel(impl="rust", arch=context.arch, variant="clippy"), ["CLIPPY=1", crate])
+    command = obj / "kernel/kcov/.kcov.o.cmd"
+    if not (obj / crate).exists() or "clippy-driver" not in command.read_text(errors="replace"):
+        return failed(name, f"the crate was not compiled by clippy; see {shown(obj / 'build.log')}.")
+    return verdict(name, warnings_of(obj))
+
+
+def run(context: Context) -> Iterator[Result]:
+    def one(impl: str, obj: Path) -> Iterator[Result]:
+        yield passed(f"{impl}: the kernel builds", shown(obj))
+        yield verdict(f"{impl}: no warning about the overlay's files", warnings_of(obj))
+        if impl == "rust":
+            yield clippy(context)
+
+    yield from each_kernel(context, one)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The conformance suite, in guests of both implementations.
+
+The same programs run on each. A test that upstream's C fails stands in a list with the reason: failing there is
+expected of C, and only there; passing shows that the list is wrong.
+"""
+
+import re
+from pathlib import Path
+from typing import Dict, Iterator, List
+
+import guest
+import programs
+import tap
+from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
+from console import Expected
+from hostlib import TOP, Failure, shown
+
+ORDER = 50
+
+UPSTREAM_FAILURES = TOP / "tools/testing/selftests/kcov/upstream-failures.txt"
+# The status of a program that skips everything.
+KSFT_SKIP = 4
+# A program that takes longer than this has hung.
+PROGRAM_SECONDS = 120
+
+# Reports of the kernel that the tests provoke on purpose.
+EXPECTED = (
+    Expected(
+        r"^(?:\S+: )?vmalloc error: size 2147483640, exceeds total pages",
+        "the largest buffer that KCOV_INIT_TRACE takes is more than the guest has memory",
+    ),
+)
+
+# What upstream's implementation makes the kernel report besides, by bugs that the list of its failures names.
+UPSTREAM_EXPECTED = (
+    Expected(
+        r"WARNING: .*__vmalloc_node_range",
+        "a remote section with an area of no words reaches vmalloc()",
+    ),
+    Expected(
+        r"^(?:\S+: )?vmalloc error: size 34359738360, exceeds total pages",
+        "each remote section tries to allocate an area of 32 GiB",
+    ),
+)
+
+COMMAND = f"""
+for program in /kcov/*; do
+	name=${{program##*/}}
+	echo "### $name"
+	{{ timeout -s KILL {PROGRAM_SECONDS} "$program"; echo $? >/results/$name.status; }} 2>&1 | tee /results/$name.tap
+done
+"""
+
+
+def known_failures(path: Path) -> Dict[str, str]:
+    """Reads the list: `program:test: reason` or `test: reason`, one a line."""
+    if not path.exists():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.match(r"(\S+):\s+(\S.*)$", line)
+        if not match:
+            raise Failure(f"{shown(path)}:{number}: write `test-name: reason`.")
+        found[match[1]] = match[2]
+    return found
+
+
+def judge(impl: str, program: str, name: str, test: tap.Test, known: Dict[str, str]) -> Result:
+    title = f"{impl}: {program}: {name}"
+    reason = known.get(f"{program}:{name}") or known.get(name)
+    if impl == "c" and reason:
+        if test.outcome == tap.FAILED:
+            return passed(title, f"expected failure: {reason}")
+        if test.outcome == tap.PASSED:
+            return failed(title, f"passes, but stands in {shown(UPSTREAM_FAILURES)}: {reason}")
+    if test.outcome == tap.FAILED:
+        said = [line.lstrip("# ") for line in test.diagnostics if re.match(r"#\s+\S+\.[ch]:\d+:", line)]
+        return failed(title, "\n".join(said or test.diagnostics[-10:] or ["no message"]))
+    if test.outcome == tap.SKIPPED:
+        return skipped(title, test.reason or "no reason given")
+    return passed(title)
+
+
+def program_results(impl: str, program: str, results: Path, known: Dict[str, str]) -> Iterator[Result]:
+    output, status = results / f"{program}.tap", results / f"{program}.status"
+    if not output.exists() or not status.exists():
+        yield failed(f"{impl}: {program}", "has no result: the guest ended before or in it")
+        return
+    document = tap.parse(output.read_text(encoding="utf-8", errors="replace").splitlines())
+    problems = document.all_problems()
+    code = int(status.read_text(encoding="ascii"))
+    any_failed = any(test.outcome == tap.FAILED for _, test in document.leaves())
+    if code == 124 or code == 137:
+        problems.append(f"it was still running after {PROGRAM_SECONDS} seconds, or was killed")
+    elif code not in (0, 1, KSFT_SKIP) or (code == 1) != any_failed:
+        problems.append(f"its status {code} does not belong to its results")
+    if document.skipped is not None:
+        yield skipped(f"{impl}: {program}", document.skipped)
+    elif not document.tests:
+        problems.append("it ran no test")
+    for name, test in document.leaves():
+        yield judge(impl, program, name, test, known)
+    if problems:
+        yield failed(f"{impl}: {program}", "\n".join([*problems, f"its output: {shown(output)}"]))
+
+
+class Progress:
+    """Says which test has ended last."""
+
+    def __init__(self, context: Context, impl: str):
+        self.context, self.impl, self.program = context, impl, ""
+
+    def line(self, line: str) -> None:
+        if line.startswith("### "):
+            self.program = line[4:]
+        match = re.match(r"(?:not )?ok \d+ (\S+)", line)
+        if match:
+            self.context.progress(f"{self.impl}, {self.program}: {match[1]}")
+
+
+def run(context: Context) -> Iterator[Result]:
+    known = known_failures(UPSTREAM_FAILURES)
+    seen = set()
+
+    def one(impl: str, obj: Path) -> Iterator[Result]:
+        suite = programs.selftests(obj, context.arch)
+        outcome = guest.boot(
+            guest.Guest(
+                obj=obj,
+                name=f"conformance-{impl}",
+                arch=context.arch,
+                command=COMMAND,
+                files={f"/kcov/{name}": path for name, path in suite.items()},
+                timeout=60 + PROGRAM_SECONDS * len(suite),
+                expected=EXPECTED + (UPSTREAM_EXPECTED if impl == "c" else ()),
+            ),
+            Progress(context, impl).line,
+        )
+        yield boot_result(f"{impl}: the kernel stays sound", outcome)
+        if outcome.death:
+            tail = "\n".join(outcome.output.splitlines()[-5:])
+            yield failed(f"{impl}: the suite was cut short", f"the last it said:\n{tail}")
+            return
+        for program in suite:
+            for result in program_results(impl, program, outcome.results, known):
+                _, _, test = result.name.partition(": ")
+                seen.update((test.replace(": ", ":"), test.rpartition(": ")[2]))
+                yield result
+
+    yield from each_kernel(context, one)
+    # With no result at all the list cannot be judged.
+    if "c" in context.impls and seen:
+        for name in sorted(set(known) - seen):
+            yield failed(f"{shown(UPSTREAM_FAILURES)}: {name}", "the suite has no test of this name; remove the line.")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The unit tests of the scripts, and the Python that they may use.
+"""
+
+import ast
+import unittest
+from typing import Iterator, List
+
+import checklib
+from checklib import Context, Result, failed, passed, skipped, verdict
+from hostlib import SCRIPTS, TOP
+
+ORDER = 10
+
+# The oldest Python that the scripts must run on.
+LANGUAGE = (3, 9)
+
+
+class Collector(unittest.TestResult):
+    """Turns the results of unittest into ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: List[Result] = []
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        self.results.append(passed(test.id()))
+
+    def addError(self, test: unittest.TestCase, err) -> None:  # type: ignore[no-untyped-def]
+        self.results.append(failed(test.id(), self._exc_info_to_string(err, test)))  # type: ignore[attr-defined]
+
+    addFailure = addError
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        self.results.append(skipped(test.id(), reason))
+
+    def addSubTest(self, test, subtest, err) -> None:  # type: ignore[no-untyped-def]
+        if err is not None:
+            self.addError(subtest, err)
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        self.results.append(failed(test.id(), "passes, but is marked as an expected failure"))
+
+
+def unit_tests() -> List[Result]:
+    directory = SCRIPTS / "tests"
+    suite = unittest.defaultTestLoader.discover(str(directory), pattern="test_*.py")
+    collector = Collector()
+    suite.run(collector)
+    return collector.results or [failed("unit tests", f"no test was found in {directory}.")]
+
+
+def python_syntax() -> Result:
+    problems = []
+    for path in checklib.project_files():
+        if path.suffix == ".py":
+            try:
+                ast.parse((TOP / path).read_bytes(), str(path), feature_version=LANGUAGE)
+            except SyntaxError as error:
+                problems.append(f"{path}:{error.lineno}: not Python {LANGUAGE[0]}.{LANGUAGE[1]}: {error.msg}")
+    return verdict("Python syntax", problems)
+
+
+def run(context: Context) -> Iterator[Result]:
+    yield python_syntax()
+    context.progress("unit tests")
+    yield from unit_tests()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What the kernels test themselves while they boot: KUnit's suites, and the self test of KCOV.
+"""
+
+import re
+from pathlib import Path
+from typing import Iterator, List
+
+import guest
+import kconfig
+import tap
+from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
+from hostlib import shown
+
+ORDER = 60
+
+SUITE = "kcov"
+# The options of these suites. Some of them judge only the implementation in Rust, so C's kernel may have none.
+OPTION = re.compile(r"CONFIG_KCOV_\w*KUNIT_TEST$")
+SELFTEST_END = re.compile(r"kcov: (done running self test|self test passed)")
+
+
+def suites(impl: str, lines: List[str]) -> Iterator[Result]:
+    document = tap.kunit(lines)
+    problems = document.all_problems()
+    if problems:
+        yield failed(f"{impl}: the report of KUnit", "\n".join(problems))
+    found = False
+    for suite in document.tests:
+        if not suite.name.startswith(SUITE):
+            continue
+        leaves = list(suite.subtests.leaves()) if suite.subtests else []
+        if not leaves:
+            yield failed(f"{impl}: {suite.name}", "has no test")
+        for name, test in leaves:
+            found = True
+            title = f"{impl}: {suite.name}: {name}"
+            if test.outcome == tap.FAILED:
+                yield failed(title, "\n".join(test.diagnostics[-12:]) or "no message")
+            elif test.outcome == tap.SKIPPED:
+                yield skipped(title, test.reason or "no reason given")
+            else:
+                yield passed(title)
+    if not found:
+        yield failed(f"{impl}: KUnit", f"no suite whose name begins with '{SUITE}' ran")
+
+
+def run(context: Context) -> Iterator[Result]:
+    def one(impl: str, obj: Path) -> Iterator[Result]:
+        boot = guest.Guest(obj=obj, name=f"kunit-{impl}", arch=context.arch, kernel_args=("kunit.enable=1", "kunit.autorun=1"))
+        outcome = context.boot(boot)
+        yield boot_result(f"{impl}: the kernel boots", outcome)
+        lines = outcome.console_lines()
+        config = kconfig.parse((obj / ".config").read_text())
+        if any(OPTION.match(name) and value == "y" for name, value in config.items()):
+            yield from suites(impl, lines)
+        elif impl == "rust":
+            yield failed(f"{impl}: KUnit", f"its tests are not built: no CONFIG_KCOV_*KUNIT_TEST=y in {shown(obj / '.config')}")
+        if config.get("CONFIG_KCOV_SELFTEST") == "y":
+            complete = any(SELFTEST_END.search(line) for line in lines)
+            name = f"{impl}: interrupts leave no coverage at boot"
+            yield passed(name) if complete else failed(name, f"the self test did not end; see {shown(outcome.log)}")
+
+    yield from each_kernel(context, one)

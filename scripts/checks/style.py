@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Style of every file: shellcheck, rustfmt, checkpatch, licence lines, nothing of one machine.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, List, Optional, Sequence
+
+import checklib
+from checklib import Context, Result, failed, output_of, passed, verdict
+from hostlib import BUILD, TOP
+
+ORDER = 12
+
+# The kernel tree whose tools judge: the one that is built from, or a pristine one.
+TREES = (BUILD / "linux", BUILD / "linux-source-7.3")
+# What becomes part of a kernel tree.
+OVERLAY = ("Documentation", "Kconfig", "include", "kcov", "rust", "samples", "tools")
+
+SHELL = re.compile(rb"#!/(?:usr/)?bin/(?:env )?(?:bash|dash|sh|busybox sh)\b|# SPDX[^\n]*\n# shellcheck shell=")
+SPDX = re.compile(rb"SPDX-License-Identifier: \S+")
+# Places that exist on one machine only.
+MACHINE = re.compile(
+    rb"(?<![\w.])/work/\w|(?<![\w.])/root/(?!\.)\w|https?://(?:[\w.-]*(?:mirror|proxy|registry)[\w.-]*|localhost|\d+\.\d)"
+)
+# Files whose format leaves no place for a licence line.
+NO_LICENCE = re.compile(r"(?:^|/)(?:\.gitignore|\.gitattributes|LICENSE.*|COPYING|Cargo\.lock)$|\.(?:png|svg|json|patch)$")
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Where checkpatch is not right: below which path, which kind of message, on which source line, and why."""
+
+    path: str
+    kind: str
+    line: str
+    reason: str
+
+
+ALLOWANCES = (
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "SPACING",
+        r"FIXTURE_(?:DATA|VARIANT)\(\w+\) \*",
+        "the harness's macros are types, and checkpatch reads a product",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "COMPLEX_MACRO",
+        r"#define\s+\w+\(.*FIXTURE_VARIANT_ADD|FIXTURE_VARIANT_ADD|#define\s+ROW",
+        "a row of a table defines a variable, which parentheses would break",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "VOLATILE",
+        r"\bvolatile\b",
+        "user space has no READ_ONCE(); the kernel writes the memory",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "BRACES",
+        r"",
+        "the harness's macros end in an optional block, so an if around them needs braces",
+    ),
+    Allowance("tools/testing/selftests/kcov/", "ENOSYS", r"\bENOSYS\b", "the test asks whether a system call exists"),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "PREFER_DEFINED_ATTRIBUTE_MACRO",
+        r"__attribute__",
+        "user space does not have the kernel's macros",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "EMBEDDED_FUNCTION_NAME",
+        r"",
+        "a test names functions and files of the kernel, and some of its own are called the same",
+    ),
+    Allowance("kcov/exports.c", "EXPORT_SYMBOL", r"EXPORT_SYMBOL\(", "the functions are written in Rust"),
+    Allowance("Kconfig", "EMBEDDED_FILENAME", r"", "in a kernel tree the file has another name"),
+)
+# A program of its own, not a part of the kernel.
+NOT_KERNEL_STYLE = "tools/kcov/"
+MESSAGE = re.compile(r"(?P<path>[^:]+):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?P<kind>\w+): ")
+
+
+def tree() -> Path:
+    return next((path for path in TREES if (path / "scripts/checkpatch.pl").exists()), TREES[0])
+
+
+def tool_result(name: str, tool: str, command: Sequence[object], files: Sequence[Path], remedy: str) -> Result:
+    """One result for a tool that judges files and complains on its output."""
+    if not shutil.which(tool):
+        return failed(name, f"{tool} was not found; {remedy}")
+    if not files:
+        return failed(name, "no file to look at was found")
+    status, output = output_of([*command, *files])
+    said = "\n".join(dict.fromkeys(output.strip().splitlines()))
+    return failed(name, said[:4000] or f"status {status}") if status else passed(name, f"{len(files)} files")
+
+
+def allowance(message: str) -> Optional[Allowance]:
+    match = MESSAGE.match(message)
+    if not match:
+        return None
+    lines = (TOP / match["path"]).read_text(encoding="utf-8", errors="replace").splitlines()
+    source = lines[int(match["line"]) - 1] if 0 < int(match["line"]) <= len(lines) else ""
+    for entry in ALLOWANCES:
+        if match["path"].startswith(entry.path) and match["kind"] == entry.kind and re.search(entry.line, source):
+            return entry
+    return None
+
+
+def checkpatch(files: Sequence[Path]) -> Result:
+    name, script = "checkpatch", tree() / "scripts/checkpatch.pl"
+    if not script.exists():
+        return failed(name, f"there is no {script}; run `scripts/kernel.py tree`.")
+    if not files:
+        return failed(name, "no file to look at was found")
+    options = ["--no-tree", "--terse", "--show-types", "--quiet", "--no-summary", "--file"]
+    status, output = output_of(["perl", script, *options, *files])
+    messages = [line for line in output.splitlines() if line.strip()]
+    problems = [message for message in messages if not allowance(message)]
+    if status and not messages:
+        problems.append(f"it ended with status {status} and said nothing")
+    return verdict(name, problems)
+
+
+def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
+    """Kernel code by the kernel's settings; crates that cargo builds by their own."""
+    crates = sorted(
+        (manifest.parent for manifest in checklib.project_files() if manifest.name == "Cargo.toml"), key=lambda path: len(path.parts)
+    )
+    outer = [crate for index, crate in enumerate(crates) if not any(other in crate.parents for other in crates[:index])]
+    kernel_files = [path for path in files if not any(crate in path.parents for crate in outer)]
+    config = tree() / ".rustfmt.toml"
+    if not config.exists():
+        yield failed("rustfmt", f"there is no {config}; run `scripts/kernel.py tree`.")
+        return
+    remedy = "run `rustup component add rustfmt`."
+    command = ["rustfmt", "--check", "-l", "--color", "never", "--edition", "2021", "--config-path", config]
+    yield tool_result("rustfmt", "rustfmt", command, kernel_files, remedy)
+    for crate in outer:
+        command = ["cargo", "fmt", "--all", "--manifest-path", crate / "Cargo.toml", "--", "--check", "-l", "--color", "never"]
+        status, output = output_of(command)
+        name = f"rustfmt of {crate}"
+        yield failed(name, output.strip()[:4000] or remedy) if status else passed(name)
+
+
+def hygiene(files: Sequence[Path]) -> Iterator[Result]:
+    here = [str(TOP).encode() + b"/", os.path.expanduser("~").encode() + b"/"]
+    without: List[str] = []
+    machine: List[str] = []
+    for path in files:
+        data = (TOP / path).read_bytes()
+        if not NO_LICENCE.search(str(path)) and not SPDX.search(data[:400]):
+            without.append(f"{path}: no SPDX-License-Identifier in its first lines")
+        for number, line in enumerate(data.splitlines(), 1):
+            if MACHINE.search(line) or any(place in line for place in here if len(place) > 6):
+                machine.append(f"{path}:{number}: names a place of one machine: {line.strip()[:100].decode(errors='replace')}")
+    # The patterns above stand in this very file.
+    own = f"scripts/checks/{Path(__file__).name}:"
+    yield verdict("licence lines", without)
+    yield verdict("nothing of one machine", [line for line in machine if not line.startswith(own)])
+
+
+def run(context: Context) -> Iterator[Result]:
+    files = checklib.project_files()
+    yield from hygiene(files)
+    context.progress("shellcheck")
+    shell = [path for path in files if path.suffix == ".sh" or SHELL.match((TOP / path).read_bytes()[:120])]
+    command = ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", "--severity=warning", "--format=gcc"]
+    yield tool_result("shellcheck", "shellcheck", command, shell, "run `scripts/setup.sh lint`.")
+    context.progress("rustfmt")
+    yield from rustfmt([path for path in files if path.suffix == ".rs"])
+    context.progress("checkpatch")
+    names = ("Makefile", "Kconfig")
+    yield checkpatch(
+        [
+            path
+            for path in files
+            if path.parts[0] in OVERLAY
+            and not str(path).startswith(NOT_KERNEL_STYLE)
+            and (path.suffix in (".c", ".h", ".S") or path.name in names)
+        ]
+    )

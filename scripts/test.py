@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+`make test`: runs everything that this project can check about itself.
+
+  test.py [--only NAME]... [--impl rust|c]... [--list]
+
+The last line says `N passed, N failed, N skipped`; the status is 0 if something passed and nothing failed. A check
+that ends early, or finds nothing to look at, has failed.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Dict, List, Optional
+
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import guest  # noqa: E402
+from checklib import FAILED, PASSED, SKIPPED, Context, Result, failed  # noqa: E402
+from hostlib import SCRIPTS, Failure, Progress, die, duration, main, say, setup  # noqa: E402
+
+CHECKS = SCRIPTS / "checks"
+
+
+def load_checks() -> Dict[str, ModuleType]:
+    """The modules in scripts/checks by name, in the order in which they run: quick ones first."""
+    modules = {}
+    for path in sorted(CHECKS.glob("[!_]*.py")):
+        try:
+            modules[path.stem] = importlib.import_module(f"checks.{path.stem}")
+        except Exception as error:  # pylint: disable=broad-except  # one broken check shall not hide the others
+            modules[path.stem] = broken_check(path.stem, f"{type(error).__name__}: {error}")
+    return dict(sorted(modules.items(), key=lambda item: (item[1].ORDER, item[0])))
+
+
+def broken_check(name: str, error: str) -> ModuleType:
+    """Stands for a check that cannot be loaded, and fails in its place."""
+    module = ModuleType(name, f"Cannot be loaded: {error}.")
+    module.ORDER = 0  # type: ignore[attr-defined]
+    module.run = lambda context: iter([failed("cannot be loaded", error)])  # type: ignore[attr-defined]
+    return module
+
+
+def title(module: ModuleType) -> str:
+    return (module.__doc__ or "does not say what it checks").strip().splitlines()[0].rstrip(".")
+
+
+def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
+    """All results of one check; what goes wrong with the check itself is a failure too."""
+    results: List[Result] = []
+    try:
+        for result in module.run(context):
+            results.append(result)
+            context.progress(f"{result.name}")
+    except Failure as failure:
+        results.append(failed("could not go on", str(failure)))
+    except KeyboardInterrupt:
+        raise
+    except Exception:  # pylint: disable=broad-except  # whatever it is, the other checks shall still run
+        results.append(failed("the check itself broke", traceback.format_exc()))
+    if not results:
+        results.append(failed("found nothing to check", f"scripts/checks/{name}.py gave no result; mend or remove it."))
+    return results
+
+
+def count(results: List[Result], outcome: str) -> int:
+    return sum(result.outcome == outcome for result in results)
+
+
+def totals(results: List[Result]) -> str:
+    return ", ".join(f"{count(results, outcome)} {outcome}" for outcome in (PASSED, FAILED, SKIPPED))
+
+
+def indented(text: str, depth: int) -> str:
+    return "\n".join(" " * depth + line for line in text.splitlines())
+
+
+def report(name: str, results: List[Result], seconds: float, verbose: bool) -> None:
+    say(f"    {name:14} {totals(results)}, {duration(seconds)}")
+    for result in results:
+        if result.outcome == FAILED:
+            say(f"      FAILED  {result.name}\n{indented(result.detail, 14)}")
+        elif result.outcome == SKIPPED:
+            say(f"      skipped {result.name}: {result.detail}")
+        elif verbose:
+            say(f"      passed  {result.name}" + (f" ({result.detail})" if result.detail else ""))
+
+
+def command_interface(arguments: List[str]) -> Optional[int]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this check only (repeatable)")
+    parser.add_argument("--list", action="store_true", help="list the checks")
+    parser.add_argument("--impl", action="append", choices=("rust", "c"), help="only this implementation (repeatable)")
+    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=os.environ.get("ARCH") or "x86_64")
+    parser.add_argument(
+        "--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already (repeatable)"
+    )
+    parser.add_argument("--no-setup", action="store_true", help="take the machine as it is")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every result")
+    options = parser.parse_args(arguments)
+
+    checks = load_checks()
+    if options.list:
+        for name, module in checks.items():
+            say(f"{name:14} {title(module)}")
+        return 0
+    only = options.only or (os.environ.get("ONLY") or "").replace(",", " ").split()
+    unknown = [name for name in only if name not in checks]
+    if unknown:
+        die(f"there is no check '{unknown[0]}'; the checks are: {' '.join(checks)}.")
+    objects = dict(pair.split("=", 1) for pair in options.obj if "=" in pair)
+    if len(objects) != len(options.obj):
+        die("--obj takes IMPL=DIR, such as c=build/obj/x86_64-c.")
+    if not options.no_setup:
+        setup("base", "linux", "lint")
+    context = Context(
+        arch=options.arch,
+        impls=tuple(options.impl or ("rust", "c")),
+        objects={impl: Path(place).absolute() for impl, place in objects.items()},
+    )
+
+    everything: List[Result] = []
+    broken: List[str] = []
+    started = time.monotonic()
+    for name, module in checks.items():
+        if only and name not in only:
+            continue
+        progress = Progress(f"Checking {name}: {title(module)}")
+        context.progress = progress.show
+        results = run_check(name, module, context)
+        if progress.live:
+            sys.stdout.write("\r\033[K")
+        report(name, results, progress.elapsed(), options.verbose)
+        everything += results
+        broken += [f"{name}: {result.name}" for result in results if result.outcome == FAILED]
+
+    say()
+    if broken:
+        say("Failed:")
+        for line in broken:
+            say(f"    {line}")
+    say(f"Time: {duration(time.monotonic() - started)}")
+    say(totals(everything))
+    return 0 if count(everything, PASSED) and not broken else 1
+
+
+if __name__ == "__main__":
+    main(command_interface)

@@ -212,9 +212,7 @@ unsafe fn write_comparison(record: *mut u64, comparison: Comparison) {
         record.write_volatile(comparison.kind);
         record.wrapping_add(1).write_volatile(comparison.arg1);
         record.wrapping_add(2).write_volatile(comparison.arg2);
-        record
-            .wrapping_add(3)
-            .write_volatile(comparison.pc as u64);
+        record.wrapping_add(3).write_volatile(comparison.pc as u64);
     }
 }
 

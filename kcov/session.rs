@@ -242,7 +242,7 @@ impl Paused {
         });
         let inner = Recording {
             mode: mode as u32,
-            softirq: (context == Context::Softirq) as u32,
+            softirq: u32::from(context == Context::Softirq),
             // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
             capacity: mode.capacity(words) as u32,
             area: start.cast(),

@@ -7,8 +7,8 @@
 set -euo pipefail
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # the scripts use it that source this one
 CACHE=${KCOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcov-linux}
-BUILD=${BUILD:-$TOP/build}
 
 say() { printf '%s\n' "$*"; }
 step() { printf '==> %s\n' "$*"; }
@@ -28,7 +28,7 @@ need_space() {
 	mkdir -p "$1"
 	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$2" ] ||
-		die "$3 needs $2 MiB in $1, but only $free MiB are free; make room there or name another place (BUILD=, KCOV_CACHE=)."
+		die "$3 needs $2 MiB in $1, but only $free MiB are free; make room there or name another place (KCOV_CACHE=)."
 }
 
 # run_logged LOG TITLE COMMAND...: runs a command quietly; its output goes to LOG, and the end of it to the

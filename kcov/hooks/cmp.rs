@@ -14,7 +14,7 @@ macro_rules! comparison_hooks {
         comparison_hooks!(
             $operand,
             $constant,
-            bindings::KCOV_CMP_CONST as u64,
+            u64::from(bindings::KCOV_CMP_CONST),
             "Records a comparison of a constant with a value."
         );
     };
@@ -25,6 +25,10 @@ macro_rules! comparison_hooks {
         ///
         /// None; C functions are unsafe to call by definition.
         #[export]
+        #[allow(
+            clippy::cast_lossless,
+            reason = "the type of eight bytes is usize, which has no From for u64"
+        )]
         pub(crate) unsafe extern "C" fn $name(arg1: $operand, arg2: $operand) {
             if !gate::is_open() {
                 return;
@@ -91,7 +95,7 @@ pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
     if !matches!(bits, 8 | 16 | 32 | 64) {
         return;
     }
-    let kind = bindings::KCOV_CMP_CONST as u64 | size_bits(bits as usize / 8);
+    let kind = u64::from(bindings::KCOV_CMP_CONST) | size_bits(bits as usize / 8);
     let pc = arch::caller_pc!();
     // SAFETY: By this function's requirement, `count` values follow.
     unsafe { recorder.push_cases(kind, val as u64, cases.add(2), count, pc) };

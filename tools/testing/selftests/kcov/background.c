@@ -28,8 +28,8 @@ static struct {
 		uint16_t flags, index;
 		struct vring_used_elem ring[QUEUE_SIZE];
 		uint16_t event;
-	} used __attribute__((aligned(8)));
-} memory __attribute__((aligned(4096)));
+	} used;
+} memory;
 
 const char *background_missing(void)
 {

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_packet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,7 +308,7 @@ TEST_F(cmp, switch_gives_all_cases)
 TEST_F(cmp, operands_are_exact)
 {
 	static const int options[] = {
-		0x00010000, 0x7fffffff, (int)0x80000000, -1, (int)0xffff0001,
+		0x00010000, 0x7fffffff, INT_MIN, -1, -65535,
 	};
 	size_t i;
 

@@ -90,7 +90,7 @@ static const char *recorded(uint64_t *area, const char * const *names, size_t co
  * Busy in the kernel for a while under a timer that fires every 200
  * microseconds, so that hundreds of interrupts hit instrumented code.
  */
-TEST_F(context, timer_interrupts_do_not_appear)
+TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 60)
 {
 	uint64_t fired = 0;
 	int round, timer;
@@ -118,7 +118,7 @@ TEST_F(context, timer_interrupts_do_not_appear)
 }
 
 /* A network of its own, with nothing but the loopback device. */
-static const char *loopback(void)
+static const char *bring_up_network(void)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
 	int sock;
@@ -138,7 +138,7 @@ static const char *loopback(void)
  * A packet to the loopback device is received in a softirq, which runs as soon
  * as the sender enables softirqs again: in the middle of the sender's call.
  */
-TEST_F(context, softirqs_do_not_appear)
+TEST_F_TIMEOUT(context, softirqs_do_not_appear, 60)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -148,7 +148,7 @@ TEST_F(context, softirqs_do_not_appear)
 	const char *problem;
 	char byte;
 
-	problem = loopback();
+	problem = bring_up_network();
 	if (problem)
 		SKIP(return, "%s", problem);
 	for (i = 0; i < 3; i++)
@@ -173,7 +173,7 @@ TEST_F(context, softirqs_do_not_appear)
 }
 
 /* The same for comparisons: no record's place is in such a function. */
-TEST_F(context, interrupts_make_no_comparisons)
+TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 60)
 {
 	uint64_t fired = 0;
 	int round, timer = fast_timer(200000);
@@ -213,7 +213,7 @@ static long mark(void *which)
 }
 
 /* A thread that is switched out and in again keeps what is its own. */
-TEST_F(context, switching_threads_keeps_them_apart)
+TEST_F_TIMEOUT(context, switching_threads_keeps_them_apart, 60)
 {
 	uint64_t *areas[8];
 	struct worker workers[8];

@@ -31,6 +31,7 @@ FIXTURE(state) {
 	struct worker worker;
 	int fd;
 	int other;
+	int log;
 	uint64_t *area;		/* of the descriptor that collects */
 };
 
@@ -103,6 +104,7 @@ FIXTURE_SETUP(state)
 	struct worker *worker = &self->worker;
 
 	self->other = -1;
+	self->log = kmsg_open();
 	ASSERT_EQ(0, worker_start(worker));
 	self->fd = kcov_open();
 	ASSERT_LE(0, self->fd);
@@ -147,10 +149,16 @@ FIXTURE_SETUP(state)
 
 FIXTURE_TEARDOWN(state)
 {
+	char line[256];
+
 	worker_end(&self->worker);
 	if (self->other >= 0)
 		close(self->other);
 	close(self->fd);
+	/* What a user does wrong is no reason for the kernel to warn. */
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	close(self->log);
 }
 
 /* A thread that is not @here finds the handles of the remote descriptor taken. */

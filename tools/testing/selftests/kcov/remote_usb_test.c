@@ -88,7 +88,7 @@ static bool seen(FIXTURE_DATA(usb) *self)
 	return false;
 }
 
-TEST_F(usb, hub_and_completions_are_collected)
+TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 60)
 {
 	uint64_t i, count;
 	char line[256];
@@ -112,7 +112,7 @@ TEST_F(usb, hub_and_completions_are_collected)
 		TH_LOG("%s", line);
 }
 
-TEST_F(usb, another_bus_is_not_collected)
+TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 60)
 {
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, 0,
 					self->handle + 0x100));
@@ -126,7 +126,7 @@ TEST_F(usb, another_bus_is_not_collected)
  * The worker is in the midst of a section: it waits for the device's answer.
  * Its descriptor is disabled, and what the section has found is dropped.
  */
-TEST_F(usb, disabled_during_a_section)
+TEST_F_TIMEOUT(usb, disabled_during_a_section, 60)
 {
 	self->gadget.hold = true;
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
@@ -145,7 +145,7 @@ TEST_F(usb, disabled_during_a_section)
 }
 
 /* The same, but enabled again before the section ends: it is another one's. */
-TEST_F(usb, enabled_again_during_a_section)
+TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 60)
 {
 	char line[256];
 
@@ -169,7 +169,7 @@ TEST_F(usb, enabled_again_during_a_section)
 }
 
 /* And enabled for the thread's own calls: a section does not end up there. */
-TEST_F(usb, local_use_during_a_section)
+TEST_F_TIMEOUT(usb, local_use_during_a_section, 60)
 {
 	self->gadget.hold = true;
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
@@ -190,7 +190,7 @@ TEST_F(usb, local_use_during_a_section)
 }
 
 /* The owner is killed and its descriptor freed while the section goes on. */
-TEST_F(usb, owner_killed_during_a_section)
+TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 60)
 {
 	char line[256];
 	int status;
@@ -259,7 +259,7 @@ static void *keep_busy(void *number)
  * interrupt one of them, are collected by their handle; the thread's own trace
  * stays its own and goes on afterwards.
  */
-TEST_F(usb, softirq_over_traced_tasks)
+TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 60)
 {
 	long i, round, count = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t threads[8];
@@ -301,7 +301,7 @@ TEST_F(usb, softirq_over_traced_tasks)
 }
 
 /* After much traffic the descriptor and its handle can be used anew. */
-TEST_F(usb, no_reference_is_lost)
+TEST_F_TIMEOUT(usb, no_reference_is_lost, 60)
 {
 	int i;
 
@@ -320,7 +320,7 @@ TEST_F(usb, no_reference_is_lost)
 	}
 }
 
-TEST_F(usb, comparisons_are_collected)
+TEST_F_TIMEOUT(usb, comparisons_are_collected, 60)
 {
 	uint64_t i, count;
 	bool hub = false;

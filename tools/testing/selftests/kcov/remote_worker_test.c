@@ -362,7 +362,7 @@ TEST_F(worker, handles_are_apart)
 }
 
 /* Enabled, at work, disabled, killed: at any moment. */
-TEST_F(worker, killed_at_any_time)
+TEST_F_TIMEOUT(worker, killed_at_any_time, 90)
 {
 	char line[256];
 	int i;

@@ -14,10 +14,6 @@
 
 #include "usb_gadget.h"
 
-#ifndef __packed
-#define __packed __attribute__((__packed__))
-#endif
-
 #define RAW_GADGET	"/dev/raw-gadget"
 #define BUSES		"/sys/bus/usb/devices"
 #define CONTROLLER	"dummy_hcd.0"
@@ -36,7 +32,7 @@ static const struct usb_device_descriptor device = {
 static const struct {
 	struct usb_config_descriptor config;
 	struct usb_interface_descriptor interface;
-} __packed configuration = {
+} configuration = {
 	.config = {
 		.bLength = USB_DT_CONFIG_SIZE,
 		.bDescriptorType = USB_DT_CONFIG,

@@ -17,6 +17,7 @@ have = $(wildcard scripts/$(1))
 
 # These show up with their scripts.
 BENCH_HELP = '  make bench      measure what the hooks cost'
+STRESS_HELP = '  make stress     remote sections under load, on a kernel that checks itself'
 REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
 MATRIX_HELP = '  make matrix     build and boot with other compilers, architectures and options'
 
@@ -28,6 +29,7 @@ help:
 	@echo '  make test       run every check of this project'
 	@echo '  make shell      boot to a shell in the guest'
 	$(if $(call have,bench.py),@echo $(BENCH_HELP))
+	$(if $(call have,stress.py),@echo $(STRESS_HELP))
 	$(if $(call have,report.py),@echo $(REPORT_HELP))
 	$(if $(call have,matrix.py),@echo $(MATRIX_HELP))
 	@echo '  make kernel     build the kernel, no more'
@@ -72,6 +74,12 @@ ifneq ($(call have,bench.py),)
 .PHONY: bench
 bench: setup
 	@scripts/bench.py
+endif
+
+ifneq ($(call have,stress.py),)
+.PHONY: stress
+stress: setup
+	@scripts/stress.py
 endif
 
 ifneq ($(call have,report.py),)

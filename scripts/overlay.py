@@ -37,7 +37,7 @@ PLACES = (
     ("rust", "rust"),
     ("samples", "samples"),
     ("tools", "tools"),
-    ("Documentation", "Documentation"),
+    ("Documentation/dev-tools", "Documentation/dev-tools"),
 )
 NEEDED = ("Kconfig", "kcov/Makefile")
 

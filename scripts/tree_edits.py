@@ -324,6 +324,12 @@ EDITS = (
         "the conformance tests are run with the other selftests",
         needs="tools/testing/selftests/kcov/Makefile",
     ),
+    maintainers(
+        "documentation",
+        "Documentation/dev-tools/kcov-design.rst",
+        "Documentation/dev-tools/kcov-design.rst",
+        before="Documentation/dev-tools/kcov.rst",
+    ),
     maintainers("rust", "rust/kernel/kcov.rs", "rust/kernel/kcov.rs", before="scripts/Makefile.kcov"),
     maintainers("implementation", "Kconfig", "kernel/kcov/", "lib/Kconfig.kcov", after="kernel/kcov.c"),
     maintainers(

@@ -6,10 +6,10 @@ Style of every file: shellcheck, rustfmt, checkpatch, licence lines, nothing of 
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, List, Sequence
 
+import allowances
 import checklib
 from checklib import Context, Result, failed, output_of, passed, verdict
 from hostlib import BUILD, TOP
@@ -31,60 +31,8 @@ MACHINE = re.compile(
 NO_LICENCE = re.compile(r"(?:^|/)(?:\.gitignore|\.gitattributes|LICENSE.*|COPYING|Cargo\.lock)$|\.(?:png|svg|json|patch)$")
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """Where checkpatch is not right: below which path, which kind of message, on which source line, and why."""
-
-    path: str
-    kind: str
-    line: str
-    reason: str
-
-
-ALLOWANCES = (
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "SPACING",
-        r"FIXTURE_(?:DATA|VARIANT)\(\w+\) \*",
-        "the harness's macros are types, and checkpatch reads a product",
-    ),
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "COMPLEX_MACRO",
-        r"#define\s+\w+\(.*FIXTURE_VARIANT_ADD|FIXTURE_VARIANT_ADD|#define\s+ROW",
-        "a row of a table defines a variable, which parentheses would break",
-    ),
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "VOLATILE",
-        r"\bvolatile\b",
-        "user space has no READ_ONCE(); the kernel writes the memory",
-    ),
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "BRACES",
-        r"",
-        "the harness's macros end in an optional block, so an if around them needs braces",
-    ),
-    Allowance("tools/testing/selftests/kcov/", "ENOSYS", r"\bENOSYS\b", "the test asks whether a system call exists"),
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "PREFER_DEFINED_ATTRIBUTE_MACRO",
-        r"__attribute__",
-        "user space does not have the kernel's macros",
-    ),
-    Allowance(
-        "tools/testing/selftests/kcov/",
-        "EMBEDDED_FUNCTION_NAME",
-        r"",
-        "a test names functions and files of the kernel, and some of its own are called the same",
-    ),
-    Allowance("kcov/exports.c", "EXPORT_SYMBOL", r"EXPORT_SYMBOL\(", "the functions are written in Rust"),
-    Allowance("Kconfig", "EMBEDDED_FILENAME", r"", "in a kernel tree the file has another name"),
-)
 # A program of its own, not a part of the kernel.
 NOT_KERNEL_STYLE = "tools/kcov/"
-MESSAGE = re.compile(r"(?P<path>[^:]+):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?P<kind>\w+): ")
 
 
 def tree() -> Path:
@@ -102,18 +50,6 @@ def tool_result(name: str, tool: str, command: Sequence[object], files: Sequence
     return failed(name, said[:4000] or f"status {status}") if status else passed(name, f"{len(files)} files")
 
 
-def allowance(message: str) -> Optional[Allowance]:
-    match = MESSAGE.match(message)
-    if not match:
-        return None
-    lines = (TOP / match["path"]).read_text(encoding="utf-8", errors="replace").splitlines()
-    source = lines[int(match["line"]) - 1] if 0 < int(match["line"]) <= len(lines) else ""
-    for entry in ALLOWANCES:
-        if match["path"].startswith(entry.path) and match["kind"] == entry.kind and re.search(entry.line, source):
-            return entry
-    return None
-
-
 def checkpatch(files: Sequence[Path]) -> Result:
     name, script = "checkpatch", tree() / "scripts/checkpatch.pl"
     if not script.exists():
@@ -123,7 +59,7 @@ def checkpatch(files: Sequence[Path]) -> Result:
     options = ["--no-tree", "--terse", "--show-types", "--quiet", "--no-summary", "--file"]
     status, output = output_of(["perl", script, *options, *files])
     messages = [line for line in output.splitlines() if line.strip()]
-    problems = [message for message in messages if not allowance(message)]
+    problems = [message for message in messages if not allowances.find(message, TOP)]
     if status and not messages:
         problems.append(f"it ended with status {status} and said nothing")
     return verdict(name, problems)

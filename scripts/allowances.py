@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What checkpatch.pl complains of and is not right about, each with the reason."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Where checkpatch is not right: below which path, which kind of message, on which source line, and why."""
+
+    path: str
+    kind: str
+    line: str
+    reason: str
+
+
+ALLOWANCES = (
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "SPACING",
+        r"FIXTURE_(?:DATA|VARIANT)\(\w+\) \*",
+        "the harness's macros are types, and checkpatch reads a product",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "COMPLEX_MACRO",
+        r"#define\s+\w+\(.*FIXTURE_VARIANT_ADD|FIXTURE_VARIANT_ADD|#define\s+ROW",
+        "a row of a table defines a variable, which parentheses would break",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "VOLATILE",
+        r"\bvolatile\b",
+        "user space has no READ_ONCE(); the kernel writes the memory",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "BRACES",
+        r"",
+        "the harness's macros end in an optional block, so an if around them needs braces",
+    ),
+    Allowance("tools/testing/selftests/kcov/", "ENOSYS", r"\bENOSYS\b", "the test asks whether a system call exists"),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "PREFER_DEFINED_ATTRIBUTE_MACRO",
+        r"__attribute__",
+        "user space does not have the kernel's macros",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "EMBEDDED_FUNCTION_NAME",
+        r"",
+        "a test names functions and files of the kernel, and some of its own are called the same",
+    ),
+    Allowance("kcov/exports.c", "EXPORT_SYMBOL", r"EXPORT_SYMBOL\(", "the functions are written in Rust"),
+    Allowance("Kconfig", "EMBEDDED_FILENAME", r"", "in a kernel tree the file has another name"),
+    Allowance(
+        "tools/testing/selftests/kcov/",
+        "ENOTSUPP",
+        r"ENOTSUPP",
+        "the interface answers so, and the tests check it",
+    ),
+)
+MESSAGE = re.compile(r"(?P<path>[^:]+):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?P<kind>\w+): ")
+
+
+def find(message: str, top: Path) -> Optional[Allowance]:
+    """What excuses a message of checkpatch.pl --terse --show-types about a file below TOP."""
+    match = MESSAGE.match(message)
+    if not match:
+        return None
+    lines = (top / match["path"]).read_text(encoding="utf-8", errors="replace").splitlines()
+    source = lines[int(match["line"]) - 1] if 0 < int(match["line"]) <= len(lines) else ""
+    for entry in ALLOWANCES:
+        if match["path"].startswith(entry.path) and match["kind"] == entry.kind and re.search(entry.line, source):
+            return entry
+    return None

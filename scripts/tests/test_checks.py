@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the frame of `make test`, and of what the conformance check makes of a suite's output."""
+
+import sys
+import tempfile
+import types
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# pylint: disable=wrong-import-position
+import tap  # noqa: E402
+import test as frame  # noqa: E402
+from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
+from checks import conformance, samples, style  # noqa: E402
+from hostlib import Failure  # noqa: E402
+from symbolize import Frame  # noqa: E402
+
+
+def module(run, name="unit"):
+    made = types.ModuleType(name, "A check.")
+    made.run = run
+    return made
+
+
+class Frames(unittest.TestCase):
+    def outcomes(self, run):
+        return [result.outcome for result in frame.run_check("unit", module(run), Context())]
+
+    def test_no_result_is_a_failure(self):
+        self.assertEqual(self.outcomes(lambda context: iter(())), [FAILED])
+
+    def test_exception_keeps_earlier_results(self):
+        def run(_context):
+            yield passed("first")
+            raise Failure("no kernel")
+
+        self.assertEqual(self.outcomes(run), [PASSED, FAILED])
+
+    def test_broken_check(self):
+        self.assertEqual(self.outcomes(lambda context: 1 / 0), [FAILED])
+
+    def test_totals(self):
+        self.assertEqual(frame.totals([passed("a"), skipped("b", "c"), passed("d")]), "2 passed, 0 failed, 1 skipped")
+
+
+class Judging(unittest.TestCase):
+    KNOWN = {"pc_test:pc.a": "upstream forgets it"}
+
+    def judge(self, impl, outcome, name="pc.a"):
+        return conformance.judge(impl, "pc_test", name, tap.Test(name, outcome), self.KNOWN).outcome
+
+    def test_known_failure_is_excused_for_upstream_only(self):
+        self.assertEqual(self.judge("c", tap.FAILED), PASSED)
+        self.assertEqual(self.judge("rust", tap.FAILED), FAILED)
+        self.assertEqual(self.judge("rust", tap.PASSED), PASSED)
+
+    def test_known_failure_that_passes(self):
+        self.assertEqual(self.judge("c", tap.PASSED), FAILED)
+
+    def test_other_test(self):
+        self.assertEqual(self.judge("c", tap.FAILED, "pc.b"), FAILED)
+        self.assertEqual(self.judge("c", tap.SKIPPED, "pc.b"), SKIPPED)
+
+
+class Results(unittest.TestCase):
+    GOOD = "TAP version 13\n1..2\nok 1 a\nok 2 b\n"
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.root = Path(place.name)
+
+    def outcomes(self, text, status):
+        (self.root / "p.tap").write_text(text)
+        (self.root / "p.status").write_text(f"{status}\n")
+        return [result.outcome for result in conformance.program_results("rust", "p", self.root, {})]
+
+    def test_good(self):
+        self.assertEqual(self.outcomes(self.GOOD, 0), [PASSED, PASSED])
+
+    def test_died_after_its_last_test(self):
+        self.assertEqual(self.outcomes(self.GOOD, 139)[-1], FAILED)
+
+    def test_died_half_way(self):
+        self.assertEqual(self.outcomes("TAP version 13\n1..2\nok 1 a\n", 139), [PASSED, FAILED])
+
+    def test_status_of_success_with_a_failure(self):
+        self.assertEqual(self.outcomes("TAP version 13\n1..1\nnot ok 1 a\n", 0), [FAILED, FAILED])
+        self.assertEqual(self.outcomes("TAP version 13\n1..1\nnot ok 1 a\n", 1), [FAILED])
+
+    def test_no_test(self):
+        self.assertEqual(self.outcomes("TAP version 13\n1..0\n", 0), [FAILED])
+        self.assertEqual(self.outcomes("", 0), [FAILED])
+
+    def test_whole_program_skipped(self):
+        self.assertEqual(self.outcomes("TAP version 13\n1..0 # SKIP not here\n", 4), [SKIPPED])
+
+    def test_no_output(self):
+        self.assertEqual([result.outcome for result in conformance.program_results("rust", "q", self.root, {})], [FAILED])
+
+    def test_list_of_known_failures(self):
+        path = self.root / "list"
+        path.write_text("# comment\n\nprogram:fixture.test: it is so\nother.test: so too\n")
+        self.assertEqual(conformance.known_failures(path), {"program:fixture.test": "it is so", "other.test": "so too"})
+        path.write_text("program:fixture.test\n")
+        with self.assertRaisesRegex(Failure, ":1:"):
+            conformance.known_failures(path)
+
+
+class Traces(unittest.TestCase):
+    READ = (Frame("ksys_read", "fs/read_write.c", 706),)
+    FDGET = (Frame("fdget", "fs/file.c", 1), Frame("ksys_read", "fs/read_write.c", 707))
+
+    def test_equal(self):
+        self.assertEqual(samples.difference({"c": [self.READ, self.FDGET], "rust": [self.READ, self.FDGET]}), [])
+
+    def test_other_order(self):
+        self.assertEqual(len(samples.difference({"c": [self.READ, self.FDGET], "rust": [self.FDGET, self.READ]})), 2)
+
+    def test_one_more(self):
+        self.assertEqual(samples.difference({"c": [self.READ], "rust": [self.READ, self.FDGET]}), ["c has 1 PCs, rust has 2"])
+
+
+class Style(unittest.TestCase):
+    def test_places_of_one_machine(self):
+        # Put together here, for the check looks at this file too.
+        for text in (b"see /" b"work/x", b"http://" b"localhost:80/", b"https://" b"mirror.example.org/"):
+            self.assertTrue(style.MACHINE.search(text), text)
+        for text in (b"https://docs.kernel.org/", b"cd /root", b"~/.cache/kcov-linux", b"drivers/work/x"):
+            self.assertFalse(style.MACHINE.search(text), text)
+
+    def test_allowances_have_a_reason_and_a_place(self):
+        for entry in style.ALLOWANCES:
+            self.assertTrue(entry.reason and entry.path and entry.kind)
+
+
+if __name__ == "__main__":
+    unittest.main()

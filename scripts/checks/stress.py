@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Descriptors come and go while sections run everywhere, for a minute.
+
+`make stress` does the same for longer, on a kernel that looks for its own mistakes.
+"""
+
+from typing import Iterator
+
+import guest
+import stress
+from checklib import Context, Result
+
+ORDER = 80
+
+ROUNDS = 4
+SEED = 1
+# Far more than it takes: a loaded machine shall not decide.
+SECONDS = 1200
+
+
+def run(context: Context) -> Iterator[Result]:
+    for impl in context.impls:
+        boot = stress.make_guest(impl, context.kernel(impl), context.arch, ROUNDS, SEED, SECONDS)
+
+        def on_output(line: str, name: str = impl) -> None:
+            if line.startswith("# "):
+                context.progress(f"{name}: {line[2:]}")
+
+        yield from stress.judge(impl, ROUNDS, guest.boot(boot, on_output))

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+`make stress`: puts KCOV under stress in a kernel that looks for its own mistakes, and judges what is left.
+
+  stress.py [--impl rust|c] [--rounds N] [--seed N] [--obj DIR]
+
+The kernel has scripts/config/debug.config. A round takes half a minute or more in emulation. The programs are in
+scripts/stress; one of them hits what the kernel offers from many threads, in random order. The same seed gives the
+same order in each thread.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import guest  # noqa: E402
+import kconfig  # noqa: E402
+import programs  # noqa: E402
+from checklib import FAILED, Result, boot_result, failed, passed, verdict  # noqa: E402
+from console import Expected  # noqa: E402
+from hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown  # noqa: E402
+
+SOURCES = SCRIPTS / "stress"
+SUITE = TOP / "tools/testing/selftests/kcov"
+SAMPLES = TOP / "samples/kcov"
+LEAKING_MODULE = Path("samples/kmemleak/kmemleak-test.ko")
+DEVICES = ("kcov-sample", "rust-kcov-sample")
+
+# Where the hooks can be switched, they are switched so many times a round.
+SWITCHES = 4
+# What the program counts, but need not find everywhere.
+OPTIONAL = {"nested_sections", "usb_devices", "switches", "peak_descriptors", "lost_sections", "areas", "area_bytes"}
+LEAST_DESCRIPTORS = 100
+
+LEAKS_ON_PURPOSE = Expected(r"^kmemleak: \d+ new suspected memory leaks", "the contents of the file kmemleak are what counts")
+
+# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans.
+COMMAND = """
+leaks=/sys/kernel/debug/kmemleak
+scan() {
+	sleep 6
+	echo scan >$leaks
+	sleep 1
+	echo scan >$leaks
+	cat $leaks >"$1"
+}
+if [ -e /kmemleak-test.ko ]; then
+	insmod /kmemleak-test.ko && rmmod kmemleak_test
+	scan /results/leaks.purpose
+	echo clear >$leaks
+fi
+{ /stress OPTIONS; echo $? >/results/stress.status; } 2>&1 | tee /results/stress.txt
+for device in DEVICES; do
+	for option in NESTED; do
+		name=collect$option-$device
+		/collect ${option#-plain} /dev/$device >/results/$name.txt 2>&1
+		echo $? >/results/$name.status
+	done
+done
+if [ -e /kmemleak-test.ko ]; then
+	scan /results/leaks.left
+fi
+cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
+:
+"""
+
+
+def build_program(obj: Path, arch: str) -> Path:
+    """The stress program: its own files and those of the suite that make the kernel work in the background."""
+    target = BUILD / "programs" / arch / "stress"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sources = [*sorted(SOURCES.glob("*.c")), SUITE / "background.c", SUITE / "usb_gadget.c"]
+    command = [programs.compiler(arch), "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-static", "-pthread"]
+    command += ["-isystem", str(programs.headers(programs.tree_of(obj), arch)), "-I", str(SUITE), "-I", str(SAMPLES)]
+    command += ["-o", str(target), *map(str, sources)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False)
+    if result.returncode:
+        die(f"{shown(SOURCES)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
+    return target
+
+
+def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
+    """The guest of a run, which may take so many seconds."""
+    config = kconfig.parse((obj / ".config").read_text())
+    files = {"/stress": build_program(obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
+    leaks = config.get("CONFIG_DEBUG_KMEMLEAK") == "y"
+    if leaks:
+        if not (obj / LEAKING_MODULE).exists():
+            die(f"there is no {LEAKING_MODULE} in {shown(obj)}; build the kernel's modules too.")
+        files["/kmemleak-test.ko"] = obj / LEAKING_MODULE
+    options = f"-r {rounds} -s {seed}" + (" -u" if impl == "c" else "")
+    nested = "-plain" if impl == "c" else "-plain -n"
+    command = COMMAND.replace("OPTIONS", options).replace("DEVICES", " ".join(DEVICES)).replace("NESTED", nested)
+    return guest.Guest(
+        obj=obj,
+        name=f"stress-{obj.name}",
+        arch=arch,
+        command=command,
+        files=files,
+        timeout=seconds,
+        memory="3G" if leaks else "2G",
+        expected=(LEAKS_ON_PURPOSE,) if leaks else (),
+    )
+
+
+def counters(text: str) -> Dict[str, int]:
+    """What happened how often."""
+    return {match[1]: int(match[2]) for match in re.finditer(r"^(\w+) (-?\d+)$", text, re.MULTILINE)}
+
+
+def read(path: Path) -> Optional[str]:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
+def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
+    text = read(outcome.results / "stress.txt") or ""
+    status = (read(outcome.results / "stress.status") or "").strip()
+    problems = [line for line in text.splitlines() if line.startswith("error: ")]
+    if status != "0" and not problems:
+        problems.append(f"the program ended with status {status or 'unknown'}")
+    yield verdict(f"{impl}: every call has a known result, and all that was made goes away", problems)
+    if problems:
+        return
+    count = counters(text)
+    config = kconfig.parse((outcome.guest.obj / ".config").read_text())
+    missing = [name for name, value in count.items() if not value and name not in OPTIONAL]
+    if impl == "rust":
+        missing += [name for name in ("nested_sections",) if not count.get(name)]
+        if count.get("peak_descriptors", 0) < LEAST_DESCRIPTORS:
+            missing.append(f"{LEAST_DESCRIPTORS} descriptors at one time")
+        if config.get("CONFIG_JUMP_LABEL") == "y" and count.get("switches") != SWITCHES * rounds:
+            missing.append(f"{SWITCHES * rounds} switches of the hooks (there were {count.get('switches')})")
+    if config.get("CONFIG_USB_RAW_GADGET") == "y" and not count.get("usb_devices"):
+        missing.append("usb_devices")
+    problems = [f"did not happen: {', '.join(missing)}"] if missing else []
+    if not count:
+        problems.append("the program counted nothing")
+    yield verdict(f"{impl}: everything happened that should", problems)
+
+
+def judge_sections(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
+    for path in sorted(outcome.results.glob("collect*.status")):
+        name = f"{impl}: sections work afterwards: {path.stem[len('collect-'):]}"
+        text = read(path.with_suffix(".txt")) or ""
+        yield passed(name) if read(path) == "0\n" and text else failed(name, text or "nothing was collected")
+
+
+def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
+    config = kconfig.parse((outcome.guest.obj / ".config").read_text())
+    if config.get("CONFIG_DEBUG_KMEMLEAK") == "y":
+        purpose = read(outcome.results / "leaks.purpose") or ""
+        name = f"{impl}: leaks that were made on purpose are found"
+        yield passed(name) if "kmemleak_test_init" in purpose else failed(name, "kmemleak did not find them")
+        left = read(outcome.results / "leaks.left")
+        name = f"{impl}: nothing leaks"
+        if left is None:
+            yield failed(name, "the scan gave no result")
+        else:
+            yield verdict(name, left.splitlines()[:40])
+    if config.get("CONFIG_PROVE_LOCKING") == "y":
+        name = f"{impl}: lockdep is awake at the end"
+        alive = re.search(r"^\s*debug_locks:\s*1$", read(outcome.results / "lockdep") or "", re.MULTILINE)
+        yield passed(name) if alive else failed(name, "debug_locks in /proc/lockdep_stats is not 1")
+
+
+def judge(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
+    """All that a run says about the kernel."""
+    yield boot_result(f"{impl}: the kernel stays sound", outcome)
+    if outcome.death:
+        return
+    yield from judge_program(impl, rounds, outcome)
+    yield from judge_sections(impl, outcome)
+    yield from judge_debugging(impl, outcome)
+
+
+def run(impl: str, arch: str, obj: Path, rounds: int, seed: int) -> Tuple[List[Result], guest.Outcome]:
+    boot = make_guest(impl, obj, arch, rounds, seed, 600 + 180 * rounds)
+    progress = Progress(f"Stress of {shown(obj)}, {rounds} rounds")
+
+    def on_output(line: str) -> None:
+        if line.startswith("# "):
+            progress.show(line[2:])
+        elif line.startswith("error: "):
+            say(line)
+
+    outcome = guest.boot(boot, on_output)
+    return list(judge(impl, rounds, outcome)), outcome
+
+
+def command_interface(arguments: List[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--impl", choices=("rust", "c"), default="rust")
+    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default="x86_64")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        die("--rounds must be 1 or more.")
+    if options.obj:
+        obj = options.obj.absolute()
+    else:
+        import kernel  # pylint: disable=import-outside-toplevel  # with --obj nothing is built
+
+        obj = kernel.build(kernel.Kernel(impl=options.impl, arch=options.arch, fragments=["debug"]))
+    results, outcome = run(options.impl, options.arch, obj, options.rounds, options.seed)
+    for result in results:
+        say(f"    {result.outcome:8} {result.name}")
+        for line in result.detail.splitlines():
+            say(f"             {line}")
+    say(outcome.output.rstrip())
+    bad = [result for result in results if result.outcome == FAILED]
+    say(f"{len(results) - len(bad)} passed, {len(bad)} failed, {duration(outcome.total_time)} (log: {shown(outcome.log)})")
+    return 1 if bad or not results else 0
+
+
+if __name__ == "__main__":
+    main(command_interface)

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A process of many threads, each at work on the process's descriptors: opening,
+ * mapping, enabling, disabling and closing them, its own ones mostly, but those
+ * of the other threads too; and forking, exiting and dying at any moment.
+ *
+ * Descriptors have fixed numbers and buffers have fixed places.  So whatever the
+ * threads do to each other, a number is one of KCOV or none at all, and a write
+ * to a buffer never faults.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "stress.h"
+
+#define FIRST_FD	256
+#define SLOTS		(2 * options.threads)
+#define SLOT_PAGES	32
+#define SLOT_BYTES	(SLOT_PAGES * 4096UL)
+#define STEPS		4000
+
+static const uint64_t forged_counts[] = {
+	~0ULL, ~0ULL >> 1, 1ULL << 63, 1ULL << 61, (1ULL << 61) - 1, 1ULL << 59,
+	(1ULL << 59) - 1, 1ULL << 58, (1ULL << 58) - 1, 1ULL << 32, 1ULL << 31,
+	512, 511, 510, 16384, 16383, 4096, 4095, 128, 127, 1, 0,
+};
+
+struct state {
+	struct random random;
+	unsigned int thread;
+	unsigned int depth;	/* of forks */
+};
+
+/* Of this process; a child by fork() goes on with copies. */
+static unsigned char *buffers;
+static unsigned int actor_round, actor_number;
+
+static volatile uint64_t *buffer(unsigned int slot)
+{
+	return (volatile uint64_t *)(buffers + slot * SLOT_BYTES);
+}
+
+static int slot_fd(unsigned int slot)
+{
+	return FIRST_FD + slot;
+}
+
+/* Mostly one of the thread's own two. */
+static unsigned int any_slot(struct state *state)
+{
+	if (random_below(&state->random, 8))
+		return 2 * state->thread + random_below(&state->random, 2);
+	return random_below(&state->random, SLOTS);
+}
+
+/* Errors that the other threads cause are none of ours. */
+static void judge(const char *call, long ret, bool taken)
+{
+	switch (-ret) {
+	case 0:
+		return;
+	case EBUSY:
+		COUNT(busy);
+		return;
+	case EINVAL:
+	case EBADF:
+		COUNT(refused);
+		return;
+	case EEXIST:
+		COUNT(handle_taken);
+		if (taken)
+			return;
+	}
+	fail("%s: unexpected error: %s", call, strerror(-ret));
+}
+
+static void unmap_slot(unsigned int slot)
+{
+	if (mmap(buffers + slot * SLOT_BYTES, SLOT_BYTES, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		fail("cannot unmap a buffer: %s", strerror(errno));
+}
+
+/* The mapping has the size of the buffer only if no other thread was faster. */
+static void map_slot(unsigned int slot, unsigned int pages)
+{
+	if (mmap(buffers + slot * SLOT_BYTES, pages * 4096UL, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, slot_fd(slot), 0) != MAP_FAILED)
+		COUNT(mapped);
+	else if (errno == EINVAL || errno == EBADF)
+		unmap_slot(slot);
+	else
+		fail("mmap: unexpected error: %s", strerror(errno));
+}
+
+static void open_slot(struct state *state, unsigned int slot)
+{
+	unsigned int pages = 1 + random_below(&state->random, SLOT_PAGES);
+	int fd = kcov_open();
+	long ret;
+
+	if (fd < 0)
+		fail("open: unexpected error: %s", strerror(-fd));
+	/* Closes what had the number before, in whatever state. */
+	if (dup3(fd, slot_fd(slot), O_CLOEXEC) < 0)
+		fail("dup3: unexpected error: %s", strerror(errno));
+	close(fd);
+	COUNT(opened);
+	ret = kcov_init(slot_fd(slot), pages * 512UL);
+	judge("KCOV_INIT_TRACE", ret, false);
+	map_slot(slot, pages);
+}
+
+static void close_slot(struct state *state, unsigned int slot)
+{
+	if (random_below(&state->random, 2))
+		unmap_slot(slot);
+	if (!close(slot_fd(slot)))
+		COUNT(closed);
+}
+
+static void enable_local(struct state *state, unsigned int slot)
+{
+	long ret = kcov_enable(slot_fd(slot), random_below(&state->random, 2) ?
+			       KCOV_TRACE_PC : KCOV_TRACE_CMP);
+
+	judge("KCOV_ENABLE", ret, false);
+	if (!ret)
+		COUNT(local_enabled);
+}
+
+/* Common handles: most are this thread's, some are everybody's. */
+static uint64_t common_handle(struct state *state)
+{
+	if (random_below(&state->random, 8))
+		return 0x10000 + actor_number * 256 + state->thread;
+	return 1 + random_below(&state->random, 16);
+}
+
+static uint32_t area_words(struct state *state)
+{
+	static const uint32_t unusual[] = { 0, 1, 2, 3, 5, 511, 1 << 20, ~0U };
+
+	/* The implementation in C keeps an area of every size for ever. */
+	if (options.upstream)
+		return 1024 << random_below(&state->random, 3);
+	if (random_below(&state->random, 8))
+		return 4 + random_below(&state->random, 1 << 15);
+	return unusual[random_below(&state->random, ARRAY_SIZE(unusual))];
+}
+
+static bool enable_remote(struct state *state, unsigned int slot)
+{
+	enum { MOST = 32 };
+	struct {
+		struct kcov_remote_arg arg;
+		uint64_t handles[MOST];
+	} remote = { 0 };
+	unsigned int i, number = random_below(&state->random, 4);
+	long ret;
+
+	if (!random_below(&state->random, 8))
+		number = random_below(&state->random, MOST);
+	for (i = 0; i < number; i++)
+		remote.handles[i] = random_below(&state->random, 3) ?
+			KCOV_SUBSYSTEM_USB |
+			(0x40000000 + (random_next(&state->random) & 0xffff)) :
+			sections_handle(&state->random);
+	remote.arg.trace_mode = random_below(&state->random, 2) ? KCOV_TRACE_PC : KCOV_TRACE_CMP;
+	remote.arg.area_size = area_words(state);
+	remote.arg.num_handles = number;
+	remote.arg.common_handle = random_below(&state->random, 8) ? common_handle(state) : 0;
+	ret = kcov_ioctl(slot_fd(slot), KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+	judge("KCOV_REMOTE_ENABLE", ret, true);
+	if (!ret)
+		COUNT(remote_enabled);
+	return !ret;
+}
+
+static void disable(unsigned int slot)
+{
+	long ret = kcov_disable(slot_fd(slot));
+
+	judge("KCOV_DISABLE", ret, false);
+	if (!ret)
+		COUNT(disabled);
+}
+
+/* Any two words: what the kernel makes of the first must not depend on trust. */
+static void forge(struct state *state)
+{
+	volatile uint64_t *words = buffer(any_slot(state));
+
+	words[0] = forged_counts[random_below(&state->random, ARRAY_SIZE(forged_counts))];
+	words[random_below(&state->random, 512)] = random_next(&state->random);
+	COUNT(forged);
+}
+
+static bool holds_pcs(unsigned int slot)
+{
+	return buffer(slot)[0] && buffer(slot)[1] >> 47 == 0x1ffff;
+}
+
+static void system_calls(void)
+{
+	char text[512];
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC))
+		fail("pipe2: %s", strerror(errno));
+	if (write(fds[1], text, sizeof(text)) != sizeof(text) ||
+	    read(fds[0], text, sizeof(text)) != sizeof(text))
+		fail("a pipe does not work: %s", strerror(errno));
+	close(fds[0]);
+	close(fds[1]);
+	sched_yield();
+	kcov_mark();
+}
+
+/* A trace of this thread's own calls, all to itself. */
+static void trace_locally(struct state *state)
+{
+	unsigned int slot = 2 * state->thread;
+
+	enable_local(state, slot);
+	buffer(slot)[0] = 0;
+	buffer(slot)[1] = 0;
+	system_calls();
+	if (holds_pcs(slot))
+		COUNT(local_traces);
+	if (random_below(&state->random, 2))
+		disable(slot);
+}
+
+/* Sections run while the handles come and go. */
+static void trace_remotely(struct state *state)
+{
+	unsigned int i, slot = 2 * state->thread + 1;
+	bool enabled = enable_remote(state, slot);
+
+	buffer(slot)[0] = 0;
+	buffer(slot)[1] = 0;
+	for (i = random_below(&state->random, enabled ? 8 : 2); i; i--)
+		sections_run(&state->random);
+	if (holds_pcs(slot))
+		COUNT(remote_traces);
+	if (random_below(&state->random, 2))
+		disable(slot);
+}
+
+static void step(struct state *state);
+
+/* The child has the handle, the descriptors and the buffers, but is not traced. */
+static void fork_child(struct state *state)
+{
+	unsigned int steps;
+	pid_t child;
+
+	if (state->depth > 1)
+		return;
+	child = fork();
+	if (child < 0)
+		fail("fork: %s", strerror(errno));
+	if (child) {
+		COUNT(forked);
+		/* Who is not waited for is waited for by the first process. */
+		if (random_below(&state->random, 2))
+			waitpid(child, NULL, 0);
+		return;
+	}
+	state->depth++;
+	state->random = random_seed(actor_round, getpid(), state->thread);
+	for (steps = random_below(&state->random, 12); steps && !round_over(); steps--)
+		step(state);
+	if (random_below(&state->random, 2))
+		raise(SIGKILL);
+	_exit(0);
+}
+
+/* Ends with everything enabled. */
+static void *short_thread(void *data)
+{
+	struct state *state = data;
+	unsigned int slot = any_slot(state);
+
+	open_slot(state, slot);
+	enable_local(state, slot);
+	slot = any_slot(state);
+	open_slot(state, slot);
+	enable_remote(state, slot);
+	sections_run(&state->random);
+	COUNT(threads_ended_enabled);
+	return NULL;
+}
+
+static void run_short_thread(struct state *state)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, short_thread, state))
+		fail("cannot make a thread");
+	pthread_join(thread, NULL);
+}
+
+static void step(struct state *state)
+{
+	unsigned int kind = random_below(&state->random, 100);
+
+	if (kind < 15)
+		open_slot(state, any_slot(state));
+	else if (kind < 20)
+		close_slot(state, any_slot(state));
+	else if (kind < 30)
+		enable_local(state, any_slot(state));
+	else if (kind < 40)
+		enable_remote(state, any_slot(state));
+	else if (kind < 48)
+		disable(any_slot(state));
+	else if (kind < 63)
+		trace_locally(state);
+	else if (kind < 78)
+		trace_remotely(state);
+	else if (kind < 84)
+		sections_run(&state->random);
+	else if (kind < 94)
+		forge(state);
+	else if (kind < 96)
+		unmap_slot(any_slot(state));
+	else if (kind < 98)
+		run_short_thread(state);
+	else if (random_below(&state->random, 16))
+		fork_child(state);
+	else if (state->depth || !random_below(&state->random, 8))
+		raise(SIGKILL);
+}
+
+static void *thread_main(void *data)
+{
+	struct state *state = data;
+	unsigned int steps;
+
+	open_slot(state, 2 * state->thread);
+	open_slot(state, 2 * state->thread + 1);
+	for (steps = 0; steps < STEPS && !round_over(); steps++)
+		step(state);
+	/* Half of the threads end with whatever they have enabled. */
+	if (random_below(&state->random, 2)) {
+		disable(2 * state->thread);
+		disable(2 * state->thread + 1);
+	} else {
+		COUNT(threads_ended_enabled);
+	}
+	return NULL;
+}
+
+/* Writes counts all the time, to buffers that are being written to. */
+static void *forger_main(void *data)
+{
+	struct state *state = data;
+
+	while (!round_over()) {
+		unsigned int i;
+
+		for (i = 0; i < 64; i++)
+			forge(state);
+		usleep(500);
+	}
+	return NULL;
+}
+
+void actor_run(unsigned int round, unsigned int number)
+{
+	pthread_t threads[options.threads + 1];
+	struct state *states = calloc(options.threads + 1, sizeof(*states));
+	unsigned int i;
+
+	actor_round = round;
+	actor_number = number;
+	buffers = mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!states || buffers == MAP_FAILED)
+		fail("out of memory");
+	for (i = 0; i <= options.threads; i++) {
+		states[i].random = random_seed(round, number, i);
+		states[i].thread = i % options.threads;
+		if (pthread_create(&threads[i], NULL,
+				   i < options.threads ? thread_main : forger_main, &states[i]))
+			fail("cannot make a thread");
+	}
+	/* Some end with their threads, some take their threads down. */
+	if (number % 3 == 0)
+		usleep(1000 * (50 + 37 * number % 2000));
+	else
+		for (i = 0; i < options.threads; i++)
+			pthread_join(threads[i], NULL);
+	_exit(0);
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Putting recordings together.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::render::check_output;
+use crate::cli::MergeArgs;
+use crate::output::Target;
+use crate::recording::{self, Recording, Records, Task};
+
+pub(super) fn merge(args: &MergeArgs) -> Result<i32> {
+    check_output(Some(&args.output))?;
+    let mut recording = read_all(&args.recordings)?;
+    if args.unique {
+        keep_once(&mut recording);
+    }
+    Target::new(Some(&args.output)).write(|out| Ok(recording::write(&recording, out)?))?;
+    Ok(0)
+}
+
+/// Reads recordings as one.
+pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
+    let mut all: Option<Recording> = None;
+    for path in paths {
+        let next = recording::read(path)?;
+        let Some(all) = &mut all else {
+            all = Some(next);
+            continue;
+        };
+        if all.kernel.build_id != next.kernel.build_id {
+            bail!(
+                "{} was recorded on another kernel ({}) than {} ({}); only recordings of one build go together",
+                path.display(),
+                next.kernel.release,
+                paths[0].display(),
+                all.kernel.release
+            );
+        }
+        if all.kernel.text != next.kernel.text
+            && (!all.kernel.modules.is_empty() || !next.kernel.modules.is_empty())
+        {
+            bail!(
+                "{} was recorded after another boot than {}, and modules were elsewhere then; only recordings of one boot go together if there are modules",
+                path.display(),
+                paths[0].display()
+            );
+        }
+        if all.command != next.command {
+            all.command.clear();
+        }
+        all.kernel.add_modules_of(next.kernel);
+        all.tasks.extend(next.tasks);
+    }
+    Ok(all.unwrap_or_default())
+}
+
+/// Reduces the recording to its different records.
+pub(super) fn keep_once(recording: &mut Recording) {
+    let pcs: BTreeSet<u64> = recording.pcs().collect();
+    let comparisons: BTreeSet<_> = recording.comparisons().copied().collect();
+    let overflowed = recording.tasks.iter().any(|task| task.overflowed);
+    let task = |records: Records| Task {
+        tid: 0,
+        parent: 0,
+        name: "all tasks".into(),
+        overflowed,
+        problem: None,
+        records,
+    };
+    let kinds = [
+        Records::Pcs(pcs.into_iter().collect()),
+        Records::Comparisons(comparisons.into_iter().collect()),
+    ];
+    recording.tasks = kinds
+        .into_iter()
+        .filter(|records| !records.is_empty())
+        .map(task)
+        .collect();
+}

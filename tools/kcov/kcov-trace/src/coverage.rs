@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Coverage by file, line and function: what was covered of what could be.
+//!
+//! What could be covered is every call site of the hook in `vmlinux` and in the modules whose files were found.
+//! A site is a block of the program; a line is covered if one of its blocks is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use anyhow::{Result, bail};
+
+use crate::images::{Images, Place};
+use crate::progress::Progress;
+use crate::recording::Recording;
+use crate::sources::Sources;
+use crate::symbols::{Hook, Image, Line, Site, SiteKind, call_before, demangled, lines, sites};
+
+/// How many blocks there are and how many were covered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Blocks {
+    /// Blocks that ran.
+    pub covered: usize,
+    /// Blocks that the compiler instrumented.
+    pub instrumented: usize,
+}
+
+/// A line with blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCoverage {
+    /// Its blocks.
+    pub blocks: Blocks,
+    /// How often they ran, all together.
+    pub hits: u64,
+}
+
+/// A function with blocks; blocks that were inlined into it are its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FunctionCoverage {
+    /// Its name.
+    pub name: String,
+    /// The line it starts at.
+    pub line: u32,
+    /// Its blocks.
+    pub blocks: Blocks,
+    /// How often the one of its blocks ran that ran most often.
+    pub hits: u64,
+}
+
+/// A source file with blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileCoverage {
+    /// Its name as the debug information has it.
+    pub name: String,
+    /// Its blocks, those on no particular line included.
+    pub blocks: Blocks,
+    /// Its lines with blocks.
+    pub lines: BTreeMap<u32, LineCoverage>,
+    /// The functions that start in it, by line.
+    pub functions: Vec<FunctionCoverage>,
+}
+
+/// The coverage of a kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// All files with blocks, by the name that is shown.
+    pub files: BTreeMap<String, FileCoverage>,
+    /// All blocks.
+    pub blocks: Blocks,
+    /// Recorded PCs, each counted once, that are in none of the kernel's files or belong to no call site.
+    pub unmatched: usize,
+}
+
+impl Blocks {
+    fn add(&mut self, covered: bool) {
+        self.instrumented += 1;
+        self.covered += usize::from(covered);
+    }
+
+    /// The share that was covered, in percent.
+    #[must_use]
+    pub fn percent(self) -> f64 {
+        match self.instrumented {
+            0 => 0.0,
+            all => self.covered as f64 * 100.0 / all as f64,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Blocks {
+    fn add_assign(&mut self, other: Self) {
+        self.covered += other.covered;
+        self.instrumented += other.instrumented;
+    }
+}
+
+/// Computes the coverage that the recording shows.
+///
+/// # Errors
+///
+/// When an image has no call sites or no debug information, or the recording no PCs.
+pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Coverage> {
+    let mut hits: HashMap<Place, u64> = HashMap::new();
+    let mut unresolved = HashSet::new();
+    for pc in recording.pcs() {
+        match images.place(pc) {
+            Some(place) => *hits.entry(place).or_default() += 1,
+            None => drop(unresolved.insert(pc)),
+        }
+    }
+    if hits.is_empty() && unresolved.is_empty() && recording.comparisons().next().is_some() {
+        bail!(
+            "the recording holds comparisons, not PCs; record without 'cmp', or look at it with 'kcov-trace cmp'"
+        );
+    }
+    let mut coverage = Coverage {
+        unmatched: unresolved.len(),
+        ..Coverage::default()
+    };
+    for (number, image) in images.list.iter().enumerate() {
+        if !image.has_dwarf() {
+            bail!(
+                "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",
+                image.path().display()
+            );
+        }
+        let mut of_image: HashMap<u64, u64> = hits
+            .iter()
+            .filter(|(place, _)| place.image == number)
+            .map(|(place, count)| (place.pc, *count))
+            .collect();
+        let sites = sites(image, Hook::Pc)?;
+        credit_tail_jumps(image, &sites, &mut of_image, &mut coverage.unmatched);
+        add_image(&mut coverage, image, &sites, &of_image, sources)?;
+    }
+    for file in coverage.files.values_mut() {
+        file.functions
+            .sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
+    }
+    Ok(coverage)
+}
+
+/// A function that jumps to the hook at its end lets the hook see its caller's address: such a PC counts for the
+/// function's jump. What then still belongs to no site is counted.
+fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, u64>, unmatched: &mut usize) {
+    let is_site = |pc: u64| sites.binary_search_by_key(&pc, |site| site.pc).is_ok();
+    let foreign: Vec<(u64, u64)> = hits
+        .iter()
+        .filter(|(pc, _)| !is_site(**pc))
+        .map(|(pc, count)| (*pc, *count))
+        .collect();
+    for (pc, count) in foreign {
+        let function = call_before(image, pc).and_then(|target| image.function(target));
+        let inside = function.map_or(&[][..], |function| {
+            let first = sites.partition_point(|site| site.pc <= function.address);
+            let behind = sites.partition_point(|site| site.pc <= function.end);
+            &sites[first..behind]
+        });
+        let mut credited = false;
+        for site in inside.iter().filter(|site| site.kind == SiteKind::TailJump) {
+            *hits.entry(site.pc).or_default() += count;
+            credited = true;
+        }
+        *unmatched += usize::from(!credited);
+    }
+}
+
+fn add_image(
+    coverage: &mut Coverage,
+    image: &Image<'_>,
+    sites: &[Site],
+    hits: &HashMap<u64, u64>,
+    sources: &Sources,
+) -> Result<()> {
+    let pcs: Vec<u64> = sites.iter().map(|site| site.pc).collect();
+    let progress = Progress::new("Looking up the call sites", pcs.len());
+    let found = lines(image, &pcs, &progress)?;
+    drop(progress);
+    let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
+
+    // Sites rise, and so do the functions they are in.
+    let mut functions: Vec<(u64, FunctionCoverage)> = Vec::new();
+    for (site, at) in sites.iter().zip(&found.lines) {
+        let count = hits.get(&site.pc).copied().unwrap_or(0);
+        coverage.blocks.add(count > 0);
+        if at.file != 0 {
+            add_line(coverage, &shown, found.names.get(at.file), *at, count);
+        }
+        if let Some(symbol) = image.function(site.pc - 1) {
+            if functions
+                .last()
+                .is_none_or(|(address, _)| *address != symbol.address)
+            {
+                let name = demangled(symbol.name);
+                functions.push((
+                    symbol.address,
+                    FunctionCoverage {
+                        name,
+                        ..Default::default()
+                    },
+                ));
+            }
+            if let Some((_, function)) = functions.last_mut() {
+                function.blocks.add(count > 0);
+                function.hits = function.hits.max(count);
+            }
+        }
+    }
+
+    // The debug information is asked about the byte before an address.
+    let entries: Vec<u64> = functions.iter().map(|(address, _)| address + 1).collect();
+    let found = lines(image, &entries, &Progress::hidden())?;
+    for ((_, mut function), at) in functions.into_iter().zip(&found.lines) {
+        if at.file != 0 {
+            function.line = at.line;
+            let name = found.names.get(at.file);
+            let file = coverage.files.entry(sources.shown(name)).or_default();
+            if file.name.is_empty() {
+                name.clone_into(&mut file.name);
+            }
+            file.functions.push(function);
+        }
+    }
+    Ok(())
+}
+
+fn add_line(coverage: &mut Coverage, shown: &[String], name: &str, at: Line, count: u64) {
+    let key = &shown[at.file as usize];
+    if !coverage.files.contains_key(key) {
+        let file = FileCoverage {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        coverage.files.insert(key.clone(), file);
+    }
+    let Some(file) = coverage.files.get_mut(key) else {
+        return;
+    };
+    file.blocks.add(count > 0);
+    // Line 0 is how the compiler says that a block belongs to no line.
+    if at.line != 0 {
+        let line = file.lines.entry(at.line).or_default();
+        line.blocks.add(count > 0);
+        line.hits += count;
+    }
+}

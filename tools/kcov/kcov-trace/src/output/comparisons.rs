@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Comparisons by site: which operands were seen where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+use anyhow::Result;
+use kcov::Comparison;
+
+use crate::recording::Recording;
+use crate::symbolised::Symbolised;
+
+/// So many different pairs of operands are shown for a site, unless all are wanted.
+const SHOWN: usize = 16;
+
+/// Writes each site with the pairs of operands seen there and how often; constants are marked with `=`. The pairs
+/// in which the operands are equal are marked `equal`.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(
+    recording: &Recording,
+    symbols: Option<&Symbolised>,
+    all: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut sites: BTreeMap<u64, HashMap<Comparison, u64>> = BTreeMap::new();
+    for comparison in recording.comparisons() {
+        *sites
+            .entry(comparison.pc)
+            .or_default()
+            .entry(*comparison)
+            .or_default() += 1;
+    }
+    for (pc, pairs) in &sites {
+        write!(out, "{pc:#018x}")?;
+        if let Some(frame) = symbols.and_then(|symbols| symbols.frames(*pc).next()) {
+            write!(out, " {} {}:{}", frame.function, frame.file, frame.line)?;
+        }
+        writeln!(out)?;
+        let mut pairs: Vec<_> = pairs.iter().collect();
+        pairs.sort_by(|(a, x), (b, y)| (y, a).cmp(&(x, b)));
+        let shown = if all { pairs.len() } else { SHOWN };
+        for (comparison, count) in pairs.iter().take(shown) {
+            writeln!(out, "{count:>10}  {}", pair(comparison))?;
+        }
+        if pairs.len() > shown {
+            writeln!(out, "{:>10}  more pairs of operands", pairs.len() - shown)?;
+        }
+    }
+    Ok(())
+}
+
+fn pair(comparison: &Comparison) -> String {
+    let digits = comparison.size.bytes() * 2 + 2;
+    let constant = if comparison.constant { "=" } else { " " };
+    let equal = if comparison.left == comparison.right {
+        "  equal"
+    } else {
+        ""
+    };
+    format!(
+        "{constant}{:#0digits$x}  {:#0digits$x}{equal}",
+        comparison.left, comparison.right
+    )
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The report for people: one HTML file with the tree of folders and files, and the source with its lines coloured.
+//!
+//! The file needs nothing but itself. The tree is plain HTML; a file's source stands compressed in the page and is
+//! unpacked when somebody opens it, so that the page of a whole kernel stays small and quick.
+
+mod markup;
+mod sources;
+mod tree;
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use crate::coverage::{Blocks, Coverage};
+use crate::recording::{Recording, Task};
+use crate::sources::Sources;
+use markup::Markup;
+
+/// What the report shall hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The source of files too in which nothing was covered. Default: no.
+    pub all_sources: bool,
+}
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Writes the report.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(
+    coverage: &Coverage,
+    recording: &Recording,
+    sources: &Sources,
+    options: Options,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let packed = sources::pack(coverage, sources, options)?;
+    let mut page = Markup::new(out);
+    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
+    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")?;
+    // The browser itself holds us to the promise that nothing is loaded from elsewhere.
+    page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ")?;
+    page.raw("style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n")?;
+    page.raw("<title>Kernel coverage</title>\n<style>\n")?
+        .raw(STYLE)?
+        .raw("</style>\n</head>\n<body>\n")?;
+    header(&mut page, coverage, recording, packed.missing)?;
+    page.raw("<div id=\"panes\">\n<nav aria-label=\"Files\">\n<div id=\"controls\">")?;
+    page.raw(
+        "<input id=\"filter\" type=\"search\" placeholder=\"Filter files\" aria-label=\"Filter files\">",
+    )?;
+    page.raw("<label><input id=\"only\" type=\"checkbox\"> covered only</label></div>\n")?;
+    tree::write(&mut page, coverage, &packed)?;
+    page.raw(
+        "</nav>\n<main id=\"view\" tabindex=\"-1\">\n<p class=\"hint\">Choose a file to see its source. ",
+    )?;
+    page.raw("The numbers are blocks of the program: covered / instrumented.</p>\n")?;
+    legend(&mut page)?;
+    page.raw("<noscript><p>The sources are shown by a script, which is turned off here.</p></noscript>\n")?;
+    page.raw("</main>\n</div>\n")?;
+    for (i, (_, data)) in packed.files.iter().enumerate() {
+        page.raw("<script type=\"text/plain\" id=\"s")?
+            .number(i)?
+            .raw("\">")?
+            .text(data)?
+            .raw("</script>\n")?;
+    }
+    page.raw("<script>\n")?
+        .raw(SCRIPT)?
+        .raw("</script>\n</body>\n</html>\n")?;
+    Ok(())
+}
+
+fn header(page: &mut Markup<'_>, coverage: &Coverage, recording: &Recording, missing: usize) -> Result<()> {
+    let kernel = &recording.kernel;
+    page.raw("<header>\n<h1>Kernel coverage</h1>\n<dl>\n")?;
+    page.raw("<div><dt>Blocks</dt><dd>")?;
+    fraction(page, coverage.blocks)?;
+    page.raw("</dd></div>\n<div><dt>Files</dt><dd>")?;
+    let covered = coverage
+        .files
+        .values()
+        .filter(|file| file.blocks.covered > 0)
+        .count();
+    page.number(covered)?.raw(" / ")?.number(coverage.files.len())?;
+    page.raw("</dd></div>\n<div><dt>Functions</dt><dd>")?;
+    let functions = || coverage.files.values().flat_map(|file| &file.functions);
+    page.number(functions().filter(|function| function.blocks.covered > 0).count())?;
+    page.raw(" / ")?
+        .number(functions().count())?
+        .raw("</dd></div>\n")?;
+    if !kernel.release.is_empty() {
+        page.raw("<div><dt>Kernel</dt><dd>")?
+            .text(&kernel.release)?
+            .raw(" ")?;
+        page.text(&kernel.machine)?.raw("</dd></div>\n")?;
+    }
+    if !recording.command.is_empty() {
+        page.raw("<div><dt>Command</dt><dd><code>")?
+            .text(&recording.command.join(" "))?;
+        page.raw("</code></dd></div>\n")?;
+    }
+    page.raw("<div><dt>Tasks</dt><dd>")?
+        .number(recording.tasks.len())?
+        .raw("</dd></div>\n</dl>\n")?;
+    for note in notes(coverage, &recording.tasks, missing) {
+        page.raw("<p class=\"note\">")?.text(&note)?.raw("</p>\n")?;
+    }
+    page.raw("</header>\n")?;
+    Ok(())
+}
+
+/// What the reader should know before trusting the numbers.
+fn notes(coverage: &Coverage, tasks: &[Task], missing: usize) -> Vec<String> {
+    let overflowed = tasks.iter().filter(|task| task.overflowed).count();
+    let untraced = tasks.iter().filter(|task| task.problem.is_some()).count();
+    let mut notes = Vec::new();
+    if overflowed > 0 {
+        notes.push(format!(
+            "The buffers of {overflowed} tasks were full: more was covered than is shown."
+        ));
+    }
+    if untraced > 0 {
+        notes.push(format!(
+            "{untraced} tasks could not be traced: more was covered than is shown."
+        ));
+    }
+    if coverage.unmatched > 0 {
+        notes.push(format!(
+            "{} recorded PCs belong to no code that is known here.",
+            coverage.unmatched
+        ));
+    }
+    if missing > 0 {
+        notes.push(format!(
+            "The source of {missing} covered files was not found; their numbers are shown all the same."
+        ));
+    }
+    notes
+}
+
+fn legend(page: &mut Markup<'_>) -> Result<()> {
+    page.raw("<p class=\"legend\"><span class=\"covered\">covered</span> <span class=\"partly\">partly covered</span> ")?;
+    page.raw("<span class=\"uncovered\">not covered</span> <span>not instrumented</span></p>\n")?;
+    Ok(())
+}
+
+/// `12 / 345 (3.5 %)`
+fn fraction(page: &mut Markup<'_>, blocks: Blocks) -> Result<()> {
+    page.number(blocks.covered)?
+        .raw(" / ")?
+        .number(blocks.instrumented)?;
+    page.raw(" (")?.text(&percent(blocks))?.raw(")")?;
+    Ok(())
+}
+
+/// The share for people: what is covered at all is never shown as nothing, nor what is not as everything.
+fn percent(blocks: Blocks) -> String {
+    let tenths = (blocks.percent() * 10.0).round() / 10.0;
+    let shown = match blocks {
+        Blocks { covered: 0, .. } => return "0 %".into(),
+        Blocks {
+            covered,
+            instrumented,
+        } if covered == instrumented => return "100 %".into(),
+        _ => tenths.clamp(0.1, 99.9),
+    };
+    format!("{shown:.1} %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_but_never_to_nothing_or_all() {
+        let percent = |covered, instrumented| {
+            super::percent(Blocks {
+                covered,
+                instrumented,
+            })
+        };
+        assert_eq!(percent(0, 10), "0 %");
+        assert_eq!(percent(1, 100_000), "0.1 %");
+        assert_eq!(percent(1, 3), "33.3 %");
+        assert_eq!(percent(99_999, 100_000), "99.9 %");
+        assert_eq!(percent(7, 7), "100 %");
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Packs the sources into the page: compressed, and as text that HTML leaves alone.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+
+use anyhow::Result;
+use base64::Engine;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use serde_json::{Value, json};
+
+use super::Options;
+use crate::coverage::{Coverage, FileCoverage};
+use crate::progress::Progress;
+use crate::sources::Sources;
+
+/// The packed files.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    /// Name and data, by name.
+    pub(super) files: Vec<(String, String)>,
+    /// How many sources were not found.
+    pub(super) missing: usize,
+    index: HashMap<String, usize>,
+}
+
+impl Packed {
+    /// The number of a file, if it was packed.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+}
+
+pub(super) fn pack(coverage: &Coverage, sources: &Sources, options: Options) -> Result<Packed> {
+    let wanted: Vec<_> = coverage
+        .files
+        .iter()
+        .filter(|(_, file)| options.all_sources || file.blocks.covered > 0)
+        .collect();
+    let progress = Progress::new("Packing the sources", wanted.len());
+    let mut packed = Packed::default();
+    for (name, file) in wanted {
+        // Sources need not be UTF-8, and nothing depends on every byte.
+        let source = fs::read(sources.path(&file.name)).ok();
+        let source = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        packed.missing += usize::from(source.is_none());
+        packed.index.insert(name.clone(), packed.files.len());
+        packed
+            .files
+            .push((name.clone(), encode(&contents(file, source))?));
+        progress.advance();
+    }
+    Ok(packed)
+}
+
+/// What the page's script wants to know of a file. Each line is a row of its number, covered blocks, instrumented
+/// blocks and hits; each function one of its name, line, covered and instrumented blocks.
+fn contents(file: &FileCoverage, source: Option<String>) -> Value {
+    let lines: Vec<[u64; 4]> = file
+        .lines
+        .iter()
+        .map(|(number, line)| {
+            [
+                u64::from(*number),
+                line.blocks.covered as u64,
+                line.blocks.instrumented as u64,
+                line.hits,
+            ]
+        })
+        .collect();
+    let functions: Vec<Value> = file
+        .functions
+        .iter()
+        .map(|function| {
+            json!([
+                function.name,
+                function.line,
+                function.blocks.covered,
+                function.blocks.instrumented
+            ])
+        })
+        .collect();
+    json!({ "source": source, "lines": lines, "functions": functions })
+}
+
+fn encode(contents: &Value) -> Result<String> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(contents.to_string().as_bytes())?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(encoder.finish()?))
+}

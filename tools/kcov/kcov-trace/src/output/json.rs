@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! JSON lines: one object on a line, so that a reader need not hold the whole.
+//!
+//! The first line describes the kernel. Each task follows, then its records. Addresses are strings, since JSON's
+//! numbers do not hold 64 bits everywhere.
+
+use std::io::Write;
+
+use anyhow::Result;
+use kcov::Comparison;
+use serde_json::{Value, json};
+
+use crate::recording::{Recording, Records};
+use crate::symbolised::Symbolised;
+
+/// Writes the recording.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+    let kernel = &recording.kernel;
+    let build_id: String = kernel.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut line = |value: Value| -> Result<()> {
+        serde_json::to_writer(&mut *out, &value).map_err(std::io::Error::from)?;
+        Ok(out.write_all(b"\n")?)
+    };
+    line(json!({
+        "type": "recording",
+        "machine": kernel.machine,
+        "release": kernel.release,
+        "build_id": build_id,
+        "command": recording.command,
+    }))?;
+    for task in &recording.tasks {
+        line(json!({
+            "type": "task",
+            "tid": task.tid,
+            "parent": task.parent,
+            "name": task.name,
+            "records": task.records.len(),
+            "overflowed": task.overflowed,
+            "problem": task.problem,
+        }))?;
+        match &task.records {
+            Records::Pcs(pcs) => {
+                for pc in pcs {
+                    let mut record = json!({ "type": "pc", "tid": task.tid, "pc": address(*pc) });
+                    add_frames(&mut record, *pc, symbols);
+                    line(record)?;
+                }
+            }
+            Records::Comparisons(comparisons) => {
+                for comparison in comparisons {
+                    let mut record = of_comparison(task.tid, comparison);
+                    add_frames(&mut record, comparison.pc, symbols);
+                    line(record)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn address(pc: u64) -> String {
+    format!("{pc:#x}")
+}
+
+fn of_comparison(tid: u32, comparison: &Comparison) -> Value {
+    json!({
+        "type": "comparison",
+        "tid": tid,
+        "pc": address(comparison.pc),
+        "left": address(comparison.left),
+        "right": address(comparison.right),
+        "bytes": comparison.size.bytes(),
+        "constant": comparison.constant,
+    })
+}
+
+fn add_frames(record: &mut Value, pc: u64, symbols: Option<&Symbolised>) {
+    let Some(symbols) = symbols else { return };
+    let frames: Vec<Value> = symbols
+        .frames(pc)
+        .map(|frame| json!({ "function": frame.function, "file": frame.file, "line": frame.line }))
+        .collect();
+    record["frames"] = frames.into();
+    if let Some(module) = symbols.module(pc) {
+        record["module"] = module.into();
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The forms in which coverage is given out.
+
+pub mod comparisons;
+mod file;
+pub mod functions;
+pub mod html;
+pub mod json;
+pub mod lcov;
+pub mod trace;
+
+pub use file::{Target, broken_pipe};

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The plain trace: every record on a line, task after task.
+
+use std::io::Write;
+
+use anyhow::Result;
+use kcov::Comparison;
+
+use crate::recording::{Recording, Records, Task};
+use crate::symbolised::Symbolised;
+
+/// Writes the trace; with `symbols` each PC is followed by its function and line, and by those that it was inlined
+/// into.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+    for task in &recording.tasks {
+        writeln!(out, "# {}", heading(task))?;
+        match &task.records {
+            Records::Pcs(pcs) => {
+                for pc in pcs {
+                    write!(out, "{pc:#018x}")?;
+                    write_frames(*pc, symbols, out)?;
+                }
+            }
+            Records::Comparisons(comparisons) => {
+                for comparison in comparisons {
+                    write!(out, "{:#018x} {}", comparison.pc, operands(comparison))?;
+                    write_frames(comparison.pc, symbols, out)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a task's part is headed with.
+#[must_use]
+pub fn heading(task: &Task) -> String {
+    let what = match task.records {
+        Records::Pcs(_) => "PCs",
+        Records::Comparisons(_) => "comparisons",
+    };
+    let mut text = match task.tid {
+        0 => task.name.clone(),
+        tid => format!("task {tid} ({})", task.name),
+    };
+    if task.parent != 0 {
+        text += &format!(", made by {}", task.parent);
+    }
+    text += &format!(": {} {what}", task.records.len());
+    if task.overflowed {
+        text += ", the buffer was full and records are missing";
+    }
+    if let Some(problem) = &task.problem {
+        text += &format!(", not traced: {problem}");
+    }
+    text
+}
+
+fn operands(comparison: &Comparison) -> String {
+    let digits = comparison.size.bytes() * 2 + 2;
+    let mark = if comparison.constant { " (constant)" } else { "" };
+    format!(
+        "{:#0digits$x}{mark} with {:#0digits$x}",
+        comparison.left, comparison.right
+    )
+}
+
+fn write_frames(pc: u64, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+    let mut inlined = "";
+    for frame in symbols.into_iter().flat_map(|symbols| symbols.frames(pc)) {
+        let function = if frame.function.is_empty() {
+            "?"
+        } else {
+            frame.function
+        };
+        write!(out, "{inlined} {function}")?;
+        if !frame.file.is_empty() {
+            write!(out, " {}:{}", frame.file, frame.line)?;
+        }
+        inlined = ", inlined into";
+    }
+    if let Some(module) = symbols.and_then(|symbols| symbols.module(pc)) {
+        write!(out, " [{module}]")?;
+    }
+    writeln!(out)?;
+    Ok(())
+}

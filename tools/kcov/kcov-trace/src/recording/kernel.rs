@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which kernel ran, and where it and its modules were: what it takes to symbolise a recording elsewhere.
+
+use std::fs;
+use std::path::Path;
+
+use super::encoding::{Cursor, put, put_text};
+
+/// A kernel as the recording knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// What `uname -m` prints.
+    pub machine: String,
+    /// What `uname -r` prints.
+    pub release: String,
+    /// The build id, empty if there is none.
+    pub build_id: Vec<u8>,
+    /// Where `_stext` was while it ran, 0 if that was not to be seen.
+    pub text: u64,
+    /// The modules that were loaded.
+    pub modules: Vec<Module>,
+}
+
+/// A loaded module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Module {
+    /// Its name, as in `/proc/modules`.
+    pub name: String,
+    /// Where it was.
+    pub base: u64,
+    /// How large it was.
+    pub size: u64,
+    /// Its build id, empty if there is none.
+    pub build_id: Vec<u8>,
+    /// Its sections with code and where they were.
+    pub sections: Vec<(String, u64)>,
+}
+
+impl Kernel {
+    /// The kernel that runs here.
+    #[must_use]
+    pub fn running() -> Self {
+        let system = rustix::system::uname();
+        Self {
+            machine: system.machine().to_string_lossy().into_owned(),
+            release: system.release().to_string_lossy().into_owned(),
+            build_id: fs::read("/sys/kernel/notes")
+                .ok()
+                .and_then(|notes| build_id(&notes))
+                .unwrap_or_default(),
+            text: start_of_text(),
+            modules: loaded_modules(Path::new("/proc/modules"), Path::new("/sys/module")),
+        }
+    }
+
+    /// Adds the modules that were loaded meanwhile; those that were unloaded stay known.
+    pub fn add_modules_of(&mut self, later: Self) {
+        for module in later.modules {
+            if !self.modules.contains(&module) {
+                self.modules.push(module);
+            }
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.machine);
+        put_text(out, &self.release);
+        put_bytes(out, &self.build_id);
+        put(out, self.text);
+        put(out, self.modules.len() as u64);
+        for module in &self.modules {
+            put_text(out, &module.name);
+            put(out, module.base);
+            put(out, module.size);
+            put_bytes(out, &module.build_id);
+            put(out, module.sections.len() as u64);
+            for (name, address) in &module.sections {
+                put_text(out, name);
+                put(out, *address);
+            }
+        }
+    }
+
+    pub(super) fn decode(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut kernel = Self {
+            machine: cursor.text()?,
+            release: cursor.text()?,
+            build_id: bytes(cursor)?,
+            text: cursor.number()?,
+            modules: Vec::new(),
+        };
+        for _ in 0..cursor.length()? {
+            let mut module = Module {
+                name: cursor.text()?,
+                base: cursor.number()?,
+                size: cursor.number()?,
+                build_id: bytes(cursor)?,
+                sections: Vec::new(),
+            };
+            for _ in 0..cursor.length()? {
+                module.sections.push((cursor.text()?, cursor.number()?));
+            }
+            kernel.modules.push(module);
+        }
+        Some(kernel)
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn bytes(cursor: &mut Cursor<'_>) -> Option<Vec<u8>> {
+    let length = cursor.length()?;
+    Some(cursor.bytes(length)?.to_vec())
+}
+
+/// The build id among ELF notes, which all have 4-byte alignment here.
+fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    loop {
+        let (head, rest) = notes.split_at_checked(12)?;
+        let field = |i: usize| u32::from_ne_bytes([head[i], head[i + 1], head[i + 2], head[i + 3]]);
+        let (name_size, size, kind) = (field(0) as usize, field(4) as usize, field(8));
+        let name = rest.get(..name_size)?;
+        let rest = rest.get(name_size.next_multiple_of(4)..)?;
+        let contents = rest.get(..size)?;
+        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
+            return Some(contents.to_vec());
+        }
+        notes = rest.get(size.next_multiple_of(4)..)?;
+    }
+}
+
+/// Where `_stext` is, if the kernel tells; without privilege it says 0.
+fn start_of_text() -> u64 {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    symbols
+        .lines()
+        .find_map(|line| {
+            let (address, rest) = line.split_once(' ')?;
+            let name = rest.split_once(' ')?.1;
+            (name == "_stext").then(|| u64::from_str_radix(address, 16).ok())?
+        })
+        .unwrap_or(0)
+}
+
+fn loaded_modules(list: &Path, details: &Path) -> Vec<Module> {
+    fs::read_to_string(list)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let name = *fields.first()?;
+            let folder = details.join(name);
+            let notes = fs::read(folder.join("notes/.note.gnu.build-id")).ok();
+            Some(Module {
+                name: name.into(),
+                size: fields.get(1)?.parse().ok()?,
+                base: hexadecimal(fields.get(5)?)?,
+                build_id: notes.and_then(|notes| build_id(&notes)).unwrap_or_default(),
+                sections: code_sections(&folder.join("sections")),
+            })
+        })
+        .collect()
+}
+
+fn code_sections(folder: &Path) -> Vec<(String, u64)> {
+    let mut sections: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            if !name.contains("text") {
+                return None;
+            }
+            let address = hexadecimal(fs::read_to_string(entry.path()).ok()?.trim())?;
+            (address != 0).then_some((name, address))
+        })
+        .collect();
+    sections.sort();
+    sections
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(kind: u32, name: &[u8], contents: &[u8]) -> Vec<u8> {
+        let mut note = Vec::new();
+        for field in [name.len() as u32, contents.len() as u32, kind] {
+            note.extend(field.to_ne_bytes());
+        }
+        for part in [name, contents] {
+            note.extend(part);
+            note.resize(note.len().next_multiple_of(4), 0);
+        }
+        note
+    }
+
+    #[test]
+    fn build_id_is_found_behind_other_notes() {
+        let notes = [
+            note(6, b"Xen\0", b"odd"),
+            note(3, b"Linux\0", b"7"),
+            note(3, b"GNU\0", b"id"),
+        ]
+        .concat();
+        assert_eq!(build_id(&notes), Some(b"id".to_vec()));
+        assert_eq!(build_id(&notes[..notes.len() - 5]), None);
+        assert_eq!(build_id(&[]), None);
+    }
+
+    #[test]
+    fn modules_are_read_with_their_sections() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("modules");
+        fs::write(
+            &list,
+            "dummy 16384 1 other, Live 0xffffffffc0100000 (O)\nbroken\n",
+        )
+        .unwrap();
+        let sections = folder.path().join("dummy/sections");
+        fs::create_dir_all(&sections).unwrap();
+        fs::write(sections.join(".text"), "0xffffffffc0100000\n").unwrap();
+        fs::write(sections.join(".data"), "0xffffffffc0200000\n").unwrap();
+        let modules = loaded_modules(&list, folder.path());
+        assert_eq!(modules.len(), 1);
+        assert_eq!(modules[0].base, 0xffff_ffff_c010_0000);
+        assert_eq!(modules[0].size, 16384);
+        assert_eq!(modules[0].sections, [(".text".to_owned(), 0xffff_ffff_c010_0000)]);
+    }
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reads recordings, and distrusts them: they come from another machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kcov::Comparison;
+
+use super::encoding::{
+    Cursor, FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_PCS, VERSION,
+};
+use super::{Kernel, Recording, Records, Task};
+
+/// Bytes of the head: magic and version.
+const HEAD: usize = MAGIC.len() + 4;
+/// Bytes of a section before its contents: tag and length.
+const SECTION_HEAD: usize = 4 + 8;
+
+/// Why a file is no recording that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file could not be read at all.
+    #[error("{} cannot be read: {cause}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        cause: std::io::Error,
+    },
+    /// It is something else.
+    #[error("{} is not a kcov-trace recording; make one with 'kcov-trace -o FILE -- COMMAND'", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of the format.
+    #[error("{} has format version {version}, and this kcov-trace reads version {VERSION}; use a newer kcov-trace", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// The end is missing.
+    #[error("{} is truncated: it ends in the middle of the recording; copy it again, or record again", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its contents contradict themselves or the checksum.
+    #[error("{} is damaged: {what}; copy it again, or record again", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Reads the recording in a file.
+///
+/// # Errors
+///
+/// [`ReadError`] says what is wrong with the file.
+pub fn read(path: &Path) -> Result<Recording, ReadError> {
+    let bytes = fs::read(path).map_err(|cause| ReadError::File {
+        path: path.into(),
+        cause,
+    })?;
+    read_bytes(path, &bytes)
+}
+
+/// Reads the recording in `bytes`; `path` is for the messages.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
+    let truncated = || ReadError::Truncated { path: path.into() };
+    let damaged = |what| ReadError::Damaged {
+        path: path.into(),
+        what,
+    };
+    if bytes.is_empty() || !bytes.starts_with(&MAGIC[..MAGIC.len().min(bytes.len())]) {
+        return Err(ReadError::Foreign { path: path.into() });
+    }
+    let mut cursor = Cursor::new(bytes);
+    let version = cursor
+        .bytes(MAGIC.len())
+        .and_then(|_| cursor.array())
+        .map(u32::from_le_bytes)
+        .ok_or_else(truncated)?;
+    if version != VERSION {
+        return Err(ReadError::Version {
+            path: path.into(),
+            version,
+        });
+    }
+
+    // The checksum first: what follows may then assume that the file is as it was written, and has to fear
+    // only those who wrote it so.
+    let mut sections = Vec::new();
+    let mut at = HEAD;
+    loop {
+        let tag: [u8; 4] = cursor.array().ok_or_else(truncated)?;
+        let length = cursor.array().map(u64::from_le_bytes).ok_or_else(truncated)?;
+        let length = usize::try_from(length).map_err(|_| damaged("a section is longer than memory"))?;
+        let contents = cursor.bytes(length).ok_or_else(truncated)?;
+        if tag == TAG_END {
+            if contents != crc32fast::hash(&bytes[..at]).to_le_bytes() {
+                return Err(damaged("the checksum does not match"));
+            }
+            break;
+        }
+        at += SECTION_HEAD + length;
+        sections.push((tag, contents));
+    }
+    if !cursor.is_at_end() {
+        return Err(damaged("something follows the end"));
+    }
+
+    let mut recording = Recording::default();
+    for (tag, contents) in sections {
+        let mut cursor = Cursor::new(contents);
+        match tag {
+            TAG_KERNEL => {
+                (recording.kernel, recording.command) =
+                    kernel(&mut cursor).ok_or_else(|| damaged("the kernel's section makes no sense"))?;
+            }
+            TAG_PCS | TAG_COMPARISONS => recording.tasks.push(
+                task(&mut cursor, tag == TAG_PCS)
+                    .ok_or_else(|| damaged("a task's section makes no sense"))?,
+            ),
+            // A later version may add sections that can be done without.
+            _ => {}
+        }
+    }
+    Ok(recording)
+}
+
+fn kernel(cursor: &mut Cursor<'_>) -> Option<(Kernel, Vec<String>)> {
+    let kernel = Kernel::decode(cursor)?;
+    let words = cursor.length()?;
+    let command = (0..words).map(|_| cursor.text()).collect::<Option<_>>()?;
+    Some((kernel, command))
+}
+
+fn task(cursor: &mut Cursor<'_>, is_pcs: bool) -> Option<Task> {
+    let tid = u32::try_from(cursor.number()?).ok()?;
+    let parent = u32::try_from(cursor.number()?).ok()?;
+    let flags = cursor.number()?;
+    let name = cursor.text()?;
+    let problem = Some(cursor.text()?).filter(|text| !text.is_empty());
+    let count = cursor.length()?;
+    // Every record takes a byte at least: a forged count reserves no memory.
+    if count > cursor.remaining() {
+        return None;
+    }
+    let mut before = 0;
+    let mut next_pc = |cursor: &mut Cursor<'_>| {
+        before = cursor.difference(before)?;
+        Some(before)
+    };
+    let records = if is_pcs {
+        Records::Pcs((0..count).map(|_| next_pc(cursor)).collect::<Option<_>>()?)
+    } else {
+        let mut comparison = || {
+            let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
+            Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
+        };
+        Records::Comparisons((0..count).map(|_| comparison()).collect::<Option<_>>()?)
+    };
+    Some(Task {
+        tid,
+        parent,
+        name,
+        overflowed: flags & FLAG_OVERFLOWED != 0,
+        problem,
+        records,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Module, write};
+    use super::*;
+
+    fn sample() -> Recording {
+        Recording {
+            kernel: Kernel {
+                machine: "x86_64".into(),
+                release: "7.3.4".into(),
+                build_id: vec![1, 2, 3],
+                text: 0xffff_ffff_8ee0_0000,
+                modules: vec![Module {
+                    name: "vhci_hcd".into(),
+                    base: 0xffff_ffff_c000_0000,
+                    size: 0x4000,
+                    build_id: vec![9; 20],
+                    sections: vec![(".text".into(), 0xffff_ffff_c000_0000)],
+                }],
+            },
+            command: vec!["cat".into(), "a file".into()],
+            tasks: vec![
+                Task {
+                    tid: 12,
+                    parent: 0,
+                    name: "cat".into(),
+                    overflowed: true,
+                    problem: None,
+                    records: Records::Pcs(vec![0xffff_ffff_8100_0005, 0xffff_ffff_8100_0001]),
+                },
+                Task {
+                    tid: 13,
+                    parent: 12,
+                    name: String::new(),
+                    overflowed: false,
+                    problem: Some("no memory".into()),
+                    records: Records::Comparisons(vec![Comparison::from_raw(7, 1, u64::MAX, 3)]),
+                },
+            ],
+        }
+    }
+
+    fn encoded() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&sample(), &mut bytes).unwrap();
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Recording, ReadError> {
+        read_bytes(Path::new("r"), bytes)
+    }
+
+    #[test]
+    fn recording_survives() {
+        assert_eq!(read(&encoded()).unwrap(), sample());
+    }
+
+    #[test]
+    fn every_shorter_file_is_truncated() {
+        let bytes = encoded();
+        for length in 1..bytes.len() {
+            let error = read(&bytes[..length]).unwrap_err();
+            assert!(matches!(error, ReadError::Truncated { .. }), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let good = encoded();
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 0x40;
+            assert!(read(&bytes).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn foreign_files_are_named_so() {
+        for bytes in [&b""[..], b"\x7fELF", b"0xffffffff81000000\n"] {
+            assert!(matches!(read(bytes), Err(ReadError::Foreign { .. })), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn later_version_asks_for_a_newer_program() {
+        let mut bytes = encoded();
+        bytes[8] = 2;
+        let error = read(&bytes).unwrap_err();
+        assert!(matches!(error, ReadError::Version { version: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_follows_the_end_is_refused() {
+        let mut bytes = encoded();
+        bytes.push(0);
+        assert!(matches!(read(&bytes), Err(ReadError::Damaged { .. })));
+    }
+
+    #[test]
+    fn forged_count_takes_no_memory() {
+        let mut bytes = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &TAG_PCS].concat();
+        let contents = [0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        bytes.extend((contents.len() as u64).to_le_bytes());
+        bytes.extend(contents);
+        let sum = crc32fast::hash(&bytes);
+        bytes.extend(TAG_END);
+        bytes.extend(4u64.to_le_bytes());
+        bytes.extend(sum.to_le_bytes());
+        assert!(matches!(read(&bytes), Err(ReadError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Writes recordings.
+
+use std::io::{self, Write};
+
+use super::encoding::{
+    FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_PCS, VERSION, put, put_difference,
+    put_text,
+};
+use super::{Recording, Records, Task};
+
+/// Writes the recording.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = Summed {
+        out,
+        sum: crc32fast::Hasher::new(),
+    };
+    out.put(&MAGIC)?;
+    out.put(&VERSION.to_le_bytes())?;
+    let mut contents = Vec::new();
+    recording.kernel.encode(&mut contents);
+    put(&mut contents, recording.command.len() as u64);
+    for word in &recording.command {
+        put_text(&mut contents, word);
+    }
+    out.section(TAG_KERNEL, &contents)?;
+    for task in &recording.tasks {
+        contents.clear();
+        let tag = encode_task(task, &mut contents);
+        out.section(tag, &contents)?;
+    }
+    let sum = out.sum.clone().finalize();
+    out.section(TAG_END, &sum.to_le_bytes())
+}
+
+/// A writer that keeps the checksum of what went through it.
+struct Summed<'a> {
+    out: &'a mut dyn Write,
+    sum: crc32fast::Hasher,
+}
+
+impl Summed<'_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn section(&mut self, tag: [u8; 4], contents: &[u8]) -> io::Result<()> {
+        self.put(&tag)?;
+        self.put(&(contents.len() as u64).to_le_bytes())?;
+        self.put(contents)
+    }
+}
+
+fn encode_task(task: &Task, out: &mut Vec<u8>) -> [u8; 4] {
+    put(out, task.tid.into());
+    put(out, task.parent.into());
+    put(out, if task.overflowed { FLAG_OVERFLOWED } else { 0 });
+    put_text(out, &task.name);
+    put_text(out, task.problem.as_deref().unwrap_or_default());
+    put(out, task.records.len() as u64);
+    let mut before = 0;
+    match &task.records {
+        Records::Pcs(pcs) => {
+            for pc in pcs {
+                put_difference(out, before, *pc);
+                before = *pc;
+            }
+            TAG_PCS
+        }
+        Records::Comparisons(comparisons) => {
+            for comparison in comparisons {
+                put(out, comparison.kind());
+                put(out, comparison.left);
+                put(out, comparison.right);
+                put_difference(out, before, comparison.pc);
+                before = comparison.pc;
+            }
+            TAG_COMPARISONS
+        }
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The names of source files: from how the compiler was told them to how people know them, and to the files.
+
+use std::path::{Path, PathBuf};
+
+use crate::progress::Progress;
+use crate::symbols::{Image, lines};
+
+/// A function that every kernel has, and its file in the source tree.
+const LANDMARK: (&str, &str) = ("start_kernel", "/init/main.c");
+
+/// Where the source tree was when the kernel was built, and where it is.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// With a slash at the end, or empty if it is not known.
+    root: String,
+    here: Option<PathBuf>,
+}
+
+impl Sources {
+    /// Finds the tree that the image was built from; `here` is where it is now, if it was moved.
+    #[must_use]
+    pub fn of(image: &Image<'_>, here: Option<&Path>) -> Self {
+        let root = image
+            .address_of(LANDMARK.0)
+            .and_then(|address| lines(image, &[address + 1], &Progress::hidden()).ok())
+            .and_then(|lines| {
+                let name = normal(lines.names.get(lines.lines[0].file));
+                Some(format!("{}/", name.strip_suffix(LANDMARK.1)?))
+            })
+            .unwrap_or_default();
+        Self {
+            root,
+            here: here.map(Path::to_path_buf),
+        }
+    }
+
+    /// The name as people know it: relative to the tree if it is in it.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> String {
+        let name = normal(name);
+        match name.strip_prefix(&self.root) {
+            Some(inside) if !self.root.is_empty() => inside.to_owned(),
+            _ => name,
+        }
+    }
+
+    /// The file itself.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        let shown = self.shown(name);
+        let folder = self.here.clone().unwrap_or_else(|| PathBuf::from(&self.root));
+        // An absolute name replaces the folder.
+        folder.join(shown)
+    }
+}
+
+/// The path without `.` and `..`: the compiler is told names relative to where it runs.
+fn normal(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if name.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    if name.starts_with('/') {
+        format!("/{path}")
+    } else {
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_are_resolved() {
+        assert_eq!(normal("/a/obj/../linux/./init/main.c"), "/a/linux/init/main.c");
+        assert_eq!(normal("./include/linux/fs.h"), "include/linux/fs.h");
+        assert_eq!(normal("../x/../../y.c"), "../../y.c");
+        assert_eq!(normal("/../y.c"), "/y.c");
+        assert_eq!(normal(""), "");
+    }
+
+    #[test]
+    fn names_in_the_tree_are_relative_and_can_be_moved() {
+        let mut sources = Sources {
+            root: "/build/linux/".into(),
+            here: None,
+        };
+        assert_eq!(sources.shown("/build/obj/../linux/mm/slub.c"), "mm/slub.c");
+        assert_eq!(sources.shown("/build/obj/generated.c"), "/build/obj/generated.c");
+        assert_eq!(
+            sources.path("/build/obj/../linux/mm/slub.c"),
+            Path::new("/build/linux/mm/slub.c")
+        );
+        sources.here = Some("/home/linux".into());
+        assert_eq!(
+            sources.path("/build/obj/../linux/mm/slub.c"),
+            Path::new("/home/linux/mm/slub.c")
+        );
+        assert_eq!(
+            sources.path("/build/obj/generated.c"),
+            Path::new("/build/obj/generated.c")
+        );
+    }
+}

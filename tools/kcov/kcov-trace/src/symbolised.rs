@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The functions and lines of the PCs that a recording holds.
+
+use std::collections::{BTreeSet, HashMap};
+
+use anyhow::Result;
+
+use crate::images::Images;
+use crate::progress::Progress;
+use crate::recording::{Recording, Records};
+use crate::sources::Sources;
+use crate::symbols::{Stacks, stacks};
+
+/// A level of inlining, with its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedFrame<'a> {
+    /// The function, empty if it is not known.
+    pub function: &'a str,
+    /// The file as it is shown, empty if it is not known.
+    pub file: &'a str,
+    /// The line, 0 if it is not known.
+    pub line: u32,
+}
+
+/// The answers for all PCs of a recording.
+#[derive(Debug, Default)]
+pub struct Symbolised {
+    /// Which image and which of its stacks a PC has.
+    index: HashMap<u64, (usize, usize)>,
+    images: Vec<ImageStacks>,
+}
+
+#[derive(Debug)]
+struct ImageStacks {
+    stacks: Stacks,
+    /// Names as they are shown; those of functions are just not asked for.
+    shown: Vec<String>,
+    module: Option<String>,
+}
+
+impl Symbolised {
+    /// Looks up all PCs, those of comparisons too.
+    ///
+    /// # Errors
+    ///
+    /// When the debug information is damaged.
+    pub fn new(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Self> {
+        let distinct: BTreeSet<u64> = recording
+            .pcs()
+            .chain(recording.comparisons().map(|comparison| comparison.pc))
+            .collect();
+        let mut places: Vec<Vec<(u64, u64)>> = vec![Vec::new(); images.list.len()];
+        for pc in distinct {
+            if let Some(place) = images.place(pc) {
+                places[place.image].push((place.pc, pc));
+            }
+        }
+        let progress = Progress::new("Symbolising", places.iter().map(Vec::len).sum());
+        let mut all = Self::default();
+        for (number, (image, mut found)) in images.list.iter().zip(places).enumerate() {
+            found.sort_unstable();
+            let addresses: Vec<u64> = found.iter().map(|(address, _)| *address).collect();
+            let stacks = stacks(image, &addresses, &progress)?;
+            all.index
+                .extend(found.iter().enumerate().map(|(i, (_, pc))| (*pc, (number, i))));
+            all.images.push(ImageStacks {
+                shown: stacks
+                    .names
+                    .all()
+                    .iter()
+                    .map(|name| sources.shown(name))
+                    .collect(),
+                stacks,
+                module: match number {
+                    0 => None,
+                    _ => image
+                        .path()
+                        .file_stem()
+                        .map(|name| name.to_string_lossy().into_owned()),
+                },
+            });
+        }
+        Ok(all)
+    }
+
+    /// The frames of a PC, innermost first; none if the PC is in none of the files.
+    pub fn frames(&self, pc: u64) -> impl Iterator<Item = NamedFrame<'_>> {
+        let found = self
+            .index
+            .get(&pc)
+            .map(|(image, stack)| (&self.images[*image], *stack));
+        found.into_iter().flat_map(|(image, stack)| {
+            image.stacks.stacks[stack].iter().map(|frame| NamedFrame {
+                function: image.stacks.names.get(frame.function),
+                file: &image.shown[frame.at.file as usize],
+                line: frame.at.line,
+            })
+        })
+    }
+
+    /// The module that a PC is in, if it is in one.
+    #[must_use]
+    pub fn module(&self, pc: u64) -> Option<&str> {
+        let (image, _) = self.index.get(&pc)?;
+        self.images[*image].module.as_deref()
+    }
+
+    /// How many of the recording's distinct PCs are in none of the files.
+    #[must_use]
+    pub fn unknown(&self, recording: &Recording) -> usize {
+        let all: BTreeSet<u64> = recording
+            .tasks
+            .iter()
+            .flat_map(|task| match &task.records {
+                Records::Pcs(pcs) => pcs.clone(),
+                Records::Comparisons(comparisons) => comparisons.iter().map(|c| c.pc).collect(),
+            })
+            .collect();
+        all.iter().filter(|pc| !self.index.contains_key(pc)).count()
+    }
+}

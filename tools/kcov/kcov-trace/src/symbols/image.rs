@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An ELF file of the kernel's: `vmlinux` as it was linked, or a module as it was compiled.
+//!
+//! A module's sections all start at address 0. They are laid out one after the other here, so that every
+//! address of an image means one place, and the debug information is relocated to that layout.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use gimli::{DwarfSections, EndianSlice, LittleEndian};
+use memmap2::Mmap;
+use object::{Object, ObjectSection, ObjectSymbol, SectionIndex, SectionKind, SymbolKind};
+
+use super::relocate;
+
+/// Where the sections of a module are laid out from; not 0, which means "discarded" in debug information.
+const MODULE_BASE: u64 = 0x10_0000;
+
+/// A file that was opened and mapped; [`image`](Self::image) borrows from it.
+#[derive(Debug)]
+pub struct ImageFile {
+    path: PathBuf,
+    map: Mmap,
+}
+
+/// The architectures whose call instructions are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit ARM.
+    Arm64,
+    /// 64-bit RISC-V.
+    Riscv64,
+}
+
+impl Architecture {
+    /// The name that `uname -m` prints.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "aarch64",
+            Self::Riscv64 => "riscv64",
+        }
+    }
+}
+
+/// A function as the symbol table has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol<'a> {
+    /// Its address.
+    pub address: u64,
+    /// The address behind it.
+    pub end: u64,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// A section with code.
+#[derive(Debug)]
+pub(super) struct Text<'a> {
+    pub(super) index: SectionIndex,
+    pub(super) address: u64,
+    pub(super) data: &'a [u8],
+}
+
+/// An ELF file's contents, ready to be asked.
+#[derive(Debug)]
+pub struct Image<'a> {
+    path: &'a Path,
+    elf: object::File<'a>,
+    architecture: Architecture,
+    layout: HashMap<usize, u64>,
+    text: Vec<Text<'a>>,
+    symbols: Vec<Symbol<'a>>,
+    dwarf: DwarfSections<Cow<'a, [u8]>>,
+}
+
+impl ImageFile {
+    /// Maps the file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened or mapped.
+    #[expect(unsafe_code, reason = "a mapping of a file")]
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        // SAFETY: A private mapping that is only read. Somebody who truncates the file meanwhile ends this
+        // program with SIGBUS, as with every program that maps its input.
+        let map =
+            unsafe { Mmap::map(&file) }.with_context(|| format!("{} cannot be mapped", path.display()))?;
+        Ok(Self {
+            path: path.into(),
+            map,
+        })
+    }
+
+    /// Reads the file's tables.
+    ///
+    /// # Errors
+    ///
+    /// When it is no ELF file of a supported architecture.
+    pub fn image(&self) -> Result<Image<'_>> {
+        Image::parse(&self.path, &self.map)
+    }
+}
+
+impl<'a> Image<'a> {
+    fn parse(path: &'a Path, data: &'a [u8]) -> Result<Self> {
+        let elf = object::File::parse(data).with_context(|| {
+            format!(
+                "{} is not an ELF file; name the uncompressed vmlinux, not bzImage or Image",
+                path.display()
+            )
+        })?;
+        let architecture = match elf.architecture() {
+            object::Architecture::X86_64 => Architecture::X86_64,
+            object::Architecture::Aarch64 => Architecture::Arm64,
+            object::Architecture::Riscv64 => Architecture::Riscv64,
+            other => bail!(
+                "{} is for {other:?}; x86_64, arm64 and riscv64 are supported",
+                path.display()
+            ),
+        };
+        if !elf.is_little_endian() {
+            bail!("{} is big-endian, which is not supported", path.display());
+        }
+        let relocatable = elf.kind() == object::ObjectKind::Relocatable;
+        let layout = if relocatable {
+            lay_out(&elf)
+        } else {
+            HashMap::new()
+        };
+        let mut text = Vec::new();
+        for section in elf.sections() {
+            let name = section.name().unwrap_or_default();
+            // Replacements are copied over other code before they run: no PC is ever inside.
+            if section.kind() != SectionKind::Text || name == ".altinstr_replacement" {
+                continue;
+            }
+            let data = section
+                .data()
+                .with_context(|| format!("{} is damaged: section {name} cannot be read", path.display()))?;
+            let address = layout
+                .get(&section.index().0)
+                .copied()
+                .unwrap_or_else(|| section.address());
+            text.push(Text {
+                index: section.index(),
+                address,
+                data,
+            });
+        }
+        text.sort_by_key(|section| section.address);
+        let dwarf = DwarfSections::load(|id| {
+            let Some(section) = elf.section_by_name(id.name()) else {
+                return Ok(Cow::Borrowed(&[][..]));
+            };
+            let mut contents = section
+                .uncompressed_data()
+                .with_context(|| format!("{}: {} cannot be read", path.display(), id.name()))?;
+            if relocatable {
+                relocate::debug_section(&elf, &layout, &section, contents.to_mut())
+                    .with_context(|| format!("{}: {} is damaged", path.display(), id.name()))?;
+            }
+            anyhow::Ok(contents)
+        })?;
+        let symbols = functions(&elf, &layout);
+        Ok(Self {
+            path,
+            elf,
+            architecture,
+            layout,
+            text,
+            symbols,
+            dwarf,
+        })
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    /// What it was built for.
+    #[must_use]
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// The build id that the linker left.
+    #[must_use]
+    pub fn build_id(&self) -> Option<&'a [u8]> {
+        self.elf.build_id().ok().flatten()
+    }
+
+    /// Whether there is debug information.
+    #[must_use]
+    pub fn has_dwarf(&self) -> bool {
+        [".debug_info", ".debug_line"]
+            .iter()
+            .all(|name| self.elf.section_by_name(name).is_some())
+    }
+
+    /// Whether the address is in a section with code; a return address may be the one behind the section.
+    #[must_use]
+    pub fn has_text(&self, address: u64) -> bool {
+        self.text_at(address.wrapping_sub(1)).is_some()
+    }
+
+    /// The code from `address` to the end of its section.
+    pub(super) fn text_at(&self, address: u64) -> Option<&'a [u8]> {
+        let behind = self.text.partition_point(|section| section.address <= address);
+        let section = &self.text[behind.checked_sub(1)?];
+        section
+            .data
+            .get(usize::try_from(address - section.address).ok()?..)
+            .filter(|rest| !rest.is_empty())
+    }
+
+    /// The function that the address is in.
+    #[must_use]
+    pub fn function(&self, address: u64) -> Option<&Symbol<'a>> {
+        let behind = self.symbols.partition_point(|symbol| symbol.address <= address);
+        let symbol = &self.symbols[behind.checked_sub(1)?];
+        (address < symbol.end).then_some(symbol)
+    }
+
+    /// The address of a symbol, whatever its kind.
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        self.elf
+            .symbol_by_name(name)
+            .filter(|symbol| !symbol.is_undefined())
+            .map(|symbol| symbol.address())
+    }
+
+    /// Where a section of a module was laid out.
+    #[must_use]
+    pub fn section_layout(&self, name: &str) -> Option<(u64, u64)> {
+        let section = self.elf.section_by_name(name)?;
+        let address = self.layout.get(&section.index().0).copied()?;
+        Some((address, section.size()))
+    }
+
+    pub(super) fn elf(&self) -> &object::File<'a> {
+        &self.elf
+    }
+
+    pub(super) fn text(&self) -> &[Text<'a>] {
+        &self.text
+    }
+
+    pub(super) fn dwarf(&self) -> gimli::Dwarf<EndianSlice<'_, LittleEndian>> {
+        self.dwarf
+            .borrow(|section| EndianSlice::new(section, LittleEndian))
+    }
+}
+
+/// Gives every section with code an address of its own.
+fn lay_out(elf: &object::File<'_>) -> HashMap<usize, u64> {
+    let mut next = MODULE_BASE;
+    let mut layout = HashMap::new();
+    for section in elf
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text)
+    {
+        let align = section.align().max(16);
+        next = next.next_multiple_of(align);
+        layout.insert(section.index().0, next);
+        // A gap, so that the address behind one section is not in the next.
+        next += section.size() + 16;
+    }
+    layout
+}
+
+fn functions<'a>(elf: &object::File<'a>, layout: &HashMap<usize, u64>) -> Vec<Symbol<'a>> {
+    let mut symbols: Vec<Symbol<'a>> = elf
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
+        .filter_map(|symbol| {
+            let base = match symbol.section_index() {
+                Some(index) => layout.get(&index.0).copied().unwrap_or(0),
+                None => 0,
+            };
+            let address = symbol.address() + base;
+            let name = symbol
+                .name()
+                .ok()
+                .filter(|name| !name.starts_with("__pfx_") && !name.starts_with("__cfi_"))?;
+            Some(Symbol {
+                address,
+                end: address + symbol.size(),
+                name,
+            })
+        })
+        .collect();
+    // Of several names for one address the shortest stays, which is the one without a suffix or prefix.
+    symbols.sort_by_key(|symbol| (symbol.address, symbol.name.len(), symbol.name));
+    symbols.dedup_by_key(|symbol| symbol.address);
+    // Assembly leaves some without a size: they reach to the next one.
+    for i in 0..symbols.len() {
+        if symbols[i].end == symbols[i].address {
+            symbols[i].end = symbols
+                .get(i + 1)
+                .map_or(symbols[i].address + 1, |next| next.address);
+        }
+    }
+    symbols
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Asks the debug information about many addresses at once.
+//!
+//! The addresses are return addresses: each is looked up one byte earlier, inside the call. They have to be
+//! sorted, so that each thread works on a stretch of the image of its own and parses little that another parses
+//! too.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::thread;
+
+use addr2line::{Context, FunctionName};
+use anyhow::{Context as _, Result};
+use gimli::{EndianSlice, LittleEndian};
+
+use super::image::Image;
+use crate::progress::Progress;
+
+type Dwarf<'a> = Context<EndianSlice<'a, LittleEndian>>;
+
+/// Names that were found, each once. Name 0 is the empty one: not known.
+#[derive(Clone, Debug)]
+pub struct Names {
+    list: Vec<String>,
+    index: HashMap<String, u32>,
+}
+
+/// Where in the source an address is; line 0 where the compiler names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Line {
+    /// The file, as a name of [`Lines::names`].
+    pub file: u32,
+    /// The line.
+    pub line: u32,
+}
+
+/// The lines of many addresses.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The files.
+    pub names: Names,
+    /// A line for each address asked for.
+    pub lines: Vec<Line>,
+}
+
+/// One level of the inlining at an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// The function, as a name of [`Stacks::names`].
+    pub function: u32,
+    /// Where in it.
+    pub at: Line,
+}
+
+/// The functions of many addresses, inlined ones first.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    /// Functions and files.
+    pub names: Names,
+    /// For each address the frames, innermost first; never empty.
+    pub stacks: Vec<Box<[Frame]>>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            list: vec![String::new()],
+            index: HashMap::from([(String::new(), 0)]),
+        }
+    }
+}
+
+impl Names {
+    /// The number of a name, which it is given if it is new.
+    pub fn intern(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.index.get(name) {
+            return *number;
+        }
+        // More names than addresses there cannot be, nor more addresses than the text has bytes.
+        let number = self.list.len() as u32;
+        self.list.push(name.to_owned());
+        self.index.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The name of a number that [`intern`](Self::intern) gave.
+    #[must_use]
+    pub fn get(&self, number: u32) -> &str {
+        self.list.get(number as usize).map_or("", String::as_str)
+    }
+
+    /// All names, by rising number.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        &self.list
+    }
+}
+
+/// The line of every address; `pcs` must be sorted.
+///
+/// # Errors
+///
+/// When the debug information is damaged.
+pub fn lines(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Lines> {
+    let parts = in_parallel(pcs, |part| {
+        let dwarf = context(image)?;
+        let mut found = Lines {
+            names: Names::default(),
+            lines: Vec::with_capacity(part.len()),
+        };
+        for pc in part {
+            let location = dwarf.find_location(pc.wrapping_sub(1)).ok().flatten();
+            found
+                .lines
+                .push(location.map_or(Line::default(), |location| Line {
+                    file: location.file.map_or(0, |file| found.names.intern(file)),
+                    line: location.line.unwrap_or(0),
+                }));
+            progress.advance();
+        }
+        Ok(found)
+    })?;
+    let mut all = Lines::default();
+    for part in parts {
+        let files = merge(&mut all.names, &part.names);
+        all.lines
+            .extend(part.lines.iter().map(|at| renumber(*at, &files)));
+    }
+    Ok(all)
+}
+
+/// The inlining of every address; `pcs` must be sorted. Without debug information, or where it does not reach,
+/// the symbol table names the function.
+///
+/// # Errors
+///
+/// When the debug information is damaged.
+pub fn stacks(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Stacks> {
+    let parts = in_parallel(pcs, |part| {
+        let dwarf = if image.has_dwarf() {
+            Some(context(image)?)
+        } else {
+            None
+        };
+        let mut found = Stacks {
+            names: Names::default(),
+            stacks: Vec::with_capacity(part.len()),
+        };
+        for pc in part {
+            let stack = stack(image, dwarf.as_ref(), pc.wrapping_sub(1), &mut found.names);
+            found.stacks.push(stack);
+            progress.advance();
+        }
+        Ok(found)
+    })?;
+    let mut all = Stacks::default();
+    for part in parts {
+        let names = merge(&mut all.names, &part.names);
+        all.stacks.extend(part.stacks.iter().map(|stack| {
+            stack
+                .iter()
+                .map(|frame| Frame {
+                    function: names[frame.function as usize],
+                    at: renumber(frame.at, &names),
+                })
+                .collect()
+        }));
+    }
+    Ok(all)
+}
+
+fn stack(image: &Image<'_>, dwarf: Option<&Dwarf<'_>>, address: u64, names: &mut Names) -> Box<[Frame]> {
+    let mut stack = Vec::new();
+    let frames = dwarf.and_then(|dwarf| dwarf.find_frames(address).skip_all_loads().ok());
+    if let Some(mut frames) = frames {
+        // A frame that cannot be read ends the stack; what was read of it stays.
+        while let Ok(Some(frame)) = frames.next() {
+            let function = frame
+                .function
+                .as_ref()
+                .map_or(0, |name| function_name(name, names));
+            let at = frame.location.map_or(Line::default(), |location| Line {
+                file: location.file.map_or(0, |file| names.intern(file)),
+                line: location.line.unwrap_or(0),
+            });
+            stack.push(Frame { function, at });
+        }
+    }
+    let symbol = || image.function(address).map(|symbol| demangled(symbol.name));
+    match stack.last_mut() {
+        Some(outermost) if outermost.function == 0 => {
+            outermost.function = symbol().map_or(0, |name| names.intern(&name));
+        }
+        Some(_) => {}
+        None => stack.push(Frame {
+            function: symbol().map_or(0, |name| names.intern(&name)),
+            at: Line::default(),
+        }),
+    }
+    stack.into_boxed_slice()
+}
+
+fn function_name(name: &FunctionName<EndianSlice<'_, LittleEndian>>, names: &mut Names) -> u32 {
+    match name.raw_name() {
+        Ok(raw) => names.intern(&demangled(&raw)),
+        Err(_) => 0,
+    }
+}
+
+/// The name as its author wrote it; a C name stays as it is.
+#[must_use]
+pub fn demangled(name: &str) -> String {
+    match rustc_demangle::try_demangle(name) {
+        Ok(demangled) => format!("{demangled:#}"),
+        Err(_) => name.to_owned(),
+    }
+}
+
+fn context<'i>(image: &'i Image<'_>) -> Result<Dwarf<'i>> {
+    Context::from_dwarf(image.dwarf())
+        .with_context(|| format!("the debug information of {} is damaged", image.path().display()))
+}
+
+/// Splits the addresses among the processors.
+fn in_parallel<T: Send>(pcs: &[u64], work: impl Fn(&[u64]) -> Result<T> + Sync) -> Result<Vec<T>> {
+    // To read the table of units costs a thread more than to look up a few hundred addresses.
+    let useful = NonZero::new(pcs.len() / 512).map_or(1, NonZero::get);
+    let threads = thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(useful);
+    let size = pcs.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let started: Vec<_> = pcs.chunks(size).map(|part| scope.spawn(|| work(part))).collect();
+        started
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}
+
+/// Takes over the names and tells the new number of each.
+fn merge(all: &mut Names, part: &Names) -> Vec<u32> {
+    part.list.iter().map(|name| all.intern(name)).collect()
+}
+
+fn renumber(at: Line, files: &[u32]) -> Line {
+    Line {
+        file: files[at.file as usize],
+        line: at.line,
+    }
+}

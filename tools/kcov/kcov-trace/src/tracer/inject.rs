@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Makes a stopped task run system calls of ours, and puts everything back.
+//!
+//! A task that was just made stands behind the system call instruction that made it: that instruction is used
+//! again, since other threads may be running in the same code. A task that runs a new program stands at its
+//! first instruction, alone: there the instruction is written and afterwards taken back.
+
+use std::io;
+
+use super::ptrace::{self, End, Report, Stop, Tid};
+use super::registers::{Registers, SystemCalls, system_calls};
+
+/// Below the stack pointer, programs may keep so many bytes.
+const RED_ZONE: u64 = 128;
+/// Bytes of the task's stack that are lent for arguments.
+pub(super) const SCRATCH: usize = 160;
+const WORD: usize = size_of::<u64>();
+
+/// Why an injection could not be finished.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The task is exiting; what it reported has still to be handled.
+    Gone(Report),
+    /// The system refused something.
+    System(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A task in the state to run system calls of ours.
+#[derive(Debug)]
+pub(super) struct Injection {
+    tid: Tid,
+    process: Tid,
+    registers: Registers,
+    signal_mask: u64,
+    instruction_at: u64,
+    overwritten: Option<u64>,
+    scratch_at: u64,
+    scratch: [u64; SCRATCH / WORD],
+    held_back: Vec<i32>,
+}
+
+impl Injection {
+    /// Prepares a task that stopped right after it was made, or at the end of its `execve`.
+    pub(super) fn begin(tid: Tid, process: Tid) -> Result<Self, Failure> {
+        let registers = Registers::of(tid)?;
+        let signal_mask = ptrace::signal_mask(tid)?;
+        // Signals wait: a handler must not run in the middle of this. SIGKILL and SIGSTOP cannot.
+        ptrace::set_signal_mask(tid, u64::MAX)?;
+        let mut injection = Self {
+            tid,
+            process,
+            instruction_at: 0,
+            overwritten: None,
+            scratch_at: (registers.stack_pointer() - RED_ZONE - SCRATCH as u64) & !15,
+            scratch: [0; SCRATCH / WORD],
+            registers,
+            signal_mask,
+            held_back: Vec::new(),
+        };
+        if let Err(error) = injection
+            .find_instruction()
+            .and_then(|()| injection.save_scratch())
+        {
+            injection.restore()?;
+            return Err(error.into());
+        }
+        Ok(injection)
+    }
+
+    pub(super) fn system_calls(&self) -> &'static SystemCalls {
+        system_calls(&self.registers)
+    }
+
+    /// Where in the task's memory the arguments may stand.
+    pub(super) fn scratch_at(&self) -> u64 {
+        self.scratch_at
+    }
+
+    fn find_instruction(&mut self) -> io::Result<()> {
+        let wanted = self.system_calls().instruction;
+        let here = self.registers.instruction_pointer();
+        let before = here.wrapping_sub(wanted.len() as u64);
+        if let Ok(word) = ptrace::peek(self.tid, before) {
+            if word.to_ne_bytes().starts_with(wanted) {
+                self.instruction_at = before;
+                return Ok(());
+            }
+        }
+        let old = ptrace::peek(self.tid, here)?;
+        let mut bytes = old.to_ne_bytes();
+        bytes[..wanted.len()].copy_from_slice(wanted);
+        ptrace::poke(self.tid, here, u64::from_ne_bytes(bytes))?;
+        self.overwritten = Some(old);
+        self.instruction_at = here;
+        Ok(())
+    }
+
+    fn save_scratch(&mut self) -> io::Result<()> {
+        for (i, word) in self.scratch.iter_mut().enumerate() {
+            *word = ptrace::peek(self.tid, self.scratch_at + (i * WORD) as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Writes arguments to the task's memory, from `offset` in the scratch on, a multiple of 8.
+    pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        for (i, chunk) in bytes.chunks(WORD).enumerate() {
+            let mut word = [0; WORD];
+            word[..chunk.len()].copy_from_slice(chunk);
+            ptrace::poke(
+                self.tid,
+                self.scratch_at + (offset + i * WORD) as u64,
+                u64::from_ne_bytes(word),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Reads a word from the scratch.
+    pub(super) fn read(&self, offset: usize) -> io::Result<[u8; WORD]> {
+        Ok(ptrace::peek(self.tid, self.scratch_at + offset as u64)?.to_ne_bytes())
+    }
+
+    /// Runs one system call and gives its result.
+    pub(super) fn call(&mut self, number: u64, arguments: [u64; 4]) -> Result<i64, Failure> {
+        self.registers
+            .calling(self.instruction_at, number, arguments)
+            .put(self.tid)?;
+        let mut entered = false;
+        loop {
+            ptrace::go_on_to_system_call(self.tid, 0)?;
+            match next_report(self.tid)? {
+                Report::Stopped(Stop::SystemCall) => match ptrace::end_of_system_call(self.tid)? {
+                    End::Entry => entered = true,
+                    End::Exit if entered => break,
+                    End::Exit | End::Neither => {}
+                },
+                // SIGSTOP is the only one to come here; it is sent again afterwards.
+                Report::Stopped(Stop::Signal(signal)) => self.held_back.push(signal),
+                Report::Stopped(Stop::Trap | Stop::Group) => {}
+                other => return Err(Failure::Gone(other)),
+            }
+        }
+        let result = Registers::of(self.tid)?.result();
+        if result < 0 {
+            let number = i32::try_from(-result).unwrap_or(libc::EINVAL);
+            return Err(Failure::System(io::Error::from_raw_os_error(number)));
+        }
+        Ok(result)
+    }
+
+    /// Leaves the task as it was found.
+    pub(super) fn end(self) -> io::Result<()> {
+        for (i, word) in self.scratch.iter().enumerate() {
+            ptrace::poke(self.tid, self.scratch_at + (i * WORD) as u64, *word)?;
+        }
+        self.restore()
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        if let Some(word) = self.overwritten {
+            ptrace::poke(self.tid, self.instruction_at, word)?;
+        }
+        self.registers.put(self.tid)?;
+        ptrace::set_signal_mask(self.tid, self.signal_mask)?;
+        for signal in &self.held_back {
+            ptrace::signal_thread(self.process, self.tid, *signal);
+        }
+        Ok(())
+    }
+}
+
+/// Takes a task that reported its exec to the end of the system call, where its registers are final.
+pub(super) fn finish_exec(tid: Tid) -> Result<(), Failure> {
+    loop {
+        ptrace::go_on_to_system_call(tid, 0)?;
+        match next_report(tid)? {
+            Report::Stopped(Stop::SystemCall) => return Ok(()),
+            Report::Stopped(Stop::Trap | Stop::Group) => {}
+            other => return Err(Failure::Gone(other)),
+        }
+    }
+}
+
+/// The next report of a task, however many signals this process is sent meanwhile.
+fn next_report(tid: Tid) -> Result<Report, Failure> {
+    loop {
+        match ptrace::wait(Some(tid)) {
+            Ok(Some((_, report))) => return Ok(report),
+            Ok(None) => return Err(Failure::System(io::Error::from_raw_os_error(libc::ESRCH))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Runs a command and collects the coverage of every thread and child it makes.
+//!
+//! The command is not changed and need not know. It runs under `ptrace`, which stops every task when it is made,
+//! when it runs another program and when it exits. A new task is made to start its own collection at its first
+//! stop (see `handover`); children inherit nothing. The tracer maps each task's buffer and empties it when the
+//! task exits, or at any stop before at which it is half full. After an exit the descriptor serves another task.
+//!
+//! Not traced are tasks made with `CLONE_UNTRACED`, and tasks that something else traces.
+
+mod handover;
+mod inject;
+mod ptrace;
+mod registers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use kcov::{Cmp, Device, Kcov, Mode, Pc};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::recording::{Records, Task};
+use inject::Failure;
+use ptrace::{Report, Stop, Tid};
+
+/// What to collect, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Comparisons instead of PCs. Default: PCs.
+    pub comparisons: bool,
+    /// Words of each task's buffer. Default: 256 Ki.
+    pub words: usize,
+    /// Whether every task is stopped at each system call and its buffer emptied, so that only a single system
+    /// call can fill it. Default: no.
+    pub each_system_call: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            comparisons: false,
+            words: 256 << 10,
+            each_system_call: false,
+        }
+    }
+}
+
+/// How the command ended, and what its tasks collected.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The status as a shell has it: the command's own, or 128 and the signal that ended it.
+    pub status: i32,
+    /// The tasks, by rising thread id.
+    pub tasks: Vec<Task>,
+}
+
+/// Why nothing was traced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// KCOV cannot be used.
+    #[error(transparent)]
+    Kcov(#[from] kcov::Error),
+    /// The command could not be run.
+    #[error("{} cannot be run: {cause}", Path::new(.command).display())]
+    Command {
+        /// Its first word.
+        command: OsString,
+        /// What the system answered.
+        cause: io::Error,
+    },
+    /// Tracing failed.
+    #[error(
+        "the command cannot be traced; end another tracer of this program, if one is at work, and allow ptrace"
+    )]
+    Trace(#[from] io::Error),
+}
+
+/// Runs the command until all its tasks have ended.
+///
+/// To be called while the process has one thread only.
+///
+/// # Errors
+///
+/// [`Error`]: KCOV cannot be used, the command cannot be run, or tracing failed.
+pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
+    let mut tracer = Tracer {
+        options: options.clone(),
+        // The first descriptor is made before anything runs, so that an unusable KCOV is noticed here.
+        pool: vec![Device::open()?.with_buffer(options.words)?],
+        tasks: HashMap::new(),
+        parents: HashMap::new(),
+        finished: Vec::new(),
+        pending: VecDeque::new(),
+    };
+    let (first, mut failure) = start(command)?;
+    tracer.tasks.insert(first, Traced::new(&tracer.options));
+    catch_signals();
+    let status = tracer.follow(first)?;
+    let mut number = Vec::new();
+    failure.read_to_end(&mut number)?;
+    if let Some(cause) = ptrace::error_from(&number) {
+        return Err(Error::Command {
+            command: command[0].clone(),
+            cause,
+        });
+    }
+    tracer.finished.sort_by_key(|task| task.tid);
+    Ok(Outcome {
+        status,
+        tasks: tracer.finished,
+    })
+}
+
+/// Lets the signals by which a user ends a program no longer end this one.
+pub fn catch_signals() {
+    ptrace::catch(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP]);
+}
+
+/// The last signal that was caught since this was asked before.
+#[must_use]
+pub fn take_caught_signal() -> Option<i32> {
+    ptrace::take_caught()
+}
+
+/// Makes the child and seizes it before it runs the command. The pipe tells of a failing exec.
+fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
+    let words = command
+        .iter()
+        .map(|word| ptrace::c_string(word))
+        .collect::<io::Result<Vec<_>>>()?;
+    let (go_read, go_write) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let (failure_read, failure_write) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let child = ptrace::fork_command(&words, [go_read.as_fd(), go_write.as_fd()], failure_write.as_fd())?;
+    drop(go_read);
+    let mut go = fs::File::from(go_write);
+    // If this fails the pipe closes, and the child exits.
+    ptrace::seize(child)?;
+    go.write_all(&[0])?;
+    Ok((child, fs::File::from(failure_read)))
+}
+
+/// A task that is being traced.
+#[derive(Debug)]
+struct Traced {
+    kcov: Option<Kcov>,
+    /// Whether its start was tried.
+    started: bool,
+    parent: Tid,
+    name: String,
+    overflowed: bool,
+    problem: Option<String>,
+    records: Records,
+}
+
+impl Traced {
+    fn new(options: &Options) -> Self {
+        Self {
+            kcov: None,
+            started: false,
+            parent: 0,
+            name: String::new(),
+            overflowed: false,
+            problem: None,
+            records: if options.comparisons {
+                Records::Comparisons(Vec::new())
+            } else {
+                Records::Pcs(Vec::new())
+            },
+        }
+    }
+
+    /// Takes what is in the buffer, if it is at least so full: 0 for always. The task must be stopped.
+    fn empty_buffer(&mut self, from: usize) {
+        let Some(kcov) = &mut self.kcov else { return };
+        let overflowed = match &mut self.records {
+            Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
+            Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
+        };
+        self.overflowed |= overflowed;
+    }
+}
+
+/// Moves the records out of the buffer; tells whether it was full.
+fn take<M: Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
+    let records = kcov.records::<M>();
+    if records.len() < from {
+        return false;
+    }
+    let overflowed = records.overflowed();
+    to.extend(records.iter());
+    kcov.reset();
+    overflowed
+}
+
+#[derive(Debug)]
+struct Tracer {
+    options: Options,
+    /// Descriptors with buffers that no task uses.
+    pool: Vec<Kcov>,
+    tasks: HashMap<Tid, Traced>,
+    /// Parents that were told before the child showed up.
+    parents: HashMap<Tid, Tid>,
+    finished: Vec<Task>,
+    /// Reports that came while a task was being started.
+    pending: VecDeque<(Tid, Report)>,
+}
+
+impl Tracer {
+    /// Handles reports until no task is left; gives the first one's status.
+    fn follow(&mut self, first: Tid) -> io::Result<i32> {
+        let mut status = None;
+        loop {
+            if let Some(signal) = ptrace::take_caught() {
+                match status {
+                    // The terminal has sent these to the command as well.
+                    None if matches!(signal, libc::SIGINT | libc::SIGQUIT) => {}
+                    None => ptrace::signal_process(first, signal),
+                    Some(_) => {
+                        self.release()?;
+                        break;
+                    }
+                }
+            }
+            let next = match self.pending.pop_front() {
+                Some(report) => Some(report),
+                None => match ptrace::wait(None) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    other => other?,
+                },
+            };
+            match next {
+                None => break,
+                Some((tid, Report::Stopped(stop))) => self.stopped(tid, stop)?,
+                Some((tid, Report::Exited(code))) => {
+                    self.finish(tid);
+                    status = status.or((tid == first).then_some(code));
+                }
+                Some((tid, Report::Killed(signal))) => {
+                    self.finish(tid);
+                    status = status.or((tid == first).then_some(128 + signal));
+                }
+            }
+        }
+        Ok(status.unwrap_or(1))
+    }
+
+    fn stopped(&mut self, tid: Tid, stop: Stop) -> io::Result<()> {
+        if !self.tasks.contains_key(&tid) {
+            let mut task = Traced::new(&self.options);
+            task.parent = self.parents.remove(&tid).unwrap_or(0);
+            self.tasks.insert(tid, task);
+            if matches!(stop, Stop::Trap | Stop::Group) && self.start_collection(tid) == After::Reported {
+                return Ok(());
+            }
+        }
+        let half = self.options.words / if self.options.comparisons { 8 } else { 2 };
+        let mut signal = 0;
+        let mut from = half;
+        match stop {
+            Stop::Group => return tolerate_exit(ptrace::stay_stopped(tid)),
+            Stop::Trap => {}
+            Stop::Child => {
+                if let Ok(child) = ptrace::event_message(tid) {
+                    match self.tasks.get_mut(&child) {
+                        Some(task) => task.parent = tid,
+                        None => drop(self.parents.insert(child, tid)),
+                    }
+                }
+            }
+            Stop::Exec => {
+                if self.executed(tid) == After::Reported {
+                    return Ok(());
+                }
+            }
+            Stop::Exit => from = 0,
+            Stop::SystemCall => from = 1,
+            Stop::Signal(number) => signal = number,
+        }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.empty_buffer(from);
+            if stop == Stop::Exit {
+                task.name = name_of(tid);
+            }
+        }
+        tolerate_exit(if self.options.each_system_call {
+            ptrace::go_on_to_system_call(tid, signal)
+        } else {
+            ptrace::go_on(tid, signal)
+        })
+    }
+
+    /// A task runs another program: it has the id of its process now, whichever thread it was.
+    fn executed(&mut self, tid: Tid) -> After {
+        if let Ok(former) = ptrace::event_message(tid) {
+            if former != tid {
+                if let Some(mut task) = self.tasks.remove(&former) {
+                    // Its own collection goes on; the first thread's ended with that thread.
+                    if let Some(first) = self.tasks.get(&tid) {
+                        task.parent = first.parent;
+                    }
+                    self.finish(tid);
+                    self.tasks.insert(tid, task);
+                }
+            }
+        }
+        match self.tasks.get(&tid) {
+            Some(task) if !task.started => match inject::finish_exec(tid) {
+                Ok(()) => self.start_collection(tid),
+                Err(failure) => self.failed(tid, failure),
+            },
+            _ => After::Stopped,
+        }
+    }
+
+    fn start_collection(&mut self, tid: Tid) -> After {
+        let kcov = match self.pool.pop() {
+            Some(kcov) => Ok(kcov),
+            None => Device::open().and_then(|device| device.with_buffer(self.options.words)),
+        };
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return After::Stopped;
+        };
+        task.started = true;
+        let mut kcov = match kcov {
+            Ok(kcov) => kcov,
+            Err(error) => {
+                task.problem = Some(error.to_string());
+                return After::Stopped;
+            }
+        };
+        let mode = if self.options.comparisons {
+            Cmp::NUMBER
+        } else {
+            Pc::NUMBER
+        } as u64;
+        match handover::start(tid, &kcov, mode) {
+            Ok(()) => {
+                // What our own system calls left.
+                kcov.reset();
+                task.kcov = Some(kcov);
+                After::Stopped
+            }
+            // The descriptor is not used again: whether it collects is not known.
+            Err(failure) => self.failed(tid, failure),
+        }
+    }
+
+    fn failed(&mut self, tid: Tid, failure: Failure) -> After {
+        match failure {
+            Failure::Gone(report) => {
+                self.pending.push_back((tid, report));
+                After::Reported
+            }
+            // Killed meanwhile; its end is reported.
+            Failure::System(error) if error.raw_os_error() == Some(libc::ESRCH) => After::Stopped,
+            Failure::System(error) => {
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.problem = Some(error.to_string());
+                }
+                After::Stopped
+            }
+        }
+    }
+
+    /// A task is gone: its records are kept, its descriptor serves another.
+    fn finish(&mut self, tid: Tid) {
+        let Some(mut task) = self.tasks.remove(&tid) else {
+            return;
+        };
+        task.empty_buffer(0);
+        if let Some(mut kcov) = task.kcov.take() {
+            kcov.reset();
+            self.pool.push(kcov);
+        }
+        // The child that never ran the command, or a task killed at birth.
+        if !task.started {
+            return;
+        }
+        self.finished.push(Task {
+            tid: tid as u32,
+            parent: task.parent as u32,
+            name: task.name,
+            overflowed: task.overflowed,
+            problem: task.problem,
+            records: task.records,
+        });
+    }
+
+    /// Lets the remaining tasks go on without us.
+    fn release(&mut self) -> io::Result<()> {
+        for tid in self.tasks.keys() {
+            tolerate_exit(ptrace::interrupt(*tid))?;
+        }
+        while !self.tasks.is_empty() {
+            let (tid, report) = match ptrace::wait(None) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => match other? {
+                    Some(found) => found,
+                    None => break,
+                },
+            };
+            if let Report::Stopped(stop) = report {
+                let signal = if let Stop::Signal(number) = stop {
+                    number
+                } else {
+                    0
+                };
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.name = name_of(tid);
+                    task.empty_buffer(0);
+                }
+                tolerate_exit(ptrace::detach(tid, signal))?;
+                // Its descriptor goes with it: it still collects.
+                if let Some(task) = self.tasks.get_mut(&tid) {
+                    task.kcov = None;
+                }
+            }
+            self.finish(tid);
+        }
+        Ok(())
+    }
+}
+
+/// Where a task is after something was done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// It is stopped and waits to go on.
+    Stopped,
+    /// It has reported something else, which comes up later.
+    Reported,
+}
+
+/// A task that is killed while it is stopped does not answer; its end is reported.
+fn tolerate_exit(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+fn name_of(tid: Tid) -> String {
+    let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).trim_end().to_owned()
+}

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The system calls of tracing: `ptrace`, `wait4` and what starts a command.
+#![expect(unsafe_code, reason = "ptrace, fork and wait have no safe wrapper")]
+
+use std::ffi::{CString, c_int, c_long, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A thread id.
+pub(super) type Tid = libc::pid_t;
+
+/// Options for a traced task: its children are traced too, and it dies with the tracer.
+pub(super) const OPTIONS: c_int = libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_TRACEEXIT
+    | libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_EXITKILL;
+/// No seccomp filter applies while this is set.
+pub(super) const SUSPEND_SECCOMP: c_int = 1 << 21;
+
+// Numbers that not every libc has.
+const PTRACE_GETSIGMASK: c_int = 0x420a;
+const PTRACE_SETSIGMASK: c_int = 0x420b;
+const PTRACE_GET_SYSCALL_INFO: c_int = 0x420e;
+const PTRACE_EVENT_STOP: c_int = 128;
+const PIDFD_THREAD: c_int = libc::O_EXCL;
+
+/// What a task told its tracer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    Exited(i32),
+    Killed(i32),
+    Stopped(Stop),
+}
+
+/// Why a task stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// It was just made, or interrupted, or goes on after a group stop.
+    Trap,
+    /// Its whole process was stopped by a signal.
+    Group,
+    /// It made a child or thread, whose id is the event's message.
+    Child,
+    /// It runs another program; the message is the id it had before.
+    Exec,
+    /// It is about to exit.
+    Exit,
+    /// It enters or leaves a system call.
+    SystemCall,
+    /// It is about to be delivered a signal.
+    Signal(i32),
+}
+
+/// Which end of a system call a task stopped at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Entry,
+    Exit,
+    Neither,
+}
+
+fn request(request: c_int, tid: Tid, address: usize, data: usize) -> io::Result<c_long> {
+    // SAFETY: The callers pass what their request wants; where that is a pointer, to memory of ours that is
+    // large enough, by reference.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            c_long::from(request),
+            c_long::from(tid),
+            address,
+            data,
+        )
+    };
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+pub(super) fn seize(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_SEIZE as c_int, tid, 0, OPTIONS as usize).map(drop)
+}
+
+pub(super) fn set_options(tid: Tid, options: c_int) -> io::Result<()> {
+    request(libc::PTRACE_SETOPTIONS as c_int, tid, 0, options as usize).map(drop)
+}
+
+pub(super) fn go_on(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_CONT as c_int, tid, 0, signal as usize).map(drop)
+}
+
+pub(super) fn go_on_to_system_call(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_SYSCALL as c_int, tid, 0, signal as usize).map(drop)
+}
+
+pub(super) fn stay_stopped(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_LISTEN as c_int, tid, 0, 0).map(drop)
+}
+
+pub(super) fn interrupt(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_INTERRUPT as c_int, tid, 0, 0).map(drop)
+}
+
+pub(super) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_DETACH as c_int, tid, 0, signal as usize).map(drop)
+}
+
+pub(super) fn event_message(tid: Tid) -> io::Result<Tid> {
+    let mut message: libc::c_ulong = 0;
+    request(
+        libc::PTRACE_GETEVENTMSG as c_int,
+        tid,
+        0,
+        &raw mut message as usize,
+    )?;
+    Ok(message as Tid)
+}
+
+pub(super) fn signal_mask(tid: Tid) -> io::Result<u64> {
+    let mut mask = 0u64;
+    request(PTRACE_GETSIGMASK, tid, size_of::<u64>(), &raw mut mask as usize)?;
+    Ok(mask)
+}
+
+pub(super) fn set_signal_mask(tid: Tid, mask: u64) -> io::Result<()> {
+    request(PTRACE_SETSIGMASK, tid, size_of::<u64>(), &raw const mask as usize).map(drop)
+}
+
+pub(super) fn end_of_system_call(tid: Tid) -> io::Result<End> {
+    // struct ptrace_syscall_info starts with the operation; the rest is not of interest.
+    let mut info = [0u8; 128];
+    request(
+        PTRACE_GET_SYSCALL_INFO,
+        tid,
+        info.len(),
+        info.as_mut_ptr() as usize,
+    )?;
+    Ok(match info[0] {
+        1 => End::Entry,
+        2 => End::Exit,
+        _ => End::Neither,
+    })
+}
+
+pub(super) fn peek(tid: Tid, address: u64) -> io::Result<u64> {
+    let mut word = 0u64;
+    request(
+        libc::PTRACE_PEEKDATA as c_int,
+        tid,
+        address as usize,
+        &raw mut word as usize,
+    )?;
+    Ok(word)
+}
+
+pub(super) fn poke(tid: Tid, address: u64, word: u64) -> io::Result<()> {
+    request(
+        libc::PTRACE_POKEDATA as c_int,
+        tid,
+        address as usize,
+        word as usize,
+    )
+    .map(drop)
+}
+
+/// Reads general registers, `words` being as many as the architecture has.
+pub(super) fn registers(tid: Tid, words: &mut [u64]) -> io::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // Not the register set: of a 32-bit task that would have another layout.
+        request(libc::PTRACE_GETREGS as c_int, tid, 0, words.as_mut_ptr() as usize).map(drop)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut vector = libc::iovec {
+            iov_base: words.as_mut_ptr().cast(),
+            iov_len: size_of_val(words),
+        };
+        request(
+            libc::PTRACE_GETREGSET as c_int,
+            tid,
+            NT_PRSTATUS,
+            &raw mut vector as usize,
+        )
+        .map(drop)
+    }
+}
+
+/// Writes general registers.
+pub(super) fn set_registers(tid: Tid, words: &[u64]) -> io::Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        request(libc::PTRACE_SETREGS as c_int, tid, 0, words.as_ptr() as usize).map(drop)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut vector = libc::iovec {
+            iov_base: words.as_ptr().cast_mut().cast(),
+            iov_len: size_of_val(words),
+        };
+        request(
+            libc::PTRACE_SETREGSET as c_int,
+            tid,
+            NT_PRSTATUS,
+            &raw mut vector as usize,
+        )
+        .map(drop)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const NT_PRSTATUS: usize = 1;
+
+/// Waits for a report of one task, or of any; `None` when there is no task any more.
+///
+/// A signal that this process handles ends the wait with [`io::ErrorKind::Interrupted`].
+pub(super) fn wait(tid: Option<Tid>) -> io::Result<Option<(Tid, Report)>> {
+    let mut status = 0;
+    // SAFETY: The status is written to a variable of ours.
+    let found = unsafe { libc::waitpid(tid.unwrap_or(-1), &raw mut status, libc::__WALL) };
+    if found == -1 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ECHILD) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    Ok(Some((found, decode(status))))
+}
+
+fn decode(status: c_int) -> Report {
+    if libc::WIFEXITED(status) {
+        return Report::Exited(libc::WEXITSTATUS(status));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Report::Killed(libc::WTERMSIG(status));
+    }
+    let signal = libc::WSTOPSIG(status);
+    Report::Stopped(match status >> 16 {
+        0 if signal == libc::SIGTRAP | 0x80 => Stop::SystemCall,
+        0 => Stop::Signal(signal),
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => Stop::Child,
+        libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        libc::PTRACE_EVENT_EXIT => Stop::Exit,
+        PTRACE_EVENT_STOP if signal != libc::SIGTRAP => Stop::Group,
+        _ => Stop::Trap,
+    })
+}
+
+/// Sends a signal to one thread.
+pub(super) fn signal_thread(process: Tid, tid: Tid, signal: i32) {
+    // SAFETY: Three numbers. A task that is gone needs no signal any more.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, tid, signal) };
+}
+
+/// Gives this process the file that descriptor `fd` of a stopped task means.
+pub(super) fn take_descriptor(process: Tid, tid: Tid, fd: c_int) -> io::Result<OwnedFd> {
+    let handle = pidfd_open(tid, PIDFD_THREAD).or_else(|_| pidfd_open(process, 0))?;
+    // SAFETY: Numbers only; the result is a descriptor of our own.
+    unsafe { descriptor(libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), fd, 0)) }
+}
+
+fn pidfd_open(tid: Tid, flags: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: As above.
+    unsafe { descriptor(libc::syscall(libc::SYS_pidfd_open, tid, flags)) }
+}
+
+/// # Safety
+///
+/// `result` is what a system call answered that makes a new descriptor.
+unsafe fn descriptor(result: c_long) -> io::Result<OwnedFd> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: New, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as c_int) })
+}
+
+/// Forks a child that waits until a byte comes through the pipe `go`, then runs the command. If it cannot, it writes the
+/// error's number to `failure`.
+///
+/// To be called while the process has one thread only.
+pub(super) fn fork_command(
+    command: &[CString],
+    go: [BorrowedFd<'_>; 2],
+    failure: BorrowedFd<'_>,
+) -> io::Result<Tid> {
+    let mut arguments: Vec<*const libc::c_char> = command.iter().map(|word| word.as_ptr()).collect();
+    arguments.push(std::ptr::null());
+    // SAFETY: The child only calls functions that are safe after fork: its memory is a copy of a process with a
+    // single thread, and it ends in exec or _exit.
+    unsafe {
+        match libc::fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => {
+                let mut byte = 0u8;
+                // Or the pipe would never end for the child if the parent does.
+                libc::close(go[1].as_raw_fd());
+                if libc::read(go[0].as_raw_fd(), (&raw mut byte).cast::<c_void>(), 1) == 1 {
+                    // std ignores SIGPIPE; a program expects the default.
+                    libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                    libc::execvp(arguments[0], arguments.as_ptr());
+                    let number = *libc::__errno_location();
+                    libc::write(
+                        failure.as_raw_fd(),
+                        (&raw const number).cast::<c_void>(),
+                        size_of::<c_int>(),
+                    );
+                }
+                libc::_exit(127)
+            }
+            child => Ok(child),
+        }
+    }
+}
+
+/// Makes waits end when one of the signals arrives, and counts it.
+pub(super) fn catch(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: The handler only stores to atomics. No SA_RESTART: waitpid is to be interrupted.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = note_signal as extern "C" fn(c_int) as usize;
+            libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+static CAUGHT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+
+extern "C" fn note_signal(signal: c_int) {
+    CAUGHT.store(signal, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// The last caught signal that was not taken yet.
+pub(super) fn take_caught() -> Option<i32> {
+    match CAUGHT.swap(0, std::sync::atomic::Ordering::Relaxed) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// Sends a signal to a process.
+pub(super) fn signal_process(process: Tid, signal: i32) {
+    // SAFETY: Two numbers.
+    unsafe { libc::kill(process, signal) };
+}
+
+/// The description of an error number, for the child's failure.
+pub(super) fn error_from(number: &[u8]) -> Option<io::Error> {
+    Some(io::Error::from_raw_os_error(c_int::from_ne_bytes(
+        number.try_into().ok()?,
+    )))
+}
+
+/// A word of a command as C wants it.
+pub(super) fn c_string(word: &std::ffi::OsStr) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(word.as_bytes()).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a word of the command holds a NUL byte",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stopped(event: c_int, signal: c_int) -> Report {
+        decode(event << 16 | signal << 8 | 0x7f)
+    }
+
+    #[test]
+    fn statuses_are_told_apart() {
+        assert_eq!(decode(3 << 8), Report::Exited(3));
+        assert_eq!(decode(libc::SIGKILL), Report::Killed(libc::SIGKILL));
+        assert_eq!(
+            stopped(0, libc::SIGTRAP | 0x80),
+            Report::Stopped(Stop::SystemCall)
+        );
+        assert_eq!(
+            stopped(0, libc::SIGTRAP),
+            Report::Stopped(Stop::Signal(libc::SIGTRAP))
+        );
+        assert_eq!(
+            stopped(PTRACE_EVENT_STOP, libc::SIGTRAP),
+            Report::Stopped(Stop::Trap)
+        );
+        assert_eq!(
+            stopped(PTRACE_EVENT_STOP, libc::SIGTSTP),
+            Report::Stopped(Stop::Group)
+        );
+        assert_eq!(
+            stopped(libc::PTRACE_EVENT_VFORK, libc::SIGTRAP),
+            Report::Stopped(Stop::Child)
+        );
+        assert_eq!(
+            stopped(libc::PTRACE_EVENT_EXIT, libc::SIGTRAP),
+            Report::Stopped(Stop::Exit)
+        );
+    }
+}

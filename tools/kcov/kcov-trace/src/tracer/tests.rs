@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Injection into real tasks, without KCOV: an ordinary file is handed over, on which starting must fail.
+//!
+//! All in one test: a process has but one queue of reports.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::inject::{self, Failure};
+use super::ptrace::{self, Report, Stop, Tid};
+use super::{handover, start};
+
+#[derive(Debug, Default)]
+struct Seen {
+    status: Option<Report>,
+    /// Tasks that were made to receive the file, and said that it is not KCOV's.
+    handed_over: usize,
+    failures: Vec<String>,
+}
+
+/// Runs the command with every task handed a file at its first stop.
+fn run(command: &[OsString]) -> Seen {
+    let file = memfd_create("not KCOV", MemfdFlags::CLOEXEC).unwrap();
+    let (first, mut failure) = start(command).unwrap();
+    let mut seen = Seen::default();
+    let mut known: HashSet<Tid> = HashSet::new();
+    let mut pending = Vec::new();
+    while let Some((tid, report)) = pending.pop().or_else(|| ptrace::wait(None).unwrap()) {
+        let Report::Stopped(stop) = report else {
+            if tid == first {
+                seen.status = Some(report);
+            }
+            continue;
+        };
+        let result = match stop {
+            Stop::Exec if tid == first && known.insert(tid) => {
+                inject::finish_exec(tid).and_then(|()| handover::start(tid, &file, 0))
+            }
+            Stop::Trap | Stop::Group if tid != first && known.insert(tid) => handover::start(tid, &file, 0),
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => {}
+            Err(Failure::System(error)) if error.raw_os_error() == Some(libc::ENOTTY) => {
+                seen.handed_over += 1
+            }
+            Err(Failure::System(error)) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(Failure::System(error)) => seen.failures.push(error.to_string()),
+            Err(Failure::Gone(report)) => {
+                pending.push((tid, report));
+                continue;
+            }
+        }
+        let signal = if let Stop::Signal(number) = stop {
+            number
+        } else {
+            0
+        };
+        let _ = match stop {
+            Stop::Group => ptrace::stay_stopped(tid),
+            _ => ptrace::go_on(tid, signal),
+        };
+    }
+    let mut number = Vec::new();
+    failure.read_to_end(&mut number).unwrap();
+    assert!(number.is_empty(), "the command did not run");
+    seen
+}
+
+fn compiled(folder: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/tasks.c");
+    let program = folder.join(name);
+    let status = Command::new("gcc")
+        .args(["-O1", "-static", "-pthread"])
+        .args(options)
+        .arg("-o")
+        .args([&program, &source])
+        .stderr(Stdio::null())
+        .status()
+        .expect("gcc is installed");
+    status.success().then_some(program)
+}
+
+#[test]
+fn tasks_are_left_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut programs = vec![compiled(folder.path(), "tasks", &[]).expect("tasks.c compiles")];
+    match compiled(folder.path(), "tasks32", &["-m32"]) {
+        Some(program) => programs.push(program),
+        None => eprintln!("no 32-bit C library was found: 32-bit tasks are not tested"),
+    }
+    for program in programs {
+        let alone = Command::new(&program).output().unwrap();
+        let files = String::from_utf8(alone.stdout).unwrap().trim().to_owned();
+        let command = [program.clone().into(), "first".into(), files.into()];
+        for _ in 0..3 {
+            let seen = run(&command);
+            assert_eq!(
+                seen.status,
+                Some(Report::Exited(0)),
+                "{}: {seen:?}",
+                program.display()
+            );
+            // The first, 8 threads, 3 children and 50 by the alarm at least; those killed at birth may be missed.
+            assert!(seen.handed_over >= 1 + 8 + 3 + 50, "{seen:?}");
+            assert!(seen.failures.is_empty(), "{seen:?}");
+        }
+    }
+}

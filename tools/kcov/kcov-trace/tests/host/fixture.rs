@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Builds a small instrumented program with gcc, runs it and makes a recording of the PCs that its hook saw.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use kcov_trace::recording::{self, Kernel, Recording, Records, Task};
+use kcov_trace::symbols::ImageFile;
+
+/// A program that stands for `vmlinux`, and what was recorded of it.
+pub(crate) struct Fixture {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) vmlinux: PathBuf,
+    pub(crate) recording: Recording,
+}
+
+/// The folder of the fixture's sources.
+pub(crate) fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture")
+}
+
+/// Runs a tool that has to succeed.
+pub(crate) fn tool(command: &mut Command) -> Output {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Compiles a file of the fixture's.
+pub(crate) fn compile(folder: &Path, source: &str, object: &str, options: &[&str]) {
+    tool(
+        Command::new("gcc")
+            .args(["-c", "-g", "-O1", "-fno-pie", "-o", object])
+            .args(options)
+            .arg(sources().join(source))
+            .current_dir(folder),
+    );
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        compile(
+            path,
+            "program.c",
+            "program.o",
+            &["-fsanitize-coverage=trace-pc", "-fno-optimize-sibling-calls"],
+        );
+        compile(path, "hook.c", "hook.o", &[]);
+        tool(
+            Command::new("gcc")
+                .args([
+                    "-no-pie",
+                    "-Wl,--build-id=sha1",
+                    "-o",
+                    "vmlinux",
+                    "hook.o",
+                    "program.o",
+                ])
+                .current_dir(path),
+        );
+        // The hook writes to descriptor 3.
+        let run = tool(
+            Command::new("sh")
+                .args(["-c", "exec ./vmlinux 3>&1"])
+                .current_dir(path),
+        );
+        let pcs: Vec<u64> = run
+            .stdout
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+            .collect();
+        assert!(!pcs.is_empty(), "the hook saw nothing");
+        let vmlinux = path.join("vmlinux");
+        let file = ImageFile::open(&vmlinux).unwrap();
+        let image = file.image().unwrap();
+        let kernel = Kernel {
+            machine: image.architecture().name().into(),
+            release: "7.3.4-test".into(),
+            build_id: image.build_id().unwrap().to_vec(),
+            text: image.address_of("_stext").unwrap(),
+            modules: Vec::new(),
+        };
+        let recording = Recording {
+            kernel,
+            command: vec!["a program".into()],
+            tasks: vec![Task {
+                tid: 7,
+                parent: 0,
+                name: "program".into(),
+                overflowed: false,
+                problem: None,
+                records: Records::Pcs(pcs),
+            }],
+        };
+        let fixture = Self {
+            vmlinux,
+            folder,
+            recording,
+        };
+        fixture.save("run.kcov", &fixture.recording);
+        fixture
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn save(&self, name: &str, recording: &Recording) -> PathBuf {
+        let mut bytes = Vec::new();
+        recording::write(recording, &mut bytes).unwrap();
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    pub(crate) fn pcs(&self) -> Vec<u64> {
+        self.recording.pcs().collect()
+    }
+
+    /// Runs kcov-trace in the fixture's folder.
+    pub(crate) fn kcov_trace(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_kcov-trace"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The standard output of a run that has to succeed.
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.kcov_trace(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The standard error of a run that has to fail with status 2, one sentence on one line.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.kcov_trace(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("kcov-trace: "), "{error}");
+        error
+    }
+
+    /// What lies in the folder, to see that nothing is left behind.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}

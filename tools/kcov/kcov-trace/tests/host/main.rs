@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The command on recordings that the tests make themselves; no kernel with KCOV is needed.
+
+mod browser;
+mod fixture;
+mod modules;
+mod refusals;
+mod reports;

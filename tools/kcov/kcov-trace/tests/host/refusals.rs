@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bad input: one sentence, the right status, and nothing left behind.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::fixture::{Fixture, tool};
+use kcov::Comparison;
+use kcov_trace::recording::Records;
+
+#[test]
+fn truncated_recording() {
+    let fixture = Fixture::new();
+    let bytes = fs::read(fixture.path("run.kcov")).unwrap();
+    fs::write(fixture.path("short.kcov"), &bytes[..bytes.len() / 2]).unwrap();
+    let before = fixture.files();
+    let error = fixture.fails(&["report", "--vmlinux", "vmlinux", "-o", "page.html", "short.kcov"]);
+    assert!(error.contains("short.kcov is truncated"), "{error}");
+    assert_eq!(fixture.files(), before);
+}
+
+#[test]
+fn foreign_recording() {
+    let fixture = Fixture::new();
+    let error = fixture.fails(&["report", "vmlinux"]);
+    assert!(error.contains("not a kcov-trace recording"), "{error}");
+    let error = fixture.fails(&["report", "nothing.kcov"]);
+    assert!(error.contains("nothing.kcov cannot be read"), "{error}");
+}
+
+#[test]
+fn foreign_vmlinux() {
+    let fixture = Fixture::new();
+    let error = fixture.fails(&["report", "--vmlinux", "run.kcov", "run.kcov"]);
+    assert!(error.contains("not an ELF file"), "{error}");
+    assert!(error.contains("vmlinux"), "{error}");
+}
+
+#[test]
+fn vmlinux_of_another_build() {
+    let fixture = Fixture::new();
+    let mut other = fixture.recording.clone();
+    other.kernel.build_id[0] ^= 1;
+    fixture.save("other.kcov", &other);
+    let before = fixture.files();
+    let error = fixture.fails(&["report", "--vmlinux", "vmlinux", "-o", "page.html", "other.kcov"]);
+    assert!(error.contains("build id") && error.contains("--force"), "{error}");
+    assert_eq!(fixture.files(), before);
+    let output = fixture.kcov_trace(&[
+        "report",
+        "--force",
+        "--vmlinux",
+        "vmlinux",
+        "-f",
+        "functions",
+        "other.kcov",
+    ]);
+    assert!(output.status.success());
+    assert!(
+        String::from_utf8(output.stderr).unwrap().contains("warning"),
+        "the mismatch is still told"
+    );
+}
+
+#[test]
+fn recordings_of_different_kernels() {
+    let fixture = Fixture::new();
+    let mut other = fixture.recording.clone();
+    other.kernel.build_id[0] ^= 1;
+    fixture.save("other.kcov", &other);
+    for arguments in [
+        &["merge", "-o", "all.kcov", "run.kcov", "other.kcov"][..],
+        &["diff", "run.kcov", "other.kcov"],
+        &["report", "run.kcov", "other.kcov"],
+    ] {
+        let error = fixture.fails(arguments);
+        assert!(error.contains("one build"), "{error}");
+    }
+    assert!(!fixture.path("all.kcov").exists());
+}
+
+#[test]
+fn missing_debug_information() {
+    let fixture = Fixture::new();
+    tool(
+        Command::new("objcopy")
+            .args(["--strip-debug", "vmlinux", "plain"])
+            .current_dir(fixture.folder.path()),
+    );
+    let error = fixture.fails(&["report", "--vmlinux", "plain", "-f", "lcov", "run.kcov"]);
+    assert!(error.contains("CONFIG_DEBUG_INFO"), "{error}");
+    // Functions are known all the same.
+    let output = fixture.kcov_trace(&["report", "--vmlinux", "plain", "-f", "functions", "run.kcov"]);
+    assert!(output.status.success());
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("outer"), "{table}");
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("no debug information")
+    );
+}
+
+#[test]
+fn kernel_without_the_hook() {
+    let fixture = Fixture::new();
+    let path = fixture.folder.path();
+    fs::write(path.join("bare.c"), "int main(void) { return 0; }\n").unwrap();
+    tool(
+        Command::new("gcc")
+            .args(["-g", "-no-pie", "-o", "bare", "bare.c"])
+            .current_dir(path),
+    );
+    let mut recording = fixture.recording.clone();
+    recording.kernel.build_id.clear();
+    fixture.save("bare.kcov", &recording);
+    let output = fixture.kcov_trace(&["report", "--vmlinux", "bare", "-f", "lcov", "bare.kcov"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("CONFIG_KCOV"), "{error}");
+}
+
+#[test]
+fn formats_that_need_vmlinux() {
+    let fixture = Fixture::new();
+    for format in ["functions", "lcov", "html"] {
+        let error = fixture.fails(&["report", "-f", format, "run.kcov"]);
+        assert!(error.contains("--vmlinux"), "{error}");
+    }
+}
+
+#[test]
+fn comparisons_are_no_coverage() {
+    let fixture = Fixture::new();
+    let mut recording = fixture.recording.clone();
+    let pc = fixture.pcs()[0];
+    recording.tasks[0].records = Records::Comparisons(vec![
+        Comparison::from_raw(5, 0x1234, 0x1234, pc),
+        Comparison::from_raw(5, 0x1234, 7, pc),
+        Comparison::from_raw(5, 0x1234, 7, pc),
+    ]);
+    fixture.save("cmp.kcov", &recording);
+    let error = fixture.fails(&["report", "--vmlinux", "vmlinux", "-f", "lcov", "cmp.kcov"]);
+    assert!(error.contains("comparisons"), "{error}");
+    let text = fixture.succeeds(&["cmp", "--vmlinux", "vmlinux", "cmp.kcov"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with(&format!("{pc:#018x} main ")), "{text}");
+    assert_eq!(lines[1], "         2  =0x00001234  0x00000007");
+    assert_eq!(lines[2], "         1  =0x00001234  0x00001234  equal");
+}
+
+#[test]
+fn output_that_cannot_be_written() {
+    let fixture = Fixture::new();
+    let error = fixture.fails(&[
+        "report",
+        "-o",
+        "nowhere/page.html",
+        "--vmlinux",
+        "vmlinux",
+        "run.kcov",
+    ]);
+    assert!(error.contains("nowhere"), "{error}");
+    let full = fixture.fails(&["report", "-o", "/dev/full", "-f", "raw", "run.kcov"]);
+    assert!(full.contains("/dev/full"), "{full}");
+}
+
+#[test]
+fn reader_that_has_had_enough_is_no_error() {
+    let fixture = Fixture::new();
+    let mut long = fixture.recording.clone();
+    long.tasks[0].records = Records::Pcs(vec![fixture.pcs()[0]; 100_000]);
+    fixture.save("long.kcov", &long);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kcov-trace"))
+        .args(["report", "long.kcov"])
+        .current_dir(fixture.folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn merged_recordings_hold_everything() {
+    let fixture = Fixture::new();
+    fixture.succeeds(&["merge", "-o", "all.kcov", "run.kcov", "run.kcov"]);
+    let all = kcov_trace::recording::read(&fixture.path("all.kcov")).unwrap();
+    assert_eq!(all.pcs().count(), 2 * fixture.pcs().len());
+    assert_eq!(all.kernel, fixture.recording.kernel);
+    fixture.succeeds(&["merge", "--unique", "-o", "once.kcov", "run.kcov", "run.kcov"]);
+    let once = kcov_trace::recording::read(&fixture.path("once.kcov")).unwrap();
+    let mut distinct = fixture.pcs();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(once.pcs().collect::<Vec<_>>(), distinct);
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The forms of output, on a program that was really instrumented and really ran.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::Command;
+
+use crate::fixture::{Fixture, sources, tool};
+use kcov_trace::symbols::{Hook, ImageFile, SiteKind, sites};
+
+/// The number of the line of program.c that holds the text.
+fn line_with(text: &str) -> usize {
+    let source = fs::read_to_string(sources().join("program.c")).unwrap();
+    source.lines().position(|line| line.contains(text)).unwrap() + 1
+}
+
+#[test]
+fn every_recorded_pc_is_behind_a_call_site_and_objdump_agrees() {
+    let fixture = Fixture::new();
+    let file = ImageFile::open(&fixture.vmlinux).unwrap();
+    let found = sites(&file.image().unwrap(), Hook::Pc).unwrap();
+    for pc in fixture.pcs() {
+        let site = found
+            .iter()
+            .find(|site| site.pc == pc)
+            .unwrap_or_else(|| panic!("{pc:#x} is no site"));
+        assert_eq!(site.kind, SiteKind::Call);
+    }
+    let listing = tool(
+        Command::new("objdump")
+            .args(["-d", "vmlinux"])
+            .current_dir(fixture.folder.path()),
+    );
+    let calls = String::from_utf8(listing.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("<__sanitizer_cov_trace_pc>") && line.contains('\t'))
+        .count();
+    assert!(calls >= 6, "objdump shows {calls}");
+    assert_eq!(found.len(), calls);
+}
+
+#[test]
+fn frames_are_those_of_addr2line() {
+    let fixture = Fixture::new();
+    let trace = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "trace", "run.kcov"]);
+    let mut lines = trace.lines();
+    assert_eq!(
+        lines.next(),
+        Some(format!("# task 7 (program): {} PCs", fixture.pcs().len()).as_str())
+    );
+    let mut inlined = 0;
+    for (line, pc) in lines.zip(fixture.pcs()) {
+        let asked = format!("{:#x}", pc - 1);
+        let answer = tool(
+            Command::new("addr2line")
+                .args(["-f", "-i", "-e", "vmlinux", &asked])
+                .current_dir(fixture.folder.path()),
+        );
+        let answer = String::from_utf8(answer.stdout).unwrap();
+        // Function and place alternate; a discriminator may follow the place.
+        let answer: Vec<&str> = answer
+            .lines()
+            .map(|line| line.split(" (").next().unwrap())
+            .collect();
+        let frames: Vec<String> = answer
+            .chunks(2)
+            .map(|pair| format!(" {} {}", pair[0], pair[1]))
+            .collect();
+        assert_eq!(line, format!("{pc:#018x}{}", frames.join(", inlined into")));
+        inlined += usize::from(frames.len() > 1);
+    }
+    assert!(inlined > 0, "no frame was inlined:\n{trace}");
+}
+
+#[test]
+fn trace_without_symbols_is_addresses() {
+    let fixture = Fixture::new();
+    let trace = fixture.succeeds(&["report", "run.kcov"]);
+    let pcs: Vec<String> = fixture.pcs().iter().map(|pc| format!("{pc:#018x}")).collect();
+    assert_eq!(trace.lines().skip(1).collect::<Vec<_>>(), pcs);
+}
+
+#[test]
+fn functions_have_their_counts() {
+    let fixture = Fixture::new();
+    let table = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "functions", "run.kcov"]);
+    let names: HashMap<&str, u64> = table
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            (fields[2], fields[0].parse().unwrap())
+        })
+        .collect();
+    assert_eq!(names.values().sum::<u64>(), fixture.pcs().len() as u64, "{table}");
+    for name in ["main", "outer", "inlined"] {
+        assert!(names.contains_key(name), "{name} in\n{table}");
+    }
+    assert!(!names.contains_key("never"), "{table}");
+}
+
+#[test]
+fn json_lines_hold_every_record() {
+    let fixture = Fixture::new();
+    let text = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "json", "run.kcov"]);
+    let values: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(values[0]["type"], "recording");
+    assert_eq!(values[0]["release"], "7.3.4-test");
+    assert_eq!(values[1]["tid"], 7);
+    let pcs: Vec<&serde_json::Value> = values.iter().filter(|value| value["type"] == "pc").collect();
+    assert_eq!(pcs.len(), fixture.pcs().len());
+    assert_eq!(pcs[0]["pc"], format!("{:#x}", fixture.pcs()[0]));
+    assert!(pcs[0]["frames"][0]["line"].as_u64().unwrap() > 0, "{}", pcs[0]);
+}
+
+#[test]
+fn tracefile_has_covered_and_uncovered_lines() {
+    let fixture = Fixture::new();
+    let text = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "lcov", "run.kcov"]);
+    let file = format!("SF:{}", sources().join("program.c").display());
+    let record = text
+        .split("end_of_record\n")
+        .find(|record| record.contains(&file))
+        .unwrap_or_else(|| panic!("{text}"));
+    let data: HashMap<usize, u64> = record
+        .lines()
+        .filter_map(|line| line.strip_prefix("DA:")?.split_once(','))
+        .map(|(line, hits)| (line.parse().unwrap(), hits.parse().unwrap()))
+        .collect();
+    assert!(data[&line_with("sink = 4;")] > 0, "{record}");
+    assert_eq!(data[&line_with("sink = 3;")], 0, "{record}");
+    assert_eq!(data.get(&line_with("volatile int sink;")), None, "{record}");
+    assert!(record.lines().any(|line| line == "FNDA:0,never"), "{record}");
+    // Compilers let a function begin at its name or at its brace.
+    let begins = line_with("int outer(int x)");
+    let starts = [begins, begins + 1].map(|line| format!("FN:{line},outer"));
+    assert!(
+        record
+            .lines()
+            .any(|line| starts.iter().any(|start| start == line)),
+        "{record}"
+    );
+    assert!(record.contains(&format!("LF:{}\n", data.len())), "{record}");
+    assert!(
+        record.contains(&format!(
+            "LH:{}\n",
+            data.values().filter(|hits| **hits > 0).count()
+        )),
+        "{record}"
+    );
+}
+
+#[test]
+fn function_that_jumps_to_the_hook_is_credited() {
+    let fixture = Fixture::new();
+    let path = fixture.folder.path();
+    // gcc makes a jump of the hook's call where a function does nothing else.
+    fs::write(
+        path.join("tail.c"),
+        "__attribute__((noipa)) void empty(void) { }\nint main(void) { empty(); return 0; }\n",
+    )
+    .unwrap();
+    tool(
+        Command::new("gcc")
+            .args([
+                "-c",
+                "-g",
+                "-O2",
+                "-fno-pie",
+                "-fno-ipa-icf",
+                "-fsanitize-coverage=trace-pc",
+                "tail.c",
+            ])
+            .current_dir(path),
+    );
+    tool(
+        Command::new("gcc")
+            .args(["-no-pie", "-o", "tail", "hook.o", "tail.o"])
+            .current_dir(path),
+    );
+    let file = ImageFile::open(&path.join("tail")).unwrap();
+    let image = file.image().unwrap();
+    let found = sites(&image, Hook::Pc).unwrap();
+    let empty = image.address_of("empty").unwrap();
+    let of_empty: Vec<_> = found
+        .iter()
+        .filter(|site| image.function(site.pc - 1).unwrap().address == empty)
+        .collect();
+    assert_eq!(of_empty.len(), 1);
+    assert_eq!(of_empty[0].kind, SiteKind::TailJump, "{found:?}");
+
+    let run = tool(
+        Command::new("sh")
+            .args(["-c", "exec ./tail 3>&1"])
+            .current_dir(path),
+    );
+    let mut recording = fixture.recording.clone();
+    recording.kernel.build_id.clear();
+    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(
+        run.stdout
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+            .collect(),
+    );
+    assert!(
+        recording.pcs().any(|pc| found.iter().all(|site| site.pc != pc)),
+        "no PC is the caller's"
+    );
+    fixture.save("tail.kcov", &recording);
+    let text = fixture.succeeds(&["report", "--vmlinux", "tail", "-f", "lcov", "tail.kcov"]);
+    assert!(text.contains("FNDA:1,empty\n"), "{text}");
+}
+
+#[test]
+fn page_is_one_file_with_all_that_it_needs() {
+    let fixture = Fixture::new();
+    fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-o", "page.html", "run.kcov"]);
+    let page = fs::read_to_string(fixture.path("page.html")).unwrap();
+    assert!(page.contains("program.c"), "{page}");
+    for loads in ["src=", "@import", "url(", "http:", "https:", "<link"] {
+        assert!(!page.contains(loads), "{loads} in the page");
+    }
+    assert!(page.contains("name=\"viewport\""));
+    assert!(page.contains("prefers-color-scheme: dark"));
+    assert!(
+        !fixture.files().iter().any(|name| name.contains("partial")),
+        "{:?}",
+        fixture.files()
+    );
+}
+
+#[test]
+fn moved_kernel_finds_its_functions() {
+    let fixture = Fixture::new();
+    let plain = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "run.kcov"]);
+    // As upstream records it: the PCs are those of vmlinux whatever the offset is.
+    let mut moved = fixture.recording.clone();
+    moved.kernel.text += 0x1234_0000;
+    fixture.save("moved.kcov", &moved);
+    assert_eq!(
+        fixture.succeeds(&["report", "--vmlinux", "vmlinux", "moved.kcov"]),
+        plain
+    );
+    // As a kernel records it that does not subtract the offset.
+    let shifted: Vec<u64> = fixture.pcs().iter().map(|pc| pc + 0x1234_0000).collect();
+    moved.tasks[0].records = kcov_trace::recording::Records::Pcs(shifted);
+    fixture.save("shifted.kcov", &moved);
+    let shifted = fixture.succeeds(&[
+        "report",
+        "--vmlinux",
+        "vmlinux",
+        "-f",
+        "functions",
+        "shifted.kcov",
+    ]);
+    assert_eq!(
+        shifted,
+        fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "functions", "run.kcov"])
+    );
+}

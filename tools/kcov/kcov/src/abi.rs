@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The numbers and layouts of `include/uapi/linux/kcov.h`.
+
+use rustix::ioctl::{Opcode, opcode};
+
+/// `KCOV_INIT_TRACE`: gives the descriptor a buffer of so many words.
+pub const INIT_TRACE: Opcode = opcode::read::<usize>(b'c', 1);
+/// `KCOV_ENABLE`: starts collection on the calling task.
+pub const ENABLE: Opcode = opcode::none(b'c', 100);
+/// `KCOV_DISABLE`: ends collection on the calling task.
+pub const DISABLE: Opcode = opcode::none(b'c', 101);
+/// `KCOV_REMOTE_ENABLE`: starts collection of annotated sections that other tasks run.
+pub const REMOTE_ENABLE: Opcode = opcode::write::<RemoteHeader>(b'c', 102);
+
+/// `KCOV_TRACE_PC`.
+pub const TRACE_PC: usize = 0;
+/// `KCOV_TRACE_CMP`.
+pub const TRACE_CMP: usize = 1;
+
+/// `KCOV_REMOTE_MAX_HANDLES`: the most handles that one call attaches.
+pub const REMOTE_MAX_HANDLES: usize = 0x100;
+
+/// `KCOV_CMP_CONST`: one operand of the comparison is a compile-time constant.
+pub const CMP_CONST: u64 = 1;
+/// Bits of a comparison's type that hold log2 of the operand size.
+pub const CMP_SIZE_MASK: u64 = 3 << 1;
+
+/// `KCOV_SUBSYSTEM_COMMON`: handles that a task hands out and its children inherit.
+pub const SUBSYSTEM_COMMON: u64 = 0x00 << 56;
+/// `KCOV_SUBSYSTEM_USB`: handles of USB buses.
+pub const SUBSYSTEM_USB: u64 = 0x01 << 56;
+
+/// `ENOTSUPP`, which the kernel answers to comparisons that it was not built for.
+pub const ENOTSUPP: i32 = 524;
+
+/// Words that one PC takes in the buffer.
+pub const WORDS_PER_PC: usize = 1;
+/// Words that one comparison takes in the buffer.
+pub const WORDS_PER_CMP: usize = 4;
+
+/// The part of `struct kcov_remote_arg` that the number of the ioctl is made from.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteHeader {
+    /// `KCOV_TRACE_PC` or `KCOV_TRACE_CMP`.
+    pub trace_mode: u32,
+    /// Words of the buffer that a section is lent.
+    pub area_size: u32,
+    /// How many handles follow.
+    pub num_handles: u32,
+    /// The handle that children inherit, or 0.
+    pub common_handle: u64,
+}
+
+/// `struct kcov_remote_arg` with room for every handle the kernel takes, so that no call has to allocate.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteArg {
+    /// What precedes the handles.
+    pub header: RemoteHeader,
+    /// The handles; only the first `num_handles` count.
+    pub handles: [u64; REMOTE_MAX_HANDLES],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The numbers as a C compiler computes them from the header on 64-bit machines.
+    #[test]
+    fn ioctl_numbers_are_those_of_the_header() {
+        assert_eq!(INIT_TRACE, 0x8008_6301);
+        assert_eq!(ENABLE, 0x6364);
+        assert_eq!(DISABLE, 0x6365);
+        assert_eq!(REMOTE_ENABLE, 0x4018_6366);
+    }
+
+    #[test]
+    fn remote_argument_has_the_layout_of_the_header() {
+        assert_eq!(size_of::<RemoteHeader>(), 24);
+        assert_eq!(std::mem::offset_of!(RemoteHeader, common_handle), 16);
+        assert_eq!(std::mem::offset_of!(RemoteArg, handles), 24);
+        assert_eq!(size_of::<RemoteArg>(), 24 + 8 * REMOTE_MAX_HANDLES);
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The mapping of a descriptor's buffer: the only memory that the kernel writes behind our back.
+//!
+//! Every access goes through an atomic, also while nothing is collected: another process that holds the
+//! descriptor may write at any time, and then the values are unexpected but the program stays defined.
+#![expect(unsafe_code, reason = "maps memory and turns the mapping into a slice")]
+
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A mapped buffer: word 0 counts the records, the records follow.
+#[derive(Debug)]
+pub(crate) struct Area {
+    base: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: The mapping belongs to the process, not to a thread, and is reached through atomics only.
+unsafe impl Send for Area {}
+// SAFETY: As above.
+unsafe impl Sync for Area {}
+
+impl Area {
+    /// Maps `words` words of `fd`, shared with the kernel.
+    pub(crate) fn map(fd: BorrowedFd<'_>, words: usize) -> Result<Self, Errno> {
+        let length = words.checked_mul(size_of::<u64>()).ok_or(Errno::INVAL)?;
+        // SAFETY: A new mapping at an address that the kernel chooses overlaps nothing of ours.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                length,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )?
+        };
+        match NonNull::new(base.cast()) {
+            Some(base) => Ok(Self { base, words }),
+            None => Err(Errno::FAULT),
+        }
+    }
+
+    /// All words, the count included.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `map` made a mapping of exactly this many words, page-aligned; it stays until `drop`,
+        // which the borrow of `self` precludes. Any bit pattern is a valid word.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+
+    /// The count as the kernel or anybody else left it: not to be trusted as an index.
+    pub(crate) fn count(&self) -> u64 {
+        // ORDERING: Acquire pairs with the count that the kernel publishes after it merged a remote section;
+        // for collection on this very task program order is enough.
+        self.words()[0].load(Ordering::Acquire)
+    }
+
+    /// Discards all records.
+    pub(crate) fn reset(&self) {
+        self.words()[0].store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: Our own mapping, of this length; nothing borrows it any more. There is nothing to do
+        // about a failure, which a correct address and length preclude.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.words * size_of::<u64>()) };
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use std::os::fd::AsFd;
+
+    /// An area in ordinary memory, filled with the given words.
+    pub(crate) fn area_of(contents: &[u64]) -> Area {
+        let fd = memfd_create("area", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, (contents.len() * 8) as u64).unwrap();
+        let area = Area::map(fd.as_fd(), contents.len()).unwrap();
+        for (word, value) in area.words().iter().zip(contents) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        area
+    }
+
+    #[test]
+    fn mapping_outlives_the_descriptor_and_is_shared() {
+        let area = area_of(&[1, 2, 3]);
+        assert_eq!(area.count(), 1);
+        assert_eq!(area.words().len(), 3);
+        area.reset();
+        assert_eq!(area.count(), 0);
+    }
+
+    #[test]
+    fn absurd_length_is_refused() {
+        let fd = memfd_create("area", MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(Area::map(fd.as_fd(), usize::MAX).err(), Some(Errno::INVAL));
+    }
+}

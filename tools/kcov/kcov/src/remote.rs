@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Handles: what ties a section of kernel code that other tasks run to a descriptor.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::abi;
+use crate::error::Error;
+
+/// The sections in which the kernel works for a USB bus: the hub's work and, in 7.3, the givebacks in softirq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UsbBus(pub u32);
+
+/// A handle that the task which attaches it hands on to the kernel's work it causes, and to its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommonHandle(NonZeroU32);
+
+impl UsbBus {
+    /// The handle as the kernel writes it.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        abi::SUBSYSTEM_USB | self.0 as u64
+    }
+}
+
+impl CommonHandle {
+    /// A handle of the instance given; there is no instance 0.
+    #[must_use]
+    pub const fn new(instance: u32) -> Option<Self> {
+        match NonZeroU32::new(instance) {
+            Some(instance) => Some(Self(instance)),
+            None => None,
+        }
+    }
+
+    /// The handle as the kernel writes it.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        abi::SUBSYSTEM_COMMON | self.0.get() as u64
+    }
+}
+
+/// Which sections to collect, and how large a buffer each is lent while it runs.
+///
+/// ```
+/// use kcov::{CommonHandle, RemoteHandles, UsbBus};
+/// # fn main() -> Result<(), kcov::Error> {
+/// let handles = RemoteHandles::new(4096)
+///     .common(CommonHandle::new(0x42).expect("not zero"))
+///     .usb(UsbBus(1))?
+///     .usb(UsbBus(2))?;
+/// assert_eq!(handles.len(), 3);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RemoteHandles {
+    arg: abi::RemoteArg,
+}
+
+impl RemoteHandles {
+    /// No handle yet; every section will be lent `area_words` words, of which one is the count. What a section
+    /// does not find room for is dropped.
+    #[must_use]
+    pub const fn new(area_words: u32) -> Self {
+        Self {
+            arg: abi::RemoteArg {
+                header: abi::RemoteHeader {
+                    trace_mode: 0,
+                    area_size: area_words,
+                    num_handles: 0,
+                    common_handle: 0,
+                },
+                handles: [0; abi::REMOTE_MAX_HANDLES],
+            },
+        }
+    }
+
+    /// Adds the sections of a USB bus.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyHandles`] beyond 256.
+    pub const fn usb(mut self, bus: UsbBus) -> Result<Self, Error> {
+        let count = self.arg.header.num_handles as usize;
+        if count == abi::REMOTE_MAX_HANDLES {
+            return Err(Error::TooManyHandles);
+        }
+        self.arg.handles[count] = bus.raw();
+        self.arg.header.num_handles += 1;
+        Ok(self)
+    }
+
+    /// Sets the common handle.
+    #[must_use]
+    pub const fn common(mut self, handle: CommonHandle) -> Self {
+        self.arg.header.common_handle = handle.raw();
+        self
+    }
+
+    /// How many handles there are, the common one included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.arg.header.num_handles as usize + (self.arg.header.common_handle != 0) as usize
+    }
+
+    /// Whether no handle was added.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn arg(&self, mode: usize) -> abi::RemoteArg {
+        let mut arg = self.arg;
+        // Both modes are small numbers.
+        arg.header.trace_mode = mode as u32;
+        arg
+    }
+}
+
+impl fmt::Debug for RemoteHandles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = &self.arg.header;
+        f.debug_struct("RemoteHandles")
+            .field("area_words", &header.area_size)
+            .field("common", &header.common_handle)
+            .field("handles", &&self.arg.handles[..header.num_handles as usize])
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_are_subsystem_and_instance() {
+        assert_eq!(UsbBus(7).raw(), 0x0100_0000_0000_0007);
+        assert_eq!(CommonHandle::new(u32::MAX).unwrap().raw(), 0xffff_ffff);
+        assert_eq!(CommonHandle::new(0), None);
+    }
+
+    #[test]
+    fn as_many_handles_as_the_kernel_takes_and_no_more() {
+        let mut handles = RemoteHandles::new(64);
+        for bus in 0..abi::REMOTE_MAX_HANDLES as u32 {
+            handles = handles.usb(UsbBus(bus)).unwrap();
+        }
+        assert_eq!(handles.len(), 256);
+        assert!(matches!(handles.usb(UsbBus(1)), Err(Error::TooManyHandles)));
+    }
+
+    #[test]
+    fn argument_carries_mode_and_size() {
+        let arg = RemoteHandles::new(64)
+            .common(CommonHandle::new(5).unwrap())
+            .arg(1);
+        assert_eq!(arg.header.trace_mode, 1);
+        assert_eq!(arg.header.area_size, 64);
+        assert_eq!(arg.header.num_handles, 0);
+        assert_eq!(arg.header.common_handle, 5);
+    }
+}

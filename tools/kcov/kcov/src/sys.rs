@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The four ioctls.
+#![expect(unsafe_code, reason = "issues ioctls")]
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use rustix::ioctl::{IntegerSetter, Setter, ioctl};
+
+use crate::abi::{self, RemoteArg};
+
+pub(crate) fn init_trace(fd: BorrowedFd<'_>, words: usize) -> Result<(), Errno> {
+    // SAFETY: The argument is a number; the kernel touches no memory of ours.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::INIT_TRACE }>::new_usize(words)) }
+}
+
+pub(crate) fn enable(fd: BorrowedFd<'_>, mode: usize) -> Result<(), Errno> {
+    // SAFETY: As above. What the kernel writes from now on goes to the buffer, which is its own memory.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::ENABLE }>::new_usize(mode)) }
+}
+
+pub(crate) fn disable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: The argument is a number.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::DISABLE }>::new_usize(0)) }
+}
+
+pub(crate) fn remote_enable(fd: BorrowedFd<'_>, arg: &RemoteArg) -> Result<(), Errno> {
+    // SAFETY: The kernel reads the header and the handles that it counts, all of which `RemoteArg` holds.
+    unsafe { ioctl(fd, Setter::<{ abi::REMOTE_ENABLE }, RemoteArg>::new(*arg)) }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The library on a real KCOV. Where there is none these tests say so and do nothing, unless `KCOV_REQUIRED` is set,
+//! as it is where they run in a guest.
+#![expect(unsafe_code, reason = "pre_exec is unsafe")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+
+use kcov::{Cmp, CommonHandle, Device, Error, Kcov, Pc, RemoteHandles, UsbBus};
+
+const WORDS: usize = 64 << 10;
+
+fn kcov() -> Option<Kcov> {
+    match Device::open() {
+        Ok(device) => Some(device.with_buffer(WORDS).unwrap()),
+        Err(error) => {
+            assert!(std::env::var_os("KCOV_REQUIRED").is_none(), "{error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+fn work() {
+    let _ = fs::metadata("/");
+}
+
+#[test]
+fn same_work_covers_the_same_again_and_again() {
+    let Some(mut kcov) = kcov() else { return };
+    let mut common: Option<BTreeSet<u64>> = None;
+    for _ in 0..10 {
+        let collection = kcov.collect_pcs().unwrap();
+        work();
+        let pcs = collection.stop().unwrap();
+        assert!(!pcs.overflowed());
+        let now: BTreeSet<u64> = pcs.iter().collect();
+        common = Some(match common {
+            Some(before) => &before & &now,
+            None => now,
+        });
+    }
+    let common = common.unwrap();
+    assert!(common.len() > 50, "{} blocks are the same", common.len());
+}
+
+#[test]
+fn nothing_is_collected_after_stop_or_drop() {
+    let Some(mut kcov) = kcov() else { return };
+    let len = kcov.collect_pcs().unwrap().stop().unwrap().len();
+    work();
+    assert_eq!(kcov.records::<Pc>().len(), len);
+    let collection = kcov.collect_pcs().unwrap();
+    drop(collection);
+    let len = kcov.records::<Pc>().len();
+    work();
+    assert_eq!(kcov.records::<Pc>().len(), len);
+    kcov.reset();
+    assert!(kcov.records::<Pc>().is_empty());
+}
+
+#[test]
+fn reset_discards_and_goes_on() {
+    let Some(mut kcov) = kcov() else { return };
+    let mut collection = kcov.collect_pcs().unwrap();
+    for _ in 0..20 {
+        work();
+    }
+    let before = collection.len();
+    collection.reset();
+    work();
+    let after = collection.stop().unwrap().len();
+    assert!(after > 0 && after < before, "{before} then {after}");
+}
+
+#[test]
+fn full_buffer_is_told() {
+    let Some(_) = kcov() else { return };
+    let mut small = Device::open()
+        .unwrap()
+        .with_buffer(kcov::words_per_page())
+        .unwrap();
+    let collection = small.collect_pcs().unwrap();
+    for _ in 0..100 {
+        work();
+    }
+    let pcs = collection.stop().unwrap();
+    assert!(pcs.overflowed());
+    assert_eq!(pcs.len(), kcov::words_per_page() - 1);
+}
+
+#[test]
+fn one_collection_for_a_task_and_one_task_for_a_descriptor() {
+    let Some(mut first) = kcov() else { return };
+    let mut second = kcov().unwrap();
+    let collection = first.collect_pcs().unwrap();
+    let error = second.collect_pcs().map(drop).unwrap_err();
+    assert!(matches!(error, Error::Busy), "{error:?}");
+    drop(collection);
+    drop(second.collect_pcs().unwrap());
+    // Another thread has a collection of its own.
+    let collection = first.collect_pcs().unwrap();
+    let other = thread::scope(|scope| {
+        let started = scope.spawn(|| {
+            let collection = second.collect_pcs().unwrap();
+            work();
+            collection.stop().unwrap().len()
+        });
+        started.join().unwrap()
+    });
+    assert!(other > 0);
+    assert!(!collection.stop().unwrap().is_empty());
+}
+
+#[test]
+fn comparisons_have_sizes_and_constants() {
+    let Some(mut kcov) = kcov() else { return };
+    let collection = match kcov.collect_comparisons() {
+        Err(Error::NoComparisons) => return eprintln!("skipped: {}", Error::NoComparisons),
+        other => other.unwrap(),
+    };
+    work();
+    let records = collection.stop().unwrap();
+    assert!(records.iter().any(|record| record.constant().is_some()));
+    for record in &records {
+        let limit = u64::MAX >> (64 - 8 * record.size.bytes());
+        assert!(record.left <= limit && record.right <= limit, "{record:?}");
+    }
+}
+
+#[test]
+fn child_collects_across_exec_into_the_parent_s_buffer() {
+    let Some(mut kcov) = kcov() else { return };
+    kcov.reset();
+    let start = kcov.child_start::<Pc>().unwrap();
+    let mut command = Command::new("true");
+    // SAFETY: One system call.
+    unsafe { command.pre_exec(move || start.start()) };
+    assert!(command.status().unwrap().success());
+    assert!(kcov.records::<Pc>().len() > 100);
+    // The child is gone: the descriptor is free.
+    drop(kcov.collect_pcs().unwrap());
+}
+
+#[test]
+fn remote_handle_has_one_owner() {
+    let Some(mut first) = kcov() else { return };
+    let mut second = kcov().unwrap();
+    // A bus that no controller has: other tests must not meet its sections.
+    let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_000)).unwrap();
+    let collection = first.collect_remote::<Pc>(&handles).unwrap();
+    let error = thread::scope(|scope| {
+        scope
+            .spawn(|| second.collect_remote::<Pc>(&handles).map(drop).unwrap_err())
+            .join()
+            .unwrap()
+    });
+    assert!(matches!(error, Error::HandleInUse), "{error:?}");
+    drop(collection);
+    let handles = handles.common(CommonHandle::new(77).unwrap());
+    drop(second.collect_remote::<Pc>(&handles).unwrap());
+    match second.collect_remote::<Cmp>(&handles) {
+        Ok(_) | Err(Error::NoComparisons) => {}
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -11,13 +11,14 @@ from typing import Iterator, List, Sequence
 
 import allowances
 import checklib
+import kernel
 from checklib import Context, Result, failed, output_of, passed, verdict
 from hostlib import BUILD, TOP
 
 ORDER = 12
 
-# The kernel tree whose tools judge: the one that is built from, or a pristine one.
-TREES = (BUILD / "linux", BUILD / "linux-source-7.3")
+# The kernel tree whose tools judge: the one that is built from.
+TREES = (BUILD / "linux",)
 # What becomes part of a kernel tree.
 OVERLAY = ("Documentation", "Kconfig", "include", "kcov", "rust", "samples", "tools")
 
@@ -36,7 +37,8 @@ NOT_KERNEL_STYLE = "tools/kcov/"
 
 
 def tree() -> Path:
-    return next((path for path in TREES if (path / "scripts/checkpatch.pl").exists()), TREES[0])
+    """The tree whose tools judge; in a fresh clone there is none yet."""
+    return next((path for path in TREES if (path / "scripts/checkpatch.pl").exists()), None) or kernel.prepare_tree()
 
 
 def tool_result(name: str, tool: str, command: Sequence[object], files: Sequence[Path], remedy: str) -> Result:

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+`make bench`: measures the implementations of KCOV in C and in Rust side by side, on kernels that were built from one
+tree with one configuration. Prints a table, and writes build/bench/results.json and build/bench/results.svg.
+
+  hooks    what a call of a hook costs at native speed (ticks of the time stamp counter, and instructions)
+  calls    what system calls cost in a guest whose emulator counts instructions
+  remote   what remote sections cost: at native speed if nobody collects them, in the same guest, and in one with two
+           CPUs at the same time
+  size     code, data, fields of a task, memory of descriptors, handles and areas
+
+A missed target is marked in the table; the status is 1 only if something could not be measured. The ticks are
+comparable with each other, not with those of another machine; nothing else should run meanwhile.
+"""
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Tuple
+
+import guest
+import kernel
+from bench import boots, calls, figures, hooks, native_sections, plot, remote, size
+from bench.figures import IMPLS, Figure
+from hostlib import BUILD, Failure, Progress, command_output, die, main, say, shown, step, warn
+
+OUT = BUILD / "bench"
+PARTS = ("hooks", "calls", "remote", "size")
+# Of the guests with two CPUs, of which several are booted.
+TIMED_BOOTS = 3
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+Objects = Dict[str, Path]
+
+
+def object_directories(given: List[str]) -> Objects:
+    """The kernels: those that are named, or both implementations built from the same tree."""
+    objs: Objects = {}
+    for pair in given:
+        impl, separator, directory = pair.partition("=")
+        if impl not in IMPLS or not separator:
+            die(f"--obj takes c=DIR or rust=DIR, not '{pair}'.")
+        objs[impl] = Path(directory).absolute()
+        if not (objs[impl] / ".config").exists():
+            die(f"{directory} is no object directory of a kernel: it has no .config.")
+    for impl in IMPLS:
+        if impl not in objs:
+            objs[impl] = kernel.build(kernel.Kernel(impl=impl, arch="x86_64"))
+    differences = different_options(objs)
+    if differences:
+        warn(f"the two kernels differ in more than KCOV's implementation: {', '.join(differences)}")
+    return objs
+
+
+def different_options(objs: Objects) -> List[str]:
+    """Options that only one of the two kernels has, apart from what the choice of the implementation decides."""
+    configs = [
+        {line for line in (objs[impl] / ".config").read_text().splitlines() if line.startswith("CONFIG_")}
+        for impl in IMPLS
+    ]
+    return sorted(line for line in configs[0] ^ configs[1] if "KCOV" not in line and "_VERSION_TEXT" not in line)
+
+
+def measure_counting(objs: Objects, parts: List[str], smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
+    """The guest that counts instructions."""
+    outcomes: Dict[str, guest.Outcome] = {}
+    for impl in IMPLS:
+        work = []
+        # First, as long as no memory is there that somebody else has left.
+        if "size" in parts:
+            work.append(size.boot(smoke))
+        if "calls" in parts:
+            work.append(calls.boot(objs, smoke))
+        if "remote" in parts or "size" in parts:
+            work.append(remote.boot(impl, objs, remote.COUNTED if "remote" in parts else (), smoke))
+        outcomes[impl] = boots.run(f"{impl}-counting", objs[impl], work, True, progress)
+    found: List[Figure] = []
+    for part, of in (("calls", calls.figures), ("remote", remote.counted_figures), ("size", size.guest_figures)):
+        found += of(outcomes) if part in parts else []
+    return found
+
+
+def measure_timed(objs: Objects, smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
+    """The guests with two CPUs; the implementations take turns."""
+    outcomes: Dict[str, List[guest.Outcome]] = {impl: [] for impl in IMPLS}
+    for number in range(1 if smoke else TIMED_BOOTS):
+        for impl in IMPLS if number % 2 else reversed(IMPLS):
+            work = [remote.boot(impl, objs, remote.TIMED, smoke)]
+            outcomes[impl].append(boots.run(f"{impl}-timed-{number}", objs[impl], work, False, progress))
+    return remote.timed_figures(outcomes)
+
+
+def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[List[Figure], List[str]]:
+    """All figures, and what could not be measured."""
+    found: List[Figure] = []
+    failures: List[str] = []
+    counting = [part for part in parts if part != "hooks"]
+    steps: List[Tuple[str, bool, Callable[[Callable[[str], None]], List[Figure]]]] = [
+        ("the hooks", "hooks" in parts, lambda progress: hooks.measure(objs, cpu, smoke, progress)),
+        ("sections", "remote" in parts, lambda progress: native_sections.measure(objs, smoke, progress)),
+        ("code and data", "size" in parts, lambda progress: size.object_figures(objs)),
+        ("instructions in a guest", bool(counting), lambda progress: measure_counting(objs, counting, smoke, progress)),
+        ("two CPUs in a guest", "remote" in parts, lambda progress: measure_timed(objs, smoke, progress)),
+    ]
+    for title, wanted, run in steps:
+        if not wanted:
+            continue
+        progress = Progress(f"Measuring {title}")
+        try:
+            found += run(progress.show)
+            progress.end("done")
+        except (Failure, ValueError) as problem:
+            progress.end("failed")
+            failures.append(f"{title}: {problem}")
+    order = {part: index for index, part in enumerate(PARTS)}
+    return sorted(found, key=lambda figure: order[figure.name.split(".")[0]]), failures
+
+
+def machine() -> str:
+    """What the figures were measured on, in words."""
+    model = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    emulator = (command_output("qemu-system-x86_64", "--version") or "no QEMU").splitlines()[0]
+    compiler = kernel.Kernel(arch="x86_64").compiler_name()
+    rustc = " ".join((command_output("rustc", "--version") or "no rustc").split()[:2])
+    return (
+        f"{len(os.sched_getaffinity(0))} CPUs ({model[1].strip() if model else os.uname().machine}), "
+        f"Linux {os.uname().release}, {emulator}, {compiler}, {rustc}"
+    )
+
+
+def markdown(found: List[Figure]) -> str:
+    """The table for the documentation."""
+    lines = ["| " + " | ".join(figures.COLUMNS) + " |", "| --- | --- | ---: | ---: | ---: | --- | --- |"]
+    lines += ["| " + " | ".join(row) + " |" for row in figures.rows(found)]
+    return "\n".join(lines)
+
+
+def document(path: Path, found: List[Figure], picture: str) -> None:
+    """Puts the results into a document, between two marks, and the picture next to it."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        die(f"{shown(path)} has no lines '{BEGIN}' and '{END}' for the results to go between.")
+    plot_path = path.with_suffix(".svg")
+    body = f"\n{machine()}\n\n![Rust against C, for each figure]({plot_path.name})\n\n{markdown(found)}\n\n"
+    path.write_text(before + begin + "\n" + body + end + after, encoding="utf-8")
+    plot_path.write_text(picture, encoding="utf-8")
+
+
+def command_interface(arguments: List[str]) -> Optional[int]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already")
+    parser.add_argument("--only", action="append", default=[], choices=PARTS, help="a part (repeatable)")
+    parser.add_argument("--smoke", action="store_true", help="measure briefly: shows that it works, not what it costs")
+    parser.add_argument("--cpu", type=int, help="the CPU that the hooks are measured on (the last one)")
+    parser.add_argument("--document", type=Path, metavar="FILE", help="also put the results into this document")
+    options = parser.parse_args(arguments)
+    if os.uname().machine != "x86_64" or (os.environ.get("ARCH") or "x86_64") not in ("x86_64", "x86"):
+        die("the benchmark measures kernels for x86_64, on such a machine.")
+    cpu = max(os.sched_getaffinity(0)) if options.cpu is None else options.cpu
+
+    objs = object_directories(options.obj)
+    found, failures = measure(objs, options.only or list(PARTS), cpu, options.smoke)
+
+    say()
+    say(machine())
+    say()
+    for line in figures.table(found):
+        say(line)
+    say()
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "results.json").write_text(figures.as_json(found), encoding="utf-8")
+    picture = plot.draw(found, "KCOV in Rust against C")
+    (OUT / "results.svg").write_text(picture, encoding="utf-8")
+    if options.document and not failures:
+        document(options.document, found, picture)
+    missed = sum(figure.met is False for figure in found)
+    targets = sum(figure.met is not None for figure in found)
+    step(
+        f"{len(found)} figures, {targets - missed} of {targets} targets met "
+        f"({shown(OUT / 'results.json')}, {shown(OUT / 'results.svg')})"
+    )
+    if options.smoke:
+        step("This was a short run: take no figure from it.")
+    for failure in failures:
+        warn(f"not measured: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    main(command_interface)

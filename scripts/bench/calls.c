@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Measures system calls in a guest, while nobody collects coverage or while this task does.
+ *
+ *   calls none|pc|cmp instructions|time ROUNDS
+ *
+ * prints "MODE CALL NUMBER" for each kind of call: the median over the rounds of what one took. Instructions are read
+ * from the time stamp counter of an emulator that lets it count them (QEMU: -icount shift=0); time is in nanoseconds.
+ */
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/kcov.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COVER_WORDS (1 << 18)
+#define MAX_ROUNDS 200
+
+static const char *mode;
+static uint64_t *cover;
+static int count_instructions;
+static int pipe_ends[2];
+static int sockets[2];
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+#if defined(__x86_64__)
+	if (count_instructions) {
+		uint32_t low, high;
+
+		__asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
+		return (uint64_t)high << 32 | low;
+	}
+#endif
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+/* Refuses to call something an instruction count that is none. */
+static void check_counter(void)
+{
+#if defined(__x86_64__)
+	unsigned long turns = 1000000;
+	uint64_t start = now(), passed;
+
+	__asm__ volatile("1:\tdec %0\n\tjnz 1b" : "+r"(turns) : : "cc");
+	passed = now() - start;
+	if (passed < 2000000 || passed > 2100000) {
+		fprintf(stderr, "the counter says %llu for 2000000 instructions\n", (unsigned long long)passed);
+		exit(1);
+	}
+#else
+	fprintf(stderr, "instructions can be counted on x86_64 only\n");
+	exit(1);
+#endif
+}
+
+static void call_getppid(void)
+{
+	syscall(SYS_getppid);
+}
+
+static void call_pipe(void)
+{
+	char byte = 0;
+
+	if (write(pipe_ends[1], &byte, 1) != 1 || read(pipe_ends[0], &byte, 1) != 1)
+		fail("pipe");
+}
+
+static void call_open(void)
+{
+	int file = open("/dev/null", O_RDONLY);
+
+	if (file < 0 || close(file))
+		fail("/dev/null");
+}
+
+static void call_fork(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (!child)
+		_exit(0);
+	if (waitpid(child, &status, 0) != child || status)
+		fail("waitpid");
+}
+
+static void call_udp(void)
+{
+	char byte = 0;
+
+	if (send(sockets[0], &byte, 1, 0) != 1 || recv(sockets[1], &byte, 1, 0) != 1 ||
+	    send(sockets[1], &byte, 1, 0) != 1 || recv(sockets[0], &byte, 1, 0) != 1)
+		fail("udp");
+}
+
+static const struct call {
+	const char *name;
+	void (*call)(void);
+	/* Few enough that the timer does not tick in most of the rounds. */
+	unsigned int repeat;
+} calls[] = {
+	{ "getppid", call_getppid, 100 },
+	{ "pipe", call_pipe, 50 },
+	{ "open_close", call_open, 50 },
+	{ "fork_exit_wait", call_fork, 1 },
+	{ "udp_round_trip", call_udp, 20 },
+};
+
+static void open_sockets(void)
+{
+	struct sockaddr_in address[2];
+	socklen_t length = sizeof(address[0]);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		memset(&address[i], 0, sizeof(address[i]));
+		address[i].sin_family = AF_INET;
+		address[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
+		if (sockets[i] < 0 || bind(sockets[i], (struct sockaddr *)&address[i], length) ||
+		    getsockname(sockets[i], (struct sockaddr *)&address[i], &length))
+			fail("socket");
+	}
+	for (i = 0; i < 2; i++)
+		if (connect(sockets[i], (struct sockaddr *)&address[1 - i], length))
+			fail("connect");
+}
+
+static void start_collecting(unsigned long trace)
+{
+	int file = open("/sys/kernel/debug/kcov", O_RDWR);
+
+	if (file < 0 || ioctl(file, KCOV_INIT_TRACE, COVER_WORDS))
+		fail("kcov");
+	cover = mmap(NULL, COVER_WORDS * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (cover == MAP_FAILED)
+		fail("mmap");
+	/* Copying the mapping would be most of what a fork does. */
+	if (madvise(cover, COVER_WORDS * sizeof(*cover), MADV_DONTFORK))
+		fail("MADV_DONTFORK");
+	if (ioctl(file, KCOV_ENABLE, trace))
+		fail("KCOV_ENABLE");
+}
+
+static int compare(const void *left, const void *right)
+{
+	double a = *(const double *)left, b = *(const double *)right;
+
+	return (a > b) - (a < b);
+}
+
+static void measure(const struct call *call, unsigned int rounds)
+{
+	static double samples[MAX_ROUNDS];
+	unsigned int round, i;
+	uint64_t start, limit = COVER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
+
+	/* The first rounds warm up what the kernel keeps. */
+	for (round = 0; round < rounds + 3; round++) {
+		if (cover)
+			__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
+		start = now();
+		for (i = 0; i < call->repeat; i++)
+			call->call();
+		samples[round < 3 ? 0 : round - 3] = (double)(now() - start) / call->repeat;
+		if (cover && (!__atomic_load_n(&cover[0], __ATOMIC_RELAXED) || cover[0] >= limit)) {
+			fprintf(stderr, "%s in mode %s left %llu records, which is none or too many\n", call->name,
+				mode, (unsigned long long)cover[0]);
+			exit(1);
+		}
+	}
+	qsort(samples, rounds, sizeof(samples[0]), compare);
+	printf("%s %s %.2f\n", mode, call->name, samples[rounds / 2]);
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int rounds = argc == 4 ? atoi(argv[3]) : 0, i;
+
+	if (!rounds || rounds > MAX_ROUNDS) {
+		fprintf(stderr, "usage: calls none|pc|cmp instructions|time ROUNDS\n");
+		return 2;
+	}
+	mode = argv[1];
+	count_instructions = !strcmp(argv[2], "instructions");
+	if (count_instructions)
+		check_counter();
+	if (pipe(pipe_ends))
+		fail("pipe");
+	open_sockets();
+	if (strcmp(mode, "none"))
+		start_collecting(strcmp(mode, "cmp") ? KCOV_TRACE_PC : KCOV_TRACE_CMP);
+	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		measure(&calls[i], rounds);
+	return 0;
+}

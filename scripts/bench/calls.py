@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What system calls cost (calls.c), and the boot up to the first program, in instructions of an emulator that counts
+them.
+"""
+
+import re
+from pathlib import Path
+from typing import Dict, List
+
+import guest
+import programs
+from bench.boots import Boot, lines_of
+from bench.figures import IMPLS, Figure, pair
+from hostlib import die, shown
+
+SOURCE = Path(__file__).with_name("calls.c")
+MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
+
+
+def boot(objs: Dict[str, Path], smoke: bool) -> Boot:
+    """What the guest has to run: the same program for both kernels."""
+    rounds = 5 if smoke else 61
+    command = "".join(f"calls {mode} instructions {rounds} >/results/calls.{mode} || exit\n" for mode in MODES)
+    return Boot(command, {"/bin/calls": programs.build(SOURCE, objs["rust"])})
+
+
+def boot_to_init(outcome: guest.Outcome) -> float:
+    """From the start of the kernel's clock to its first program, in milliseconds of virtual time."""
+    log = outcome.log.read_text(errors="replace")
+    match = re.search(r"^\[ *(\d+\.\d+)\](?:\[[ TC\d]*\])? Run /init as init process", log, re.MULTILINE)
+    if not match:
+        die(f"{shown(outcome.log)} does not say when the kernel started its first program.")
+    return float(match[1]) * 1000
+
+
+def figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
+    values: Dict[str, Dict[str, float]] = {impl: {} for impl in IMPLS}
+    for impl in IMPLS:
+        for mode in MODES:
+            for words in lines_of(outcomes[impl], f"calls.{mode}", 3):
+                values[impl][f"calls.{words[1]}.{MODES[mode]}.instructions"] = float(words[2])
+    if list(values["c"]) != list(values["rust"]):
+        die("the two guests did not measure the same system calls.")
+    result = [pair(name, "instr.", {impl: values[impl][name] for impl in IMPLS}) for name in values["c"]]
+    result.append(pair("calls.boot_to_init", "virtual ms", {impl: boot_to_init(outcomes[impl]) for impl in IMPLS}))
+    return result

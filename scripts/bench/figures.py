@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What is measured: a figure has a value for each implementation, a unit, and perhaps a target.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Dict, Iterable, List, Optional, Tuple
+
+IMPLS = ("c", "rust")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A limit for the ratio of the two implementations, or for the value of the Rust one."""
+
+    limit: float
+    of: str = "ratio"
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        return f"{self.of} {sign} {self.limit:{'.2f' if self.limit < 100 else '.0f'}}"
+
+
+def ratio(limit: float) -> Target:
+    return Target(limit)
+
+
+def rust(limit: float) -> Target:
+    return Target(limit, of="rust")
+
+
+# Which figures have a target: a pattern for the whole name. The first that fits counts.
+TARGETS: Tuple[Tuple[str, Target], ...] = (
+    (r"hooks\.\w+\.nobody\.against_empty", rust(1.10)),
+    (r"hooks\.switch16\.off\.minimum", ratio(0.15)),
+    (r"hooks\.switch16\.collecting\.minimum", ratio(0.50)),
+    (r"hooks\.\w+\.off\.minimum", ratio(0.80)),
+    (r"hooks\.trace_pc\.collecting\.minimum", ratio(0.95)),
+    (r"hooks\.trace_cmp4\.collecting\.minimum", ratio(0.75)),
+    (r"calls\.\w+\.nobody\.instructions", ratio(0.97)),
+    (r"calls\.\w+\.(?:pc|cmp)\.instructions", ratio(0.99)),
+    (r"remote\.(?:zero|unknown)\.native\.2cpus", ratio(0.05)),
+    (r"remote\.hit\.64\.1cpu\.time", ratio(0.70)),
+    (r"remote\.hit\.64\.throughput_of_2cpus", Target(1.9, of="rust", at_least=True)),
+    (r"remote\.(?:hit|unknown)\.4096_against_1", rust(1.20)),
+    (r"size\.text", ratio(1.50)),
+    (r"size\.hooks\.(?:all|trace_pc)", ratio(1.00)),
+    (r"size\.kept_after_last_user", rust(0)),
+)
+
+
+def target_of(name: str) -> Optional[Target]:
+    return next((target for pattern, target in TARGETS if re.fullmatch(pattern, name)), None)
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: str
+    unit: str
+    c: float
+    rust: float
+
+    @property
+    def target(self) -> Optional[Target]:
+        return target_of(self.name)
+
+    @property
+    def ratio(self) -> Optional[float]:
+        """Rust against C; None where C has nothing to compare with."""
+        if self.c:
+            return self.rust / self.c
+        return 1.0 if self.rust == 0 else None
+
+    @property
+    def met(self) -> Optional[bool]:
+        """Whether the target is met; None without one."""
+        target = self.target
+        if target is None:
+            return None
+        value = self.rust if target.of == "rust" else self.ratio
+        if value is None:
+            return False
+        # A target with two decimals is judged with two decimals, or the table contradicts itself.
+        value = round(value, 2)
+        return value >= target.limit if target.at_least else value <= target.limit
+
+
+def pair(name: str, unit: str, values: Dict[str, float]) -> Figure:
+    """The figure of a value for each implementation."""
+    for impl in IMPLS:
+        if not math.isfinite(values[impl]) or values[impl] < 0:
+            raise ValueError(f"{name} is {values[impl]} for {impl}")
+    return Figure(name, unit, values["c"], values["rust"])
+
+
+def number(value: Optional[float]) -> str:
+    if value is None:
+        return "-"
+    if value == int(value) and abs(value) >= 100:
+        return f"{int(value)}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+
+
+COLUMNS = ("figure", "unit", "C", "Rust", "ratio", "target", "")
+
+
+def rows(figures: Iterable[Figure]) -> List[Tuple[str, ...]]:
+    marks = {True: "met", False: "MISSED", None: ""}
+    return [
+        (
+            figure.name,
+            figure.unit,
+            number(figure.c),
+            number(figure.rust),
+            "-" if figure.ratio is None else f"{figure.ratio:.2f}",
+            str(figure.target or ""),
+            marks[figure.met],
+        )
+        for figure in figures
+    ]
+
+
+def table(figures: Iterable[Figure]) -> List[str]:
+    """The lines of the one table; each group of figures, which is the first word of their names, after a blank line."""
+    body = rows(figures)
+    widths = [max(len(row[column]) for row in [COLUMNS, *body]) for column in range(len(COLUMNS))]
+
+    def line(row: Tuple[str, ...]) -> str:
+        cells = (
+            cell.ljust(width) if column in (0, 1, 5, 6) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        )
+        return "  ".join(cells).rstrip()
+
+    lines, group = [line(COLUMNS), line(tuple("-" * width for width in widths))], None
+    for row in body:
+        this = row[0].split(".")[0]
+        if group not in (None, this):
+            lines.append("")
+        group = this
+        lines.append(line(row))
+    return lines
+
+
+def as_json(figures: Iterable[Figure]) -> str:
+    flat = {
+        figure.name: {
+            "c": figure.c,
+            "rust": figure.rust,
+            "ratio": figure.ratio,
+            "target": str(figure.target) if figure.target else None,
+            "unit": figure.unit,
+        }
+        for figure in figures
+    }
+    return json.dumps(flat, indent=1) + "\n"
+
+
+def from_json(text: str) -> List[Figure]:
+    return [Figure(name, entry["unit"], entry["c"], entry["rust"]) for name, entry in json.loads(text).items()]

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Measures what a call of a hook costs: a user program around the kernel's own object file.
+ *
+ *   hooks CPU ROUNDS   "ticks FIGURE TICKS" for each figure in each round: ticks of the time stamp counter a call
+ *   hooks CPU 0        "instructions FIGURE NUMBER": how many instructions the hook itself runs a call, its return
+ *                      included
+ *
+ * The hooks read the per-CPU variables current_task and __preempt_count at the GS base plus their address. A process
+ * starts with GS base 0, so plain variables of these names are what they see. The offsets of the fields in task_struct
+ * come from the kernel's debug information, as macros (see hooks.py).
+ */
+
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define CALLS 20000
+/* Records between two resets of the buffer, so that the figures are those of the hook, and not of the memory. */
+#define RECORDS 500
+#define CMP_WORDS 4
+#define BUFFER_WORDS (1 + RECORDS * CMP_WORDS)
+
+#define SERVING_SOFTIRQ 0x100
+#define MODE_PC 2
+#define MODE_CMP 3
+
+/* What the kernel's object file wants to have. */
+static _Alignas(64) unsigned char task[TASK_SIZE];
+void *current_task = task;
+unsigned long __preempt_count;
+/* A kernel with the mitigation for return instructions leaves every function through this. */
+__asm__(".pushsection .text\n.globl __x86_return_thunk\n__x86_return_thunk: ret\n.popsection");
+
+void __sanitizer_cov_trace_pc(void);
+void __sanitizer_cov_trace_cmp4(uint32_t arg1, uint32_t arg2);
+void __sanitizer_cov_trace_const_cmp8(uint64_t arg1, uint64_t arg2);
+void __sanitizer_cov_trace_switch(uint64_t val, void *cases);
+
+/* A hook that does nothing; never inlined, as the compiler does not see it. */
+void empty(void);
+void empty_with_arguments(uint64_t arg1, uint64_t arg2);
+__asm__(".pushsection .text\n.balign 64\n.globl empty, empty_with_arguments\n"
+	"empty:\nempty_with_arguments:\n\tret\n.popsection");
+
+static uint64_t buffer[BUFFER_WORDS] __attribute__((aligned(4096)));
+static uint64_t cases4[2 + 4] = { 4, 32, 1, 2, 3, 4 };
+static uint64_t cases16[2 + 16] = { 16, 32, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+
+/* Several calls a turn, as the turn itself costs as much as a call. */
+#define UNROLLED 10
+#define LOOP(name, call)							\
+	static __attribute__((noinline)) void name(unsigned long calls)	\
+	{									\
+		for (; calls; calls -= UNROLLED) {				\
+			call; call; call; call; call;				\
+			call; call; call; call; call;				\
+		}								\
+	}
+
+LOOP(loop_empty, empty())
+LOOP(loop_empty_with_arguments, empty_with_arguments(1, 2))
+LOOP(loop_pc, __sanitizer_cov_trace_pc())
+LOOP(loop_cmp4, __sanitizer_cov_trace_cmp4(1, 2))
+LOOP(loop_const_cmp8, __sanitizer_cov_trace_const_cmp8(1, 2))
+LOOP(loop_switch4, __sanitizer_cov_trace_switch(7, cases4))
+LOOP(loop_switch16, __sanitizer_cov_trace_switch(7, cases16))
+
+enum state {
+	NOBODY,		/* nobody collects, anywhere */
+	OFF,		/* somebody does, but not this task */
+	COLLECTING,
+	FULL,		/* collecting, but there is no room left */
+	SOFTIRQ,	/* collecting, in a softirq with a section of its own */
+	INTERRUPT,	/* in a softirq without one, on top of a task that collects */
+};
+
+static const struct figure {
+	const char *name;
+	void (*loop)(unsigned long calls);
+	enum state state;
+	unsigned int mode;
+	/* How many records a call makes when there is room. */
+	unsigned int records;
+	/* What the loop costs without a hook. */
+	void (*reference)(unsigned long calls);
+} figures[] = {
+	{ "empty", loop_empty, OFF, 0, 0, NULL },
+	{ "empty_with_arguments", loop_empty_with_arguments, OFF, 0, 0, NULL },
+	{ "trace_pc.nobody", loop_pc, NOBODY, 0, 0, loop_empty },
+	{ "trace_pc.off", loop_pc, OFF, 0, 0, loop_empty },
+	{ "trace_pc.collecting", loop_pc, COLLECTING, MODE_PC, 1, loop_empty },
+	{ "trace_pc.full", loop_pc, FULL, MODE_PC, 0, loop_empty },
+	{ "trace_pc.softirq", loop_pc, SOFTIRQ, MODE_PC, 1, loop_empty },
+	{ "trace_pc.interrupt", loop_pc, INTERRUPT, MODE_PC, 0, loop_empty },
+	{ "trace_cmp4.nobody", loop_cmp4, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "trace_cmp4.off", loop_cmp4, OFF, 0, 0, loop_empty_with_arguments },
+	{ "trace_cmp4.collecting", loop_cmp4, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
+	{ "const_cmp8.nobody", loop_const_cmp8, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "const_cmp8.off", loop_const_cmp8, OFF, 0, 0, loop_empty_with_arguments },
+	{ "const_cmp8.collecting", loop_const_cmp8, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
+	{ "switch4.nobody", loop_switch4, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "switch4.off", loop_switch4, OFF, 0, 0, loop_empty_with_arguments },
+	{ "switch4.collecting", loop_switch4, COLLECTING, MODE_CMP, 4, loop_empty_with_arguments },
+	{ "switch16.nobody", loop_switch16, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "switch16.off", loop_switch16, OFF, 0, 0, loop_empty_with_arguments },
+	{ "switch16.collecting", loop_switch16, COLLECTING, MODE_CMP, 16, loop_empty_with_arguments },
+};
+
+#define FIGURES (sizeof(figures) / sizeof(figures[0]))
+
+static void fail(const char *figure, const char *reason)
+{
+	fprintf(stderr, "%s: %s\n", figure, reason);
+	exit(1);
+}
+
+static void set_field(size_t offset, uint32_t value)
+{
+	memcpy(task + offset, &value, sizeof(value));
+}
+
+/*
+ * The static branch at the entry of the hooks. The kernel rewrites the instructions of its jump table when the key
+ * changes; this does the same. An implementation without one has no key.
+ */
+struct jump_entry {
+	int32_t code;
+	int32_t target;
+	/* Bit 0 says that the branch is taken while the key is off, bit 1 is private to the kernel. */
+	int64_t key;
+};
+
+extern struct jump_entry __start___jump_table[] __attribute__((weak));
+extern struct jump_entry __stop___jump_table[] __attribute__((weak));
+extern char kcov_gate[] __attribute__((weak));
+
+static void write_code(unsigned char *code, const unsigned char *bytes, size_t length)
+{
+	uintptr_t page = (uintptr_t)code & ~4095UL;
+
+	if (mprotect((void *)page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC))
+		fail("gate", "the code can not be made writable");
+	memcpy(code, bytes, length);
+	if (mprotect((void *)page, 8192, PROT_READ | PROT_EXEC))
+		fail("gate", "the code can not be made executable again");
+}
+
+static void set_branch(struct jump_entry *entry, int taken)
+{
+	static const unsigned char nop2[] = { 0x66, 0x90 };
+	static const unsigned char nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
+	unsigned char *code = (unsigned char *)&entry->code + entry->code;
+	unsigned char *target = (unsigned char *)&entry->target + entry->target;
+	unsigned char jump[5];
+	int32_t distance;
+	int is_short = code[0] == 0xeb || code[0] == 0x66;
+
+	if (!is_short && code[0] != 0xe9 && code[0] != 0x0f)
+		fail("gate", "there is no branch where the jump table says");
+	if (is_short) {
+		jump[0] = 0xeb;
+		jump[1] = target - (code + 2);
+		write_code(code, taken ? jump : nop2, 2);
+	} else {
+		jump[0] = 0xe9;
+		distance = target - (code + 5);
+		memcpy(jump + 1, &distance, sizeof(distance));
+		write_code(code, taken ? jump : nop5, 5);
+	}
+}
+
+static void set_gate(int open)
+{
+	static int current = -1;
+	struct jump_entry *entry;
+
+	if (current == open || !kcov_gate)
+		return;
+	current = open;
+	for (entry = __start___jump_table; entry < __stop___jump_table; entry++) {
+		char *key = (char *)&entry->key + (entry->key & ~3LL);
+
+		if (key == kcov_gate)
+			set_branch(entry, open ^ (entry->key & 1));
+	}
+}
+
+static uint64_t capacity(unsigned int mode)
+{
+	return mode == MODE_CMP ? (BUFFER_WORDS - 1) / CMP_WORDS : BUFFER_WORDS - 1;
+}
+
+static void prepare(const struct figure *figure)
+{
+	void *area = buffer;
+
+	memset(task, 0, sizeof(task));
+	set_gate(figure->state != NOBODY);
+	memcpy(task + OFFSET_AREA, &area, sizeof(area));
+#ifdef CAPACITY_IN_RECORDS
+	set_field(OFFSET_CAPACITY, capacity(figure->mode));
+#else
+	set_field(OFFSET_CAPACITY, BUFFER_WORDS);
+#endif
+	set_field(OFFSET_SOFTIRQ, figure->state == SOFTIRQ);
+	set_field(OFFSET_MODE, figure->mode);
+	__preempt_count = figure->state == SOFTIRQ || figure->state == INTERRUPT ? SERVING_SOFTIRQ : 0;
+	buffer[0] = figure->state == FULL ? capacity(figure->mode) : 0;
+}
+
+/* Whether the last CALLS calls did what they should have done. */
+static void check(const struct figure *figure, unsigned long calls)
+{
+	uint64_t expected = figure->state == FULL ? capacity(figure->mode) : calls * figure->records;
+
+	if (buffer[0] != expected) {
+		fprintf(stderr, "%llu records instead of %llu; ", (unsigned long long)buffer[0],
+			(unsigned long long)expected);
+		fail(figure->name, "the hook did not record what it should");
+	}
+	__preempt_count = 0;
+}
+
+static uint64_t ticks(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static void measure(const struct figure *figure, int print)
+{
+	unsigned long turns = RECORDS / UNROLLED / (figure->records ? figure->records : 1);
+	unsigned long batch = turns * UNROLLED;
+	unsigned long batches = CALLS / batch, i;
+	uint64_t start, end;
+
+	prepare(figure);
+	/* The first batch warms the caches up. */
+	figure->loop(batch);
+	check(figure, batch);
+	prepare(figure);
+	start = ticks();
+	for (i = 0; i < batches; i++) {
+		if (figure->records)
+			*(volatile uint64_t *)buffer = 0;
+		figure->loop(batch);
+	}
+	end = ticks();
+	check(figure, figure->records ? batch : batch * batches);
+	if (print)
+		printf("ticks %s %.4f\n", figure->name, (double)(end - start) / (batch * batches));
+}
+
+static volatile unsigned long steps;
+
+static void on_step(int signal)
+{
+	(void)signal;
+	steps++;
+}
+
+static unsigned long steps_of(void (*loop)(unsigned long calls), unsigned long calls)
+{
+	steps = 0;
+	/* The processor's trap flag: a signal after every instruction. */
+	__asm__ volatile("pushfq\n\torl $0x100, (%%rsp)\n\tpopfq" : : : "memory", "cc");
+	loop(calls);
+	__asm__ volatile("pushfq\n\tandl $~0x100, (%%rsp)\n\tpopfq" : : : "memory", "cc");
+	return steps;
+}
+
+static unsigned long steps_per_turn(void (*loop)(unsigned long calls))
+{
+	return steps_of(loop, 2 * UNROLLED) - steps_of(loop, UNROLLED);
+}
+
+static void count(const struct figure *figure)
+{
+	unsigned long own = UNROLLED;
+
+	prepare(figure);
+	/* The reference has the same calls and the return of each. */
+	if (figure->reference)
+		own += steps_per_turn(figure->loop) - steps_per_turn(figure->reference);
+	check(figure, figure->reference ? 3 * UNROLLED : 0);
+	printf("instructions %s %.2f\n", figure->name, (double)own / UNROLLED);
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = on_step };
+	unsigned long round, rounds, i;
+	cpu_set_t cpus;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: hooks CPU ROUNDS\n");
+		return 2;
+	}
+	CPU_ZERO(&cpus);
+	CPU_SET(atoi(argv[1]), &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus)) {
+		perror("sched_setaffinity");
+		return 1;
+	}
+	rounds = strtoul(argv[2], NULL, 0);
+	if (!rounds) {
+		sigaction(SIGTRAP, &action, NULL);
+		for (i = 0; i < FIGURES; i++)
+			count(&figures[i]);
+		return 0;
+	}
+	for (round = 0; round <= rounds; round++) {
+		for (i = 0; i < FIGURES; i++)
+			measure(&figures[i], round > 0);
+	}
+	return 0;
+}

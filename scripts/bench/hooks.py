@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What a call of a hook costs at native speed: the kernel's own object files, linked into a user program (hooks.c).
+"""
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import programs
+from bench.figures import IMPLS, Figure, pair
+from bench.layout import Task
+from hostlib import BUILD, die, shown
+
+SOURCE = Path(__file__).with_name("hooks.c")
+OUT = BUILD / "bench/hooks"
+# Where the code of an implementation lies relative to cache lines is decided by what the kernel is linked from. To
+# give none of the two the better place by chance, each is measured at every place that its alignment allows.
+PLACES = (0, 16, 32, 48)
+LINE = 64
+FLAGS = (
+    "-O2 -g -Wall -Wextra -static -no-pie -fno-pie -mno-red-zone -fcf-protection=none -fno-stack-protector "
+    "-falign-functions=64 -falign-loops=64"
+).split()
+
+Samples = Dict[str, List[float]]
+
+
+def objects(impl: str, obj: Path) -> List[Path]:
+    """The object files that hold the hooks and what they read."""
+    names = ["kernel/kcov.o"] if impl == "c" else ["kernel/kcov/kcov.o", "kernel/kcov/support.o"]
+    paths = [obj / name for name in names]
+    for path in paths:
+        if not path.exists():
+            die(f"there is no {shown(path)}: the kernel in {shown(obj)} was not built with this implementation.")
+    return paths
+
+
+def defines(task: Task) -> List[str]:
+    """The macros that tell hooks.c where the fields are."""
+    in_records = "kcov_capacity" in task.fields
+    capacity = "kcov_capacity" if in_records else "kcov_size"
+    names = {"MODE": "kcov_mode", "CAPACITY": capacity, "AREA": "kcov_area", "SOFTIRQ": "kcov_softirq"}
+    result = [f"-DOFFSET_{name}={task.fields[field].offset}" for name, field in names.items()]
+    return [*result, f"-DTASK_SIZE={task.size}", *(["-DCAPACITY_IN_RECORDS"] if in_records else [])]
+
+
+def link(impl: str, obj: Path, place: int) -> Path:
+    """Builds the program with the implementation's code PLACE bytes after the beginning of a cache line."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    filler = OUT / f"filler-{place}.S"
+    filler.write_text(f".text\n.balign {LINE}\n.skip {place}\n.section .note.GNU-stack,\"\",@progbits\n", encoding="ascii")
+    options = defines(Task.of(obj))
+    return link_program(OUT / f"{impl}-{place}", options, [SOURCE, filler, *objects(impl, obj)])
+
+
+def link_program(target: Path, options: Sequence[str], inputs: Sequence[Path]) -> Path:
+    """Links sources of ours and object files of a kernel into a program; what these use and do not get stays at 0."""
+    command = [programs.compiler("x86_64"), *FLAGS, *options, "-o", str(target), *map(str, inputs)]
+    command.append("-Wl,--unresolved-symbols=ignore-all")
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if result.returncode:
+        die(f"{shown(target)} can not be linked:\n{result.stdout.decode(errors='replace').rstrip()}")
+    return target
+
+
+def run(program: Path, *arguments: int) -> List[Tuple[str, str, float]]:
+    """The lines that a program prints, taken apart."""
+    command = [str(program), *map(str, arguments)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if result.returncode:
+        reason = result.stderr.decode(errors="replace").strip() or f"status {result.returncode}"
+        die(f"measuring with {shown(program)} failed: {reason}")
+    return parse(result.stdout.decode())
+
+
+def parse(text: str) -> List[Tuple[str, str, float]]:
+    found = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"(ticks|instructions) ([\w.]+) ([\d.]+)", line)
+        if not match:
+            die(f"the program of the hooks said '{line}', which is no measurement.")
+        found.append((match[1], match[2], float(match[3])))
+    return found
+
+
+def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]) -> List[Figure]:
+    """The figures, from the samples of each implementation."""
+    names = list(ticks["c"])
+    if any(list(source[impl]) != names for source in (instructions, ticks) for impl in IMPLS):
+        die("the programs of the hooks did not measure the same figures for both implementations.")
+    result = []
+    for name in names:
+        for kind, pick in (("minimum", min), ("median", median)):
+            result.append(pair(f"hooks.{name}.{kind}", "ticks", {impl: pick(ticks[impl][name]) for impl in IMPLS}))
+        result.append(pair(f"hooks.{name}.instructions", "instr.", {impl: instructions[impl][name] for impl in IMPLS}))
+        if name.endswith(".nobody"):
+            empty = "empty" if name.startswith("trace_pc.") else "empty_with_arguments"
+            values = {impl: min(ticks[impl][name]) / min(ticks[impl][empty]) for impl in IMPLS}
+            result.append(pair(f"hooks.{name}.against_empty", "x empty", values))
+    # Kind by kind, so that what belongs together is next to each other in the table.
+    order = ("minimum", "against_empty", "median", "instructions")
+    return sorted(result, key=lambda figure: order.index(figure.name.rpartition(".")[2]))
+
+
+def measure(objs: Dict[str, Path], cpu: int, smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
+    built: Dict[str, Sequence[Path]] = {
+        impl: [link(impl, objs[impl], place) for place in PLACES[: 1 if smoke else None]] for impl in IMPLS
+    }
+    instructions = {impl: {name: value for _, name, value in run(built[impl][0], cpu, 0)} for impl in IMPLS}
+    ticks: Dict[str, Samples] = {impl: defaultdict(list) for impl in IMPLS}
+    passes, rounds = (1, 3) if smoke else (10, 12)
+    # The two take turns, so that a change of the machine's speed meets both.
+    for number in range(passes):
+        progress(f"pass {number + 1} of {passes}")
+        for place in range(len(built["c"])):
+            for impl in IMPLS if number % 2 else reversed(IMPLS):
+                for _, name, value in run(built[impl][place], cpu, rounds):
+                    ticks[impl][name].append(value)
+    return figures(instructions, ticks)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What remote sections cost at native speed that nobody collects, on one CPU and on two at once (native_sections.c).
+"""
+
+import os
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import Callable, Dict, List
+
+from bench import hooks
+from bench.figures import IMPLS, Figure, pair
+from bench.layout import Task
+from hostlib import command_output, die, shown
+
+SOURCE = Path(__file__).with_name("native_sections.c")
+OUT = hooks.OUT.with_name("native_sections")
+
+TEXT = re.compile(r" *\d+ \.text +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +(?P<offset>[0-9a-f]+) ")
+FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
+# Instructions of one byte that a user program must not run: disable and enable interrupts.
+PRIVILEGED = re.compile(r" *(?P<address>[0-9a-f]+):\t(?P<name>cli|sti) *$")
+NOP = 0x90
+
+
+def without_interrupt_flag(source: Path, target: Path) -> int:
+    """Copies an object file with NOPs in place of CLI and STI in its .text; gives their number."""
+    shutil.copyfile(source, target)
+    headers = command_output("objdump", "-h", "-w", str(source)) or ""
+    code = command_output("objdump", "-d", "--no-show-raw-insn", "-j", ".text", str(source)) or ""
+    text = next(filter(None, map(TEXT.match, headers.splitlines())), None)
+    if not text or not any(map(FUNCTION.match, code.splitlines())):
+        die(f"objdump finds no code in {shown(source)}.")
+    found = [match for match in map(PRIVILEGED.match, code.splitlines()) if match]
+    with open(target, "r+b") as file:
+        for match in found:
+            place = int(text["offset"], 16) + int(match["address"], 16)
+            file.seek(place)
+            if file.read(1) not in (b"\xfa", b"\xfb"):
+                die(f"{shown(source)} has no {match['name']} where objdump shows one.")
+            file.seek(place)
+            file.write(bytes([NOP]))
+    return len(found)
+
+
+def link(impl: str, obj: Path) -> Path:
+    OUT.mkdir(parents=True, exist_ok=True)
+    inputs = [SOURCE]
+    for path in hooks.objects(impl, obj):
+        copy = OUT / f"{impl}-{path.name}"
+        without_interrupt_flag(path, copy)
+        inputs.append(copy)
+    task = Task.of(obj)
+    return hooks.link_program(OUT / impl, ["-pthread", f"-DTASK_SIZE={task.size}"], inputs)
+
+
+def measure(objs: Dict[str, Path], smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(cpus) < 2:
+        die("the benchmark needs two CPUs.")
+    built = {impl: link(impl, objs[impl]) for impl in IMPLS}
+    ticks: Dict[str, hooks.Samples] = {impl: defaultdict(list) for impl in IMPLS}
+    passes, rounds = (1, 3) if smoke else (6, 11)
+    for number in range(passes):
+        progress(f"pass {number + 1} of {passes}")
+        for impl in IMPLS if number % 2 else reversed(IMPLS):
+            for _, name, value in hooks.run(built[impl], rounds, *cpus):
+                ticks[impl][name].append(value)
+    result = []
+    # Not the minimum: CPUs that do not meet are no contention.
+    for name in ticks["c"]:
+        what, number = name.split(".")
+        title = f"remote.{what}.native.{number}cpu{'s' if number != '1' else ''}"
+        result.append(pair(title, "ticks", {impl: median(ticks[impl][name]) for impl in IMPLS}))
+    return result

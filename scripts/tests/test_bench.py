@@ -1,0 +1,468 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the benchmark without a kernel: its harness on small hooks, the reading of results, targets, the table."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# pylint: disable=wrong-import-position
+from bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size  # noqa: E402
+from bench.figures import IMPLS, Figure  # noqa: E402
+from hostlib import SCRIPTS, Failure  # noqa: E402
+
+
+def command():
+    """The script itself; its name is that of the package too."""
+    spec = importlib.util.spec_from_file_location("bench_command", SCRIPTS / "bench.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PAHOLE = """\
+struct task_struct {
+	struct thread_info         thread_info;          /*     0    24 */
+
+	/* XXX 8 bytes hole, try to pack */
+
+	unsigned int               __state;              /*    24     4 */
+	unsigned int               sched_reset_on_fork:1; /*    28: 0  4 */
+	unsigned int               kcov_mode;            /*  2128     4 */
+	unsigned int               kcov_softirq;         /*  2132     4 */
+	/* --- cacheline 33 boundary (2112 bytes) was 24 bytes ago --- */
+	unsigned int               kcov_capacity;        /*  2136     4 */
+
+	/* XXX 4 bytes hole, try to pack */
+
+	void *                     kcov_area;            /*  2144     8 */
+	u64                        kcov_handle;          /*  2176     8 */
+	struct kmap_ctrl           kmap_ctrl;            /*  2184     0 */
+	struct callback_head *     task_works;           /*  2192     8 */
+
+	/* size: 2496, cachelines: 39, members: 176 */
+};
+"""
+
+# Hooks as small as they can be. RECORD is what a call adds, GATE a static branch in front of it.
+HOOKS = """
+#include <stdint.h>
+extern unsigned char *current_task;
+extern unsigned long __preempt_count;
+#define FIELD(type, offset) (*(type *)(current_task + (offset)))
+char kcov_gate[16] __attribute__((aligned(16)));
+static void record(uint32_t mode, uint64_t number)
+{
+	uint64_t *area = FIELD(uint64_t *, OFFSET_AREA);
+
+	if (FIELD(uint32_t, OFFSET_MODE) != mode || (__preempt_count && !FIELD(uint32_t, OFFSET_SOFTIRQ)))
+		return;
+	if (area[0] + number <= FIELD(uint32_t, OFFSET_CAPACITY))
+		area[0] += number * RECORD;
+}
+#define GATE								\\
+	__asm__ goto("1:\\t.byte 0x66, 0x90\\n"				\\
+		     ".pushsection __jump_table, \\"aw\\"\\n.balign 8\\n"	\\
+		     ".long 1b - ., %l[yes] - .\\n.quad kcov_gate - .\\n"	\\
+		     ".popsection" : : : : yes);				\\
+	return;								\\
+yes:									\\
+	__asm__ volatile("")
+void __sanitizer_cov_trace_pc(void) { GATE; record(2, 1); }
+void __sanitizer_cov_trace_cmp4(uint32_t a, uint32_t b) { (void)a; (void)b; GATE; record(3, 1); }
+void __sanitizer_cov_trace_const_cmp8(uint64_t a, uint64_t b) { (void)a; (void)b; GATE; record(3, 1); }
+void __sanitizer_cov_trace_switch(uint64_t val, uint64_t *cases) { (void)val; GATE; record(3, cases[0]); }
+"""
+
+
+@unittest.skipUnless(shutil.which("gcc") and sys.maxsize > 1 << 32, "gcc is needed")
+class Harness(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.root = Path(place.name)
+        self.addCleanup(place.cleanup)
+
+    def build(self, *flags, place=0):
+        source, target = self.root / "hooks.c", self.root / "object.o"
+        source.write_text(HOOKS)
+        common = hooks.defines(layout.parse(PAHOLE))
+        subprocess.run(["gcc", "-O2", "-c", "-fno-pie", *common, *flags, "-o", target, source], check=True)
+        with mock.patch.object(hooks, "OUT", self.root), mock.patch.object(
+            hooks, "objects", lambda impl, obj: [target]
+        ), mock.patch.object(layout.Task, "of", lambda obj: layout.parse(PAHOLE)):
+            return hooks.link("rust", self.root, place)
+
+    def test_measures(self):
+        program = self.build("-DRECORD=1")
+        counted = {name: value for kind, name, value in hooks.run(program, 0, 0) if kind == "instructions"}
+        self.assertEqual(counted["empty"], 1)
+        # The branch is not taken as long as nobody collects: it and the return are all there is.
+        self.assertEqual(counted["trace_pc.nobody"], 2)
+        self.assertGreater(counted["trace_pc.off"], counted["trace_pc.nobody"] + 2)
+        self.assertGreater(counted["trace_pc.collecting"], counted["trace_pc.off"])
+        samples = hooks.run(program, 0, 2)
+        self.assertEqual(len(samples), 2 * len(counted))
+        self.assertTrue(all(kind == "ticks" and value > 0 for kind, _, value in samples))
+
+    def test_code_is_where_it_was_asked_for(self):
+        places = []
+        for place in (16, 48):
+            program = self.build("-DRECORD=1", place=place)
+            listing = subprocess.run(["nm", program], stdout=subprocess.PIPE, check=True).stdout.decode()
+            places.append(int(re.search(r"^([0-9a-f]+) . __sanitizer_cov_trace_pc$", listing, re.MULTILINE)[1], 16))
+        self.assertEqual((places[1] - places[0]) % hooks.LINE, 32)
+
+    def test_hooks_that_do_not_record_are_no_measurement(self):
+        program = self.build("-DRECORD=0")
+        with self.assertRaisesRegex(Failure, "did not record what it should"):
+            hooks.run(program, 0, 1)
+
+    def test_hooks_that_record_too_much_are_no_measurement(self):
+        program = self.build("-DRECORD=2")
+        with self.assertRaisesRegex(Failure, "records instead of"):
+            hooks.run(program, 0, 0)
+
+
+SECTIONS = """
+#include <stdint.h>
+void _raw_spin_lock(uint32_t *lock);
+void _raw_spin_unlock(uint32_t *lock);
+static uint32_t lock;
+/* In user space, these instructions are a fault. */
+void kcov_remote_start(uint64_t handle)
+{
+	unsigned char *task;
+
+	__asm__ volatile("cli");
+	__asm__("movq %%gs:current_task(%%rip), %0" : "=r"(task));
+	_raw_spin_lock(&lock);
+	if (handle)
+		*(volatile unsigned char *)task = STARTED;
+	_raw_spin_unlock(&lock);
+	__asm__ volatile("sti");
+}
+void kcov_remote_stop(void)
+{
+}
+"""
+
+
+@unittest.skipUnless(shutil.which("gcc") and sys.maxsize > 1 << 32, "gcc is needed")
+class NativeSections(unittest.TestCase):
+    def build(self, started):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        root = Path(place.name)
+        source, target = root / "sections.c", root / "kcov.o"
+        source.write_text(SECTIONS)
+        command = ["gcc", "-O2", "-c", "-fno-pie", "-fcf-protection=none", f"-DSTARTED={started}", "-o", target, source]
+        subprocess.run(command, check=True)
+        with mock.patch.object(native_sections, "OUT", root / "out"), mock.patch.object(
+            hooks, "objects", lambda impl, obj: [target]
+        ), mock.patch.object(layout.Task, "of", lambda obj: layout.parse(PAHOLE)):
+            self.patched = native_sections.without_interrupt_flag(target, root / "copy.o")
+            return native_sections.link("c", root)
+
+    def test_measures(self):
+        found = hooks.run(self.build(0), 2, 0)
+        self.assertEqual(self.patched, 2)
+        self.assertEqual([name for _, name, _ in found], ["zero.1", "unknown.1"] * 2)
+        self.assertTrue(all(value > 0 for _, _, value in found))
+
+    def test_a_section_that_starts_is_no_measurement(self):
+        with self.assertRaisesRegex(Failure, "has changed the task"):
+            hooks.run(self.build(1), 1, 0)
+
+
+class Reading(unittest.TestCase):
+    def test_layout(self):
+        task = layout.parse(PAHOLE)
+        self.assertEqual(task.size, 2496)
+        self.assertEqual(task.fields["kcov_area"], layout.Field(2144, 8))
+        self.assertEqual(task.used, 2184 - 2128)
+
+    def test_layout_without_kcov(self):
+        with self.assertRaises(Failure):
+            layout.parse("\n".join(line for line in PAHOLE.splitlines() if "kcov" not in line))
+
+    def test_defines_follow_the_layout(self):
+        with_records = hooks.defines(layout.parse(PAHOLE))
+        self.assertIn("-DCAPACITY_IN_RECORDS", with_records)
+        with_words = hooks.defines(layout.parse(PAHOLE.replace("kcov_capacity", "kcov_size")))
+        self.assertNotIn("-DCAPACITY_IN_RECORDS", with_words)
+        self.assertIn("-DOFFSET_CAPACITY=2136", with_words)
+
+    def test_hooks_output(self):
+        self.assertEqual(hooks.parse("ticks trace_pc.off 3.5\n"), [("ticks", "trace_pc.off", 3.5)])
+        with self.assertRaises(Failure):
+            hooks.parse("Segmentation fault\n")
+
+    def test_objdump(self):
+        headers = (
+            "  0 .text   00000100  0000  0000  00000040  2**4  CONTENTS, ALLOC, LOAD, RELOC, READONLY, CODE\n"
+            "  1 .init.text 00000092  0000  0000  00000340  2**4  CONTENTS, ALLOC, LOAD, READONLY, CODE\n"
+            "  2 .bss    00000088  0000  0000  00000440  2**3  ALLOC\n"
+            "  3 .debug_info 00004088  0000  0000  00000440  2**0  CONTENTS, READONLY, DEBUGGING\n"
+        )
+        table = (
+            "0000000000000000 g     F .text\t000000000000007c __sanitizer_cov_trace_pc\n"
+            "0000000000000080 g     F .text\t0000000000000010 __sanitizer_cov_trace_cmp4\n"
+            "0000000000000090 l     F .text\t0000000000000020 kcov::tests::merged_count\n"
+            "0000000000000090 l     F .text\t0000000000000020 .hidden kcov::tests::merged_count\n"
+            "0000000000000000 l     F .init.text\t0000000000000092 init\n"
+            "0000000000000000         *UND*\t0000000000000000 memcpy\n"
+        )
+        outputs = {"-h": headers, "-t": table}
+        with mock.patch.object(size, "command_output", lambda tool, option, *rest: outputs[option]):
+            found = size.sizes([Path("kcov.o")])
+        self.assertEqual(found["text"], 0x100 - 0x20)
+        self.assertEqual(found["data"], 0x88)
+        self.assertEqual(found["hooks.all"], 0x8C)
+        self.assertEqual(found["hooks.trace_pc"], 0x7C)
+
+
+def synthetic_outcomes(root):
+    """Guests that left results: those of C are twice those of Rust."""
+    outcomes = {}
+    for factor, impl in ((2, "c"), (1, "rust")):
+        results = root / impl
+        results.mkdir()
+        log = results / "console.log"
+        log.write_text(f"[    0.{factor}00000] Run /init as init process\r\n")
+        for mode in calls.MODES:
+            names = re.findall(r'\{ "(\w+)", call_', (SCRIPTS / "bench/calls.c").read_text())
+            lines = [f"{mode} {name} {number * factor}\n" for number, name in enumerate(names, 100)]
+            (results / f"calls.{mode}").write_text("".join(lines))
+        for case in {*remote.COUNTED, *remote.TIMED}:
+            (results / f"remote.{case.name}").write_text(f"10 {1000 * factor},{1010 * factor},{5000 * factor}\n")
+        (results / "size.memory").write_text(f"descriptor {40 * factor}.5\nhandle {50 * factor}.0\n")
+        (results / "size.boot").write_text("4202496\n")
+        (results / "size.before").write_text("VmallocUsed:        2048 kB\n")
+        (results / "size.after").write_text(f"VmallocUsed:        {2048 + 100 * (factor - 1)} kB\n")
+        outcomes[impl] = SimpleNamespace(results=results, log=log, guest=SimpleNamespace(run=root))
+    return outcomes
+
+
+class Results(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.outcomes = synthetic_outcomes(Path(place.name))
+
+    def guest_figures(self):
+        return [
+            *calls.figures(self.outcomes),
+            *remote.counted_figures(self.outcomes),
+            *remote.timed_figures({impl: [self.outcomes[impl]] for impl in IMPLS}),
+            *size.guest_figures(self.outcomes),
+        ]
+
+    def test_values(self):
+        found = {figure.name: figure for figure in self.guest_figures()}
+        self.assertEqual(len(found), len(self.guest_figures()))
+        self.assertEqual(found["calls.getppid.nobody.instructions"], Figure("calls.getppid.nobody.instructions", "instr.", 200, 100))
+        self.assertEqual(found["remote.zero.64.2cpus.time"].c, 202)
+        self.assertEqual(found["remote.hit.64.throughput_of_2cpus"].rust, 2)
+        self.assertEqual(found["size.kept_after_last_user"].c, 100)
+        self.assertEqual(found["size.kept_after_last_user"].rust, 0)
+        self.assertEqual(found["calls.boot_to_init"].c, 200)
+
+    def test_every_target_has_a_figure(self):
+        names = [figure.name for figure in self.guest_figures()]
+        hook_names = re.findall(r'^\t\{ "([\w.]+)", loop_', (SCRIPTS / "bench/hooks.c").read_text(), re.MULTILINE)
+        samples = {impl: {name: [1.0, 2.0] for name in hook_names} for impl in IMPLS}
+        counted = {impl: {name: 1.0 for name in hook_names} for impl in IMPLS}
+        names += [figure.name for figure in hooks.figures(counted, samples)]
+        source = (SCRIPTS / "bench/native_sections.c").read_text()
+        for what in re.findall(r'\{ "(\w+)", ', source):
+            names += [f"remote.{what}.native.{cpus}" for cpus in ("1cpu", "2cpus")]
+        names += ["size.text", "size.hooks.all", "size.hooks.trace_pc"]
+        for pattern, target in figures.TARGETS:
+            with self.subTest(pattern=pattern):
+                self.assertTrue([name for name in names if figures.target_of(name) is target])
+
+    def test_a_guest_without_results(self):
+        (self.outcomes["c"].results / "calls.pc").unlink()
+        with self.assertRaisesRegex(Failure, "left no calls.pc"):
+            calls.figures(self.outcomes)
+
+    def test_results_that_are_cut_off(self):
+        (self.outcomes["c"].results / "remote.zero.0.1cpu").write_text("10\n")
+        with self.assertRaises(Failure):
+            remote.counted_figures(self.outcomes)
+
+    def test_other_names_on_one_side(self):
+        (self.outcomes["c"].results / "calls.pc").write_text("pc other 3\n")
+        with self.assertRaises(Failure):
+            calls.figures(self.outcomes)
+
+    def test_commands_of_a_guest(self):
+        with mock.patch.object(remote, "module", lambda impl, obj: Path("m.ko")), mock.patch.object(
+            remote.programs, "build", lambda source, obj: source
+        ):
+            boot = remote.boot("c", {impl: Path() for impl in IMPLS}, (remote.Case("hit", 64, 2),), True)
+        self.assertIsInstance(boot, boots.Boot)
+        self.assertIn("handles 64 4096 sections hit.64.2cpus 200 what=hit registered=64 cpus=2", boot.command)
+        self.assertLessEqual({"/bin/sections", "/bin/handles", "/lib/kcov_bench.ko"}, set(boot.files))
+
+
+class Boots(unittest.TestCase):
+    def boot(self, counting, deaths):
+        """Boots a guest that dies as often as DEATHS has entries; gives what was booted."""
+        left, booted = list(deaths), []
+
+        def fake(machine, _on_output):
+            booted.append(machine)
+            death = left.pop() if left else None
+            problems = [death] if death else []
+            return SimpleNamespace(death=death, status=None if death else 0, output="", problems=lambda: problems)
+
+        with mock.patch.object(boots.guest, "boot", fake), mock.patch.object(boots, "warn"):
+            try:
+                boots.run("name", Path(), [boots.Boot("true\n")], counting, lambda text: None)
+            except Failure:
+                booted.append("failed")
+        return booted
+
+    def test_counting(self):
+        (machine,) = self.boot(True, [])
+        self.assertEqual((machine.smp, machine.emulation), (1, "tcg,thread=single"))
+        self.assertIn("-icount", machine.qemu_args)
+        self.assertEqual(self.boot(True, ["panicked"])[1:], ["failed"])
+
+    def test_two_cpus(self):
+        (machine,) = self.boot(False, [])
+        self.assertEqual((machine.smp, machine.emulation, machine.qemu_args), (2, "tcg,thread=multi", ()))
+        self.assertEqual(len(self.boot(False, ["was reset"])), 2)
+        self.assertEqual(self.boot(False, ["was reset"] * 3)[-1], "failed")
+
+
+class Targets(unittest.TestCase):
+    def test_ratio(self):
+        name = "hooks.trace_pc.off.minimum"
+        self.assertIs(Figure(name, "ticks", 4.0, 3.2).met, True)
+        self.assertIs(Figure(name, "ticks", 4.0, 3.3).met, False)
+        # As the table shows it.
+        self.assertIs(Figure(name, "ticks", 4.0, 3.219).met, True)
+
+    def test_the_value_itself(self):
+        name = "hooks.trace_pc.nobody.against_empty"
+        self.assertIs(Figure(name, "x empty", 1.57, 1.10).met, True)
+        self.assertIs(Figure(name, "x empty", 1.0, 1.2).met, False)
+
+    def test_at_least(self):
+        name = "remote.hit.64.throughput_of_2cpus"
+        self.assertIs(Figure(name, "x", 1.0, 1.9).met, True)
+        self.assertIs(Figure(name, "x", 1.0, 1.8).met, False)
+
+    def test_switch_has_targets_of_its_own(self):
+        self.assertEqual(figures.target_of("hooks.switch16.off.minimum").limit, 0.15)
+        self.assertEqual(figures.target_of("hooks.switch4.off.minimum").limit, 0.80)
+        self.assertIsNone(figures.target_of("hooks.switch4.off.median"))
+
+    def test_nothing_against_nothing(self):
+        self.assertEqual(Figure("size.x", "KiB", 0, 0).ratio, 1)
+        self.assertIsNone(Figure("size.x", "KiB", 0, 5).ratio)
+        self.assertIs(Figure("size.kept_after_last_user", "KiB", 0, 5).met, False)
+
+    def test_values_that_are_none(self):
+        with self.assertRaises(ValueError):
+            figures.pair("x", "ticks", {"c": float("nan"), "rust": 1})
+
+
+FIGURES = [
+    Figure("hooks.trace_pc.off.minimum", "ticks", 4.0, 2.0),
+    Figure("hooks.trace_pc.off.median", "ticks", 4.1, 2.0),
+    Figure("size.text", "bytes", 1000, 2000),
+    Figure("size.kept_after_last_user", "KiB", 0, 5),
+]
+
+
+class Output(unittest.TestCase):
+    def test_table(self):
+        lines = figures.table(FIGURES)
+        self.assertRegex(lines[2], r"^hooks\.trace_pc\.off\.minimum +ticks +4\.00 +2\.00 +0\.50 +ratio <= 0\.80 +met$")
+        self.assertIn("", lines)
+        self.assertTrue(next(line for line in lines if line.startswith("size.text")).endswith("MISSED"))
+
+    def test_json(self):
+        read = json.loads(figures.as_json(FIGURES))
+        self.assertEqual(
+            read["size.text"], {"c": 1000, "rust": 2000, "ratio": 2.0, "target": "ratio <= 1.50", "unit": "bytes"}
+        )
+        self.assertEqual(figures.from_json(figures.as_json(FIGURES)), FIGURES)
+
+    def test_picture(self):
+        root = ElementTree.fromstring(plot.draw(FIGURES, "a < b").encode())
+        texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
+        self.assertIn("a < b", texts)
+        self.assertIn("size.text", texts)
+        # Noise, and what has no ratio, is left out.
+        self.assertNotIn("hooks.trace_pc.off.median", texts)
+        self.assertNotIn("size.kept_after_last_user", texts)
+        fills = [element.get("fill") for element in root.iter() if element.tag.endswith("}rect")]
+        self.assertIn(plot.COLOURS[True], fills)
+        self.assertIn(plot.COLOURS[False], fills)
+
+    def test_axis(self):
+        self.assertLess(plot.position(0.5), plot.position(1))
+        self.assertEqual(plot.position(1000), plot.LABEL + plot.CHART)
+        self.assertEqual(plot.position(0.0001), plot.LABEL)
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.root = Path(place.name)
+        self.addCleanup(place.cleanup)
+        self.script = command()
+
+    def test_document(self):
+        path = self.root / "benchmarks.md"
+        path.write_text(f"before\n{self.script.BEGIN}\nold\n{self.script.END}\nafter\n")
+        self.script.document(path, FIGURES, "<svg/>")
+        text = path.read_text()
+        self.assertTrue(text.startswith("before\n") and text.endswith("\nafter\n"))
+        self.assertNotIn("old", text)
+        self.assertIn("| size.text | bytes | 1000 | 2000 | 2.00 | ratio <= 1.50 | MISSED |", text)
+        self.assertEqual((self.root / "benchmarks.svg").read_text(), "<svg/>")
+        path.write_text("no marks")
+        with self.assertRaises(Failure):
+            self.script.document(path, FIGURES, "<svg/>")
+
+    def test_unequal_kernels(self):
+        for impl, more in (("c", "CONFIG_KCOV_C=y\n"), ("rust", "CONFIG_KCOV_RUST=y\nCONFIG_SMP=y\n")):
+            (self.root / impl).mkdir()
+            (self.root / impl / ".config").write_text("CONFIG_NET=y\n" + more)
+        objs = {impl: self.root / impl for impl in IMPLS}
+        self.assertEqual(self.script.different_options(objs), ["CONFIG_SMP=y"])
+
+    def test_one_failed_measurement(self):
+        """The others are measured all the same, and the failure is told."""
+        objs = {impl: self.root for impl in IMPLS}
+        with mock.patch.object(self.script.size, "object_figures", side_effect=Failure("no objdump")), mock.patch.object(
+            self.script, "measure_counting", return_value=[Figure("size.handle", "bytes", 1, 1)]
+        ), mock.patch("sys.stdout"):
+            found, failures = self.script.measure(objs, ["size"], 0, True)
+        self.assertEqual([figure.name for figure in found], ["size.handle"])
+        self.assertEqual(failures, ["code and data: no objdump"])
+
+    def test_objects_that_are_none(self):
+        for given in ("x", "go=/tmp", f"c={self.root}"):
+            with self.subTest(given=given), self.assertRaises(Failure):
+                self.script.object_directories([given])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -8,10 +8,10 @@
 //!
 //! # The way of the data
 //!
-//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] → [`buffer`] →
-//! the user's mapping. Nothing on that way takes a lock, calls a function outside of this crate or
-//! can panic. [`gate`] closes it at the entry while nobody can be collecting, and [`arch`] knows how
-//! the current task is found.
+//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] →
+//! [`buffer`] → the user's mapping. Nothing on that way takes a lock, calls a function outside of
+//! this crate or can panic. [`gate`] closes it at the entry while nobody can be collecting, and
+//! [`arch`] knows how the current task is found.
 //!
 //! # The way of control
 //!
@@ -21,9 +21,9 @@
 //! # The way of a remote section
 //!
 //! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to a
-//! descriptor → [`remote::pool`], which lends an [`area`] → [`session`], which suspends what was
-//! recorded and records into the area. At the stop, the descriptor merges the area into its buffer,
-//! and what was suspended goes on.
+//! descriptor → [`remote::pool`], which lends an [`area`] → [`session`], which suspends what
+//! was recorded and records into the area. At the stop, the descriptor merges the area into its
+//! buffer, and what was suspended goes on.
 //!
 //! # Rules
 //!

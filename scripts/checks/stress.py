@@ -20,7 +20,8 @@ SECONDS = 1200
 
 
 def run(context: Context) -> Iterator[Result]:
-    for impl in context.impls:
+    # What upstream makes of it is not for this project to say.
+    for impl in set(context.impls) & {"rust"}:
         boot = stress.make_guest(impl, context.kernel(impl), context.arch, ROUNDS, SEED, SECONDS)
 
         def on_output(line: str, name: str = impl) -> None:

@@ -451,7 +451,8 @@ TEST_F(task, local_and_remote_descriptor)
 		if (!(order & 1)) {
 			ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
 		}
-		EXPECT_EQ(-EINVAL, kcov_remote_enable(self->fd, KCOV_TRACE_PC, 1024, 0, handle + 1));
+		EXPECT_EQ(-EINVAL,
+			  kcov_remote_enable(self->fd, KCOV_TRACE_PC, 1024, 0, handle + 1));
 		EXPECT_EQ(-EINVAL, kcov_enable(remote, KCOV_TRACE_PC));
 		EXPECT_EQ(-EBUSY, kcov_enable(spare, KCOV_TRACE_PC));
 		EXPECT_EQ(-EBUSY, kcov_remote_enable(spare, KCOV_TRACE_PC, 1024, 0, handle + 1));

@@ -27,8 +27,8 @@ const CONTROL: usize = 96;
 const PAIR: usize = 128;
 const _: () = assert!(PAIR + 8 <= SCRATCH);
 
-/// Lets the task collect into the descriptor's buffer.
-pub(super) fn start(tid: Tid, kcov: impl AsFd, mode: u64) -> Result<(), Failure> {
+/// Lets the task collect into the descriptor's buffer. It is `alone` if no other task runs in its memory.
+pub(super) fn start(tid: Tid, kcov: impl AsFd, mode: u64, alone: bool) -> Result<(), Failure> {
     let status = Status::of(tid)?;
     let suspended = status.filtered;
     if suspended && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err() {
@@ -36,7 +36,7 @@ pub(super) fn start(tid: Tid, kcov: impl AsFd, mode: u64) -> Result<(), Failure>
             "a seccomp filter is in force, and the kernel was built without CONFIG_CHECKPOINT_RESTORE, which would suspend it",
         )));
     }
-    let mut injection = Injection::begin(tid, status.process)?;
+    let mut injection = Injection::begin(tid, status.process, alone)?;
     let mut result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), mode);
     if matches!(&result, Err(Failure::System(error)) if error.raw_os_error() == Some(libc::EMFILE)) {
         let limit = raise_limit(status.process)?;

@@ -47,7 +47,8 @@ pub(super) struct Injection {
 
 impl Injection {
     /// Prepares a task that stopped right after it was made, or at the end of its `execve`.
-    pub(super) fn begin(tid: Tid, process: Tid) -> Result<Self, Failure> {
+    /// It is `alone` if no other task runs in its memory.
+    pub(super) fn begin(tid: Tid, process: Tid, alone: bool) -> Result<Self, Failure> {
         let registers = Registers::of(tid)?;
         let signal_mask = ptrace::signal_mask(tid)?;
         // Signals wait: a handler must not run in the middle of this. SIGKILL and SIGSTOP cannot.
@@ -57,14 +58,14 @@ impl Injection {
             process,
             instruction_at: 0,
             overwritten: None,
-            scratch_at: (registers.stack_pointer() - RED_ZONE - SCRATCH as u64) & !15,
+            scratch_at: registers.stack_pointer().wrapping_sub(RED_ZONE + SCRATCH as u64) & !15,
             scratch: [0; SCRATCH / WORD],
             registers,
             signal_mask,
             held_back: Vec::new(),
         };
         if let Err(error) = injection
-            .find_instruction()
+            .find_instruction(alone)
             .and_then(|()| injection.save_scratch())
         {
             injection.restore()?;
@@ -82,7 +83,7 @@ impl Injection {
         self.scratch_at
     }
 
-    fn find_instruction(&mut self) -> io::Result<()> {
+    fn find_instruction(&mut self, alone: bool) -> io::Result<()> {
         let wanted = self.system_calls().instruction;
         let here = self.registers.instruction_pointer();
         let before = here.wrapping_sub(wanted.len() as u64);
@@ -91,6 +92,11 @@ impl Injection {
                 self.instruction_at = before;
                 return Ok(());
             }
+        }
+        if !alone {
+            return Err(io::Error::other(
+                "it was not made by a system call instruction that is known",
+            ));
         }
         let old = ptrace::peek(self.tid, here)?;
         let mut bytes = old.to_ne_bytes();

@@ -257,7 +257,9 @@ impl Tracer {
             let mut task = Traced::new(&self.options);
             task.parent = self.parents.remove(&tid).unwrap_or(0);
             self.tasks.insert(tid, task);
-            if matches!(stop, Stop::Trap | Stop::Group) && self.start_collection(tid) == After::Reported {
+            if matches!(stop, Stop::Trap | Stop::Group)
+                && self.start_collection(tid, false) == After::Reported
+            {
                 return Ok(());
             }
         }
@@ -313,14 +315,14 @@ impl Tracer {
         }
         match self.tasks.get(&tid) {
             Some(task) if !task.started => match inject::finish_exec(tid) {
-                Ok(()) => self.start_collection(tid),
+                Ok(()) => self.start_collection(tid, true),
                 Err(failure) => self.failed(tid, failure),
             },
             _ => After::Stopped,
         }
     }
 
-    fn start_collection(&mut self, tid: Tid) -> After {
+    fn start_collection(&mut self, tid: Tid, alone: bool) -> After {
         let kcov = match self.pool.pop() {
             Some(kcov) => Ok(kcov),
             None => Device::open().and_then(|device| device.with_buffer(self.options.words)),
@@ -341,7 +343,7 @@ impl Tracer {
         } else {
             Pc::NUMBER
         } as u64;
-        match handover::start(tid, &kcov, mode) {
+        match handover::start(tid, &kcov, mode, alone) {
             Ok(()) => {
                 // What our own system calls left.
                 kcov.reset();

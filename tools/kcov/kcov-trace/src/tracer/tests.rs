@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +14,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::inject::{self, Failure};
 use super::ptrace::{self, Report, Stop, Tid};
+use super::registers::Registers;
 use super::{handover, start};
 
 #[derive(Debug, Default)]
@@ -39,9 +41,9 @@ fn run(command: &[OsString]) -> Seen {
         };
         let result = match stop {
             Stop::Exec if tid == first && known.insert(tid) => {
-                inject::finish_exec(tid).and_then(|()| handover::start(tid, &file, 0))
+                inject::finish_exec(tid).and_then(|()| hand_over(tid, &file, true))
             }
-            Stop::Trap | Stop::Group if tid != first && known.insert(tid) => handover::start(tid, &file, 0),
+            Stop::Trap | Stop::Group if tid != first && known.insert(tid) => hand_over(tid, &file, false),
             _ => Ok(()),
         };
         match result {
@@ -70,6 +72,25 @@ fn run(command: &[OsString]) -> Seen {
     failure.read_to_end(&mut number).unwrap();
     assert!(number.is_empty(), "the command did not run");
     seen
+}
+
+/// Hands the file over, and looks whether the task is as before.
+fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
+    let state = || {
+        let registers = Registers::of(tid)?;
+        let code = ptrace::peek(tid, registers.instruction_pointer())?;
+        let stack = ptrace::peek(tid, registers.stack_pointer() - 256)?;
+        io::Result::Ok(format!(
+            "{registers:x?} {code:x} {stack:x} {:x}",
+            ptrace::signal_mask(tid)?
+        ))
+    };
+    let before = state()?;
+    let result = handover::start(tid, file, 0, alone);
+    if !matches!(result, Err(Failure::Gone(_))) {
+        assert_eq!(state()?, before);
+    }
+    result
 }
 
 fn compiled(folder: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-"use strict";
 // Shows the source of the file that the address names, and filters the tree. Everything that comes from a file
 // reaches the page as text, never as markup.
+
+"use strict";
 
 const view = document.getElementById("view");
 const tree = document.getElementById("tree");

@@ -24,6 +24,9 @@ from checklib import Context, Result, failed, passed, verdict
 from hostlib import SCRIPTS, Failure, shown
 
 ORDER = 58
+# Two boots of one kernel still differ in a new place now and then, which ignored.txt then gets to know. Until that has
+# ended, this is run when it is asked for: scripts/test.py --only differential.
+ON_DEMAND = True
 
 SOURCE = SCRIPTS / "differential/differential.c"
 IGNORED = SCRIPTS / "differential/ignored.txt"

@@ -227,6 +227,12 @@ fn canonical(pc: usize) -> usize {
     }
 }
 
+/// Prepares [`canonical`], before anything is recorded.
+pub(crate) fn init() {
+    // SAFETY: Called once, at boot.
+    unsafe { bindings::kcov_support_init() };
+}
+
 /// Memory in whole pages.
 ///
 /// # Invariants

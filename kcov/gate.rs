@@ -2,24 +2,25 @@
 
 //! Whether anybody may be collecting coverage, anywhere.
 //!
-//! While no buffer exists, a jump label at the entry of every hook sends it home, at the cost of a
-//! `nop`. The gate only saves time: whether a task is recorded is decided by the task's mode.
+//! While no buffer exists, the gate is closed and every hook returns at once. The gate only saves
+//! time: whether a task is recorded is decided by the task's mode.
+//!
+//! With `CONFIG_KCOV_PATCHED_ENTRY`, `gate.c` replaces the first instruction of the hooks by a
+//! return. Elsewhere a jump label in the hooks sends them home.
 
 #![expect(unsafe_code)]
 
-#[cfg(CONFIG_JUMP_LABEL)]
-use core::mem::offset_of;
 use kernel::bindings;
 
-/// Says whether the gate is open.
+/// Says whether the gate is open, as far as the hook that asks has to look.
 #[inline(always)]
 pub(crate) fn is_open() -> bool {
     // This is `static_branch_unlikely!`, but for one word: the jump does not touch the stack.
     // Without a promise of that, every hook would align the stack before it.
-    #[cfg(CONFIG_JUMP_LABEL)]
+    #[cfg(all(CONFIG_JUMP_LABEL, not(CONFIG_KCOV_PATCHED_ENTRY)))]
     'open: {
-        // SAFETY: `kcov_gate` is a static key, defined in `support.c`, and off at boot as the
-        // branch is.
+        // SAFETY: `kcov_gate` is a static key, defined in `gate.c`, and off at boot as the branch
+        // is.
         unsafe {
             kernel::asm!(
                 include!(concat!(
@@ -30,15 +31,16 @@ pub(crate) fn is_open() -> bool {
                     break 'open true;
                 },
                 symb = sym bindings::kcov_gate,
-                off = const offset_of!(bindings::static_key_false_deferred, key),
+                off = const core::mem::offset_of!(bindings::static_key_false, key),
                 branch = const 0,
                 options(nostack, preserves_flags),
             )
         };
         break 'open false;
     }
-    // Without jump labels the test would cost as much as the one of the mode.
-    #[cfg(not(CONFIG_JUMP_LABEL))]
+    // A hook with a patched entry does not come here while the gate is closed. Without jump labels
+    // the test would cost as much as the one of the mode.
+    #[cfg(any(not(CONFIG_JUMP_LABEL), CONFIG_KCOV_PATCHED_ENTRY))]
     {
         true
     }
@@ -66,10 +68,4 @@ impl Drop for KeepOpen {
         // SAFETY: By the type invariant, it was opened for this value, and not closed for it.
         unsafe { bindings::kcov_gate_close() };
     }
-}
-
-/// Prepares what the hooks need to know about the kernel image, before the gate is first opened.
-pub(crate) fn init() {
-    // SAFETY: Called once, at boot.
-    unsafe { bindings::kcov_support_init() };
 }

@@ -12,6 +12,24 @@
 
 #![expect(unsafe_code)]
 
+/// Gives a hook an entry that `gate.c` can patch: an instruction of 5 bytes that does nothing.
+///
+/// Where functions have to have padding in front of them, hooks get that too; an attribute replaces
+/// what the command line asks for.
+macro_rules! hook {
+    ($($function:tt)*) => {
+        #[cfg_attr(
+            all(CONFIG_KCOV_PATCHED_ENTRY, not(CONFIG_CALL_PADDING)),
+            patchable_function_entry(entry_nops = 5)
+        )]
+        #[cfg_attr(
+            all(CONFIG_KCOV_PATCHED_ENTRY, CONFIG_CALL_PADDING),
+            patchable_function_entry(prefix_nops = 16, entry_nops = 5)
+        )]
+        $($function)*
+    };
+}
+
 #[cfg(CONFIG_KCOV_ENABLE_COMPARISONS)]
 mod cmp;
 mod pc;

@@ -77,7 +77,7 @@ struct Kcov {
 
 impl kernel::Module for Kcov {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        gate::init();
+        buffer::init();
         remote::registry::init();
         remote::pool::init()?;
         device::create();

@@ -13,25 +13,7 @@
 
 #include "support.h"
 
-/*
- * A second passes before the hooks are switched off after the last buffer has gone. Fuzzers set
- * up buffers in quick succession, and each switch costs interprocessor interrupts.
- */
-DEFINE_STATIC_KEY_DEFERRED_FALSE(kcov_gate, HZ);
-
 unsigned long kcov_kaslr_offset __ro_after_init;
-
-/* May sleep. */
-void kcov_gate_open(void)
-{
-	static_branch_deferred_inc(&kcov_gate);
-}
-
-/* May be called from any context but hard interrupts and NMI. */
-void kcov_gate_close(void)
-{
-	static_branch_slow_dec_deferred(&kcov_gate);
-}
 
 void kcov_support_init(void)
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KCOV crate needs from C: constants that bindgen can't evaluate, the static key of the
- * hooks, and inline functions of the kernel that have no counterpart in Rust.
+ * What the KCOV crate needs from C: constants that bindgen can't evaluate, and inline functions of
+ * the kernel that have no counterpart in Rust.
  */
 #ifndef _KERNEL_KCOV_SUPPORT_H
 #define _KERNEL_KCOV_SUPPORT_H
 
-#include <linux/jump_label_ratelimit.h>
 #include <linux/kcov.h>
 #include <linux/preempt.h>
+
+#include "gate.h"
 
 /* Contexts, as bits of the preempt count. */
 enum kcov_context_bits {
@@ -20,12 +21,6 @@ enum kcov_context_bits {
 enum kcov_sizes {
 	KCOV_SOFTIRQ_AREA_WORDS	= CONFIG_KCOV_IRQ_AREA_SIZE,
 };
-
-/* Off while no coverage buffer exists: the hooks return at once. */
-extern struct static_key_false_deferred kcov_gate;
-
-void kcov_gate_open(void);
-void kcov_gate_close(void);
 
 /* What KASLR added to every address of the kernel image. */
 extern unsigned long kcov_kaslr_offset;

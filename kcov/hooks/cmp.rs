@@ -19,27 +19,29 @@ macro_rules! comparison_hooks {
         );
     };
     ($operand:ty, $name:ident, $bits:expr, $doc:literal) => {
-        #[doc = $doc]
-        ///
-        /// # Safety
-        ///
-        /// None; C functions are unsafe to call by definition.
-        #[export]
-        #[allow(
-            clippy::cast_lossless,
-            reason = "the type of eight bytes is usize, which has no From for u64"
-        )]
-        pub(crate) unsafe extern "C" fn $name(arg1: $operand, arg2: $operand) {
-            if !gate::is_open() {
-                return;
-            }
-            if let Some(recorder) = session::recorder(Mode::Cmp) {
-                recorder.push_comparison(Comparison {
-                    kind: $bits | size_bits(size_of::<$operand>()),
-                    arg1: arg1 as u64,
-                    arg2: arg2 as u64,
-                    pc: arch::caller_pc!(),
-                });
+        hook! {
+            #[doc = $doc]
+            ///
+            /// # Safety
+            ///
+            /// None; C functions are unsafe to call by definition.
+            #[export]
+            #[allow(
+                clippy::cast_lossless,
+                reason = "the type of eight bytes is usize, which has no From for u64"
+            )]
+            pub(crate) unsafe extern "C" fn $name(arg1: $operand, arg2: $operand) {
+                if !gate::is_open() {
+                    return;
+                }
+                if let Some(recorder) = session::recorder(Mode::Cmp) {
+                    recorder.push_comparison(Comparison {
+                        kind: $bits | size_bits(size_of::<$operand>()),
+                        arg1: arg1 as u64,
+                        arg2: arg2 as u64,
+                        pc: arch::caller_pc!(),
+                    });
+                }
             }
         }
     };
@@ -72,31 +74,33 @@ comparison_hooks!(
     __sanitizer_cov_trace_const_cmp8
 );
 
-/// Records a `switch` as one comparison with each of its cases.
-///
-/// # Safety
-///
-/// `cases` points to what compilers emit: the number of cases, the size of the value in bits, the
-/// cases.
-#[export]
-pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
-    val: bindings::kcov_u64,
-    cases: *mut c_void,
-) {
-    if !gate::is_open() {
-        return;
+hook! {
+    /// Records a `switch` as one comparison with each of its cases.
+    ///
+    /// # Safety
+    ///
+    /// `cases` points to what compilers emit: the number of cases, the size of the value in bits, the
+    /// cases.
+    #[export]
+    pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
+        val: bindings::kcov_u64,
+        cases: *mut c_void,
+    ) {
+        if !gate::is_open() {
+            return;
+        }
+        let Some(recorder) = session::recorder(Mode::Cmp) else {
+            return;
+        };
+        let cases = cases.cast::<u64>();
+        // SAFETY: By this function's requirement.
+        let (count, bits) = unsafe { (cases.read(), cases.add(1).read()) };
+        if !matches!(bits, 8 | 16 | 32 | 64) {
+            return;
+        }
+        let kind = u64::from(bindings::KCOV_CMP_CONST) | size_bits(bits as usize / 8);
+        let pc = arch::caller_pc!();
+        // SAFETY: By this function's requirement, `count` values follow.
+        unsafe { recorder.push_cases(kind, val as u64, cases.add(2), count, pc) };
     }
-    let Some(recorder) = session::recorder(Mode::Cmp) else {
-        return;
-    };
-    let cases = cases.cast::<u64>();
-    // SAFETY: By this function's requirement.
-    let (count, bits) = unsafe { (cases.read(), cases.add(1).read()) };
-    if !matches!(bits, 8 | 16 | 32 | 64) {
-        return;
-    }
-    let kind = u64::from(bindings::KCOV_CMP_CONST) | size_bits(bits as usize / 8);
-    let pc = arch::caller_pc!();
-    // SAFETY: By this function's requirement, `count` values follow.
-    unsafe { recorder.push_cases(kind, val as u64, cases.add(2), count, pc) };
 }

@@ -5,17 +5,19 @@
 use crate::{arch, gate, mode::Mode, session};
 use kernel::prelude::*;
 
-/// Records that the code after the call of this function was reached.
-///
-/// # Safety
-///
-/// None; C functions are unsafe to call by definition.
-#[export]
-pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_pc() {
-    if !gate::is_open() {
-        return;
-    }
-    if let Some(recorder) = session::recorder(Mode::Pc) {
-        recorder.push_pc(arch::caller_pc!());
+hook! {
+    /// Records that the code after the call of this function was reached.
+    ///
+    /// # Safety
+    ///
+    /// None; C functions are unsafe to call by definition.
+    #[export]
+    pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_pc() {
+        if !gate::is_open() {
+            return;
+        }
+        if let Some(recorder) = session::recorder(Mode::Pc) {
+            recorder.push_pc(arch::caller_pc!());
+        }
     }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs by architecture: the current task, the preempt count, the caller's PC.
+//! What differs by architecture: the current task, the preempt count, the CPU, the caller's
+//! PC.
 //!
-//! The `kernel` crate and the C helpers have functions for the first two, but those are
+//! The `kernel` crate and the C helpers have functions for the first three, but those are
 //! instrumented themselves, so that a hook which called them would never return. Everything here is
 //! inlined into the hooks.
 
@@ -11,7 +12,7 @@
 #[cfg_attr(CONFIG_X86_64, path = "arch/x86.rs")]
 mod native;
 
-pub(crate) use native::{current_task, preempt_count};
+pub(crate) use native::{cpu, current_task, preempt_count};
 
 extern "C" {
     #[link_name = "llvm.returnaddress"]

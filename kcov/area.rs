@@ -9,8 +9,10 @@
 #![expect(unsafe_code)]
 
 use crate::{
-    buffer::{Pages, Records, WORD},
+    buffer::Pages,
+    division::{Division, Memory, Records},
     mode::Mode,
+    records::{Kind, WORD},
     session::Section,
     statistics, //
 };
@@ -18,7 +20,7 @@ use core::{
     ffi::c_void,
     marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit},
-    ptr::NonNull, //
+    ptr::{self, NonNull}, //
 };
 use kernel::{page::PAGE_SIZE, prelude::*, types::ForeignOwnable};
 
@@ -27,6 +29,9 @@ use kernel::{page::PAGE_SIZE, prelude::*, types::ForeignOwnable};
 pub(crate) struct Header {
     /// The number of words after the header.
     words: usize,
+    /// How the words are divided, and what for: the next section mostly wants the same.
+    division: Division,
+    divided_for: Option<(Mode, usize)>,
     section: MaybeUninit<Section>,
 }
 
@@ -34,8 +39,8 @@ pub(crate) struct Header {
 ///
 /// # Invariants
 ///
-/// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words.
-/// `section` is not initialized.
+/// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words, of
+/// which `division` is a division. `section` is not initialized.
 pub(crate) struct Area(NonNull<Header>);
 
 /// An area that holds a section.
@@ -61,8 +66,14 @@ impl Area {
         let words = (pages.bytes() - size_of::<Header>()) / WORD;
         statistics::area_added(pages.bytes());
         let header: NonNull<Header> = pages.into_raw().cast();
+        let content = Header {
+            words,
+            division: Division::nothing(),
+            divided_for: None,
+            section: MaybeUninit::uninit(),
+        };
         // SAFETY: There is room for the header.
-        unsafe { (*header.as_ptr()).words = words };
+        unsafe { header.as_ptr().write(content) };
         // INVARIANT: The pages were given away right now.
         Ok(Self(header))
     }
@@ -73,23 +84,42 @@ impl Area {
         unsafe { (*self.0.as_ptr()).words }
     }
 
-    /// Where the records go: the count is reset.
-    pub(crate) fn reset(&mut self) -> *mut u8 {
-        let start = records_start(self.0);
-        // SAFETY: There is room for a count of either size.
-        unsafe { start.cast::<u64>().write(0) };
-        start
+    /// Divides the first `words` words of the area for a mode, with nothing recorded.
+    #[inline(always)]
+    pub(crate) fn divide(&mut self, mode: Mode, words: usize) {
+        let header = self.0.as_ptr();
+        // SAFETY: By the type invariant, the header is valid, and nobody else uses it.
+        unsafe {
+            if (*header).divided_for == Some((mode, words)) {
+                (*header).division.reset_counts();
+                return;
+            }
+        }
+        self.divide_anew(mode, words);
     }
 
-    /// The first `words` words of the area as records.
-    pub(crate) fn records(&self, mode: Mode, words: usize) -> Records<'_> {
-        let capacity = mode.capacity(words.min(self.words()));
-        // SAFETY: The area was reset before it was lent, and nobody but the hooks wrote to it
-        // since. It is not lent any more.
-        unsafe { Records::new(records_start(self.0), mode, capacity) }
+    #[cold]
+    fn divide_anew(&mut self, mode: Mode, words: usize) {
+        let memory = Memory {
+            start: records_start(self.0),
+            words: words.min(self.words()),
+        };
+        let header = self.0.as_ptr();
+        // SAFETY: As above. The division is used as long as the area exists at the most.
+        unsafe {
+            (*header).division = Division::of_area(mode, memory);
+            (*header).divided_for = Some((mode, words));
+        }
+    }
+
+    /// How the area is divided.
+    pub(crate) fn division(&self) -> &Division {
+        // SAFETY: By the type invariant, the header is valid.
+        unsafe { &(*self.0.as_ptr()).division }
     }
 
     /// Puts a section into the header.
+    #[inline(always)]
     pub(crate) fn lend(self, section: Section) -> LentArea {
         let header = ManuallyDrop::new(self).0;
         // SAFETY: By the type invariant.
@@ -100,6 +130,12 @@ impl Area {
 }
 
 impl LentArea {
+    /// How the area is divided. Valid until the area is given back.
+    pub(crate) fn division(self) -> *const Division {
+        // SAFETY: By the type invariant, the header is valid.
+        unsafe { ptr::addr_of!((*self.0.as_ptr()).division) }
+    }
+
     pub(crate) fn as_ptr(self) -> *mut c_void {
         self.0.as_ptr().cast()
     }
@@ -120,21 +156,59 @@ impl LentArea {
         unsafe { (*self.0.as_ptr()).section.assume_init_mut() }
     }
 
-    /// Takes the section out of the header.
+    /// Takes the area back.
     ///
     /// # Safety
     ///
-    /// The caller is the task that the section runs on, and does not use this or another copy of
-    /// `self` again.
-    pub(crate) unsafe fn give_back(self) -> (Area, Section) {
-        // SAFETY: By the type invariant and this function's requirement.
-        let section = unsafe { (*self.0.as_ptr()).section.assume_init_read() };
-        // INVARIANT: The section has just been moved out.
-        (Area(self.0), section)
+    /// The caller is the task that the section runs on, nothing records into it any more, and
+    /// neither this nor another copy of `self` is used again.
+    #[inline(always)]
+    pub(crate) unsafe fn give_back(self) -> EndedArea {
+        // INVARIANT: By the type invariant and this function's requirement.
+        EndedArea(Area(self.0))
     }
 }
 
-fn records_start(header: NonNull<Header>) -> *mut u8 {
+/// An area that is not lent any more, with the section that has recorded into it.
+///
+/// # Invariants
+///
+/// `section` in the header is initialized, and nothing records into the area.
+pub(crate) struct EndedArea(Area);
+
+impl EndedArea {
+    /// Says whether anything was recorded, or should have been.
+    #[inline(always)]
+    pub(crate) fn has_records(&self) -> bool {
+        // SAFETY: See `records`.
+        unsafe { self.0.division().has_records() }
+    }
+
+    /// How many records there was no room for.
+    pub(crate) fn dropped(&self) -> usize {
+        self.0.division().dropped()
+    }
+
+    pub(crate) fn section(&self) -> &Section {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0 .0.as_ptr()).section.assume_init_ref() }
+    }
+
+    /// What was recorded, of one kind.
+    #[inline(always)]
+    pub(crate) fn records(&self, kind: Kind) -> Records<'_> {
+        // SAFETY: The counts were reset before the area was lent, and nobody but the hooks wrote to
+        // it since.
+        unsafe { self.0.division().records(kind) }
+    }
+
+    /// The area, for the next section.
+    pub(crate) fn into_area(self) -> Area {
+        self.0
+    }
+}
+
+fn records_start(header: NonNull<Header>) -> *mut usize {
     // The header is followed by the records; wrapping, as this is no place for a check.
     header.as_ptr().wrapping_add(1).cast()
 }

@@ -6,8 +6,10 @@
 //! of handles while it is enabled for remote sections, and by each section that records for it.
 
 use crate::{
-    buffer::{Buffer, Records},
+    area::EndedArea,
+    buffer::{Buffer, DividedBuffer},
     mode::Mode,
+    records::Kind,
     remote::{
         handle::HandleList,
         registry::{Attachment, Registration}, //
@@ -31,6 +33,9 @@ use kernel::{
 /// 32 KiB of comparisons, 8 KiB of PCs.
 const MERGE_STEP: usize = 1024;
 
+/// How many words of a set are cleared between two looks at the state.
+const CLEAR_STEP: usize = 4096;
+
 /// What a descriptor is used for.
 enum State {
     /// Opened; there is no buffer yet.
@@ -38,25 +43,33 @@ enum State {
     /// There is a buffer that nobody records into.
     Ready(Arc<Buffer>),
     /// A task records what it does itself.
-    Local(Arc<Buffer>),
+    Local(KBox<DividedBuffer>),
     /// A task has sections recorded that run elsewhere.
-    Remote(Arc<Buffer>, Registration),
+    Remote(KBox<DividedBuffer>, Registration),
 }
 
 impl State {
     fn buffer(&self) -> Option<&Arc<Buffer>> {
         match self {
             State::Fresh => None,
-            State::Ready(buffer) | State::Local(buffer) | State::Remote(buffer, _) => Some(buffer),
+            State::Ready(buffer) => Some(buffer),
+            State::Local(divided) | State::Remote(divided, _) => Some(divided.buffer()),
+        }
+    }
+
+    /// How the buffer is divided, if somebody records into it.
+    fn divided(&self) -> Option<&DividedBuffer> {
+        match self {
+            State::Fresh | State::Ready(_) => None,
+            State::Local(divided) | State::Remote(divided, _) => Some(divided),
         }
     }
 }
 
 struct Inner {
     state: State,
-    /// Counts the times that the descriptor was disabled. Sections that started before don't merge
-    /// any more.
-    sequence: u64,
+    /// How many records there was no room for when the descriptor was last disabled.
+    dropped: usize,
 }
 
 /// One open file.
@@ -72,9 +85,24 @@ pub(crate) struct Descriptor {
 /// The argument of `KCOV_REMOTE_ENABLE`.
 pub(crate) struct RemoteRequest {
     pub(crate) mode: usize,
+    /// The size in words of the front of the buffer, in the modes that have one.
+    pub(crate) front: usize,
     /// How many words a section of a task may use.
     pub(crate) area_words: usize,
     pub(crate) handles: HandleList,
+}
+
+/// What a person sees of a descriptor.
+pub(crate) struct Summary {
+    pub(crate) state: &'static str,
+    pub(crate) mode: &'static str,
+    /// The size of the buffer.
+    pub(crate) words: usize,
+    pub(crate) handles: usize,
+    /// Records that there was no room for, since the descriptor was enabled or reset.
+    pub(crate) dropped: usize,
+    /// Sections that were not recorded for lack of an area.
+    pub(crate) lost_sections: u64,
 }
 
 impl Descriptor {
@@ -83,7 +111,7 @@ impl Descriptor {
             pin_init!(Self {
                 inner <- new_spinlock_irq!(Inner {
                     state: State::Fresh,
-                    sequence: 1,
+                    dropped: 0,
                 }),
                 lost: Atomic::new(0),
                 _counted: statistics::CountedDescriptor::new(),
@@ -95,6 +123,14 @@ impl Descriptor {
     /// The buffer, if there is one.
     pub(crate) fn buffer(&self) -> Option<Arc<Buffer>> {
         self.inner.lock().state.buffer().cloned()
+    }
+
+    /// The buffer, if it may be enabled.
+    fn ready_buffer(&self) -> Result<Arc<Buffer>> {
+        match &self.inner.lock().state {
+            State::Ready(buffer) => Ok(buffer.clone()),
+            _ => Err(EINVAL),
+        }
     }
 
     /// `KCOV_INIT_TRACE`: gives the descriptor a buffer of `words` words. Sleeps.
@@ -110,23 +146,31 @@ impl Descriptor {
         Ok(())
     }
 
-    /// `KCOV_ENABLE`: lets the current task record into the buffer.
-    pub(crate) fn enable(self: ArcBorrow<'_, Self>, raw_mode: usize) -> Result {
+    /// `KCOV_ENABLE` and its likes: lets the current task record into the buffer. Sleeps.
+    ///
+    /// `front` is the size in words of the front of the buffer, in the modes that have one.
+    #[expect(unsafe_code)]
+    pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = session::pause();
-        let mut inner = self.inner.lock();
-        let State::Ready(buffer) = &inner.state else {
-            return Err(EINVAL);
-        };
-        if paused.has_local() {
+        let buffer = self.ready_buffer()?;
+        if paused.has_local(None) {
             return Err(EBUSY);
         }
-        let mode = Mode::from_user(raw_mode)?;
-        let buffer = buffer.clone();
-        inner.state = State::Local(buffer.clone());
-        drop(inner);
+        let mode = mode?;
+        let divided = KBox::new(DividedBuffer::new(buffer, mode, front)?, GFP_KERNEL)?;
+        divided.buffer().fault_in();
 
-        buffer.fault_in();
-        paused.attach_local(self.into(), &buffer, mode);
+        let mut inner = self.inner.lock();
+        // Another thread may have been faster.
+        let State::Ready(_) = inner.state else {
+            return Err(EINVAL);
+        };
+        // SAFETY: The box is the descriptor's until `leave`, which is called only by the task that
+        // has enabled it, after `detach_local`.
+        unsafe { paused.attach_local(self.into(), &divided, mode) };
+        let ready = mem::replace(&mut inner.state, State::Local(divided));
+        drop(inner);
+        drop(ready);
         Ok(())
     }
 
@@ -134,41 +178,26 @@ impl Descriptor {
     /// handles. Sleeps.
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
         let mut paused = session::pause();
-        let (mode, words, sequence) = {
-            let inner = self.inner.lock();
-            let State::Ready(buffer) = &inner.state else {
-                return Err(EINVAL);
-            };
-            if paused.has_remote() {
-                return Err(EBUSY);
-            }
-            // More than the buffer has room for can't be merged.
-            let words = request.area_words.min(buffer.words());
-            (Mode::from_user(request.mode)?, words, inner.sequence)
-        };
+        let buffer = self.ready_buffer()?;
+        if paused.has_remote(None) {
+            return Err(EBUSY);
+        }
+        let mode = Mode::from_remote_user(request.mode)?;
+        // More than the buffer has room for can't be merged.
+        let words = request.area_words.min(buffer.words());
+        let divided = KBox::new(DividedBuffer::new(buffer, mode, request.front)?, GFP_KERNEL)?;
         // Sections may start as soon as this returns. They merge once the state has changed.
-        let registration = Registration::new(
-            Attachment {
-                descriptor: self.into(),
-                sequence,
-                mode,
-                words,
-            },
-            &request.handles,
-        )?;
+        let registration =
+            Registration::new(Attachment::new(self.into(), mode, words), &request.handles)?;
 
         let mut inner = self.inner.lock();
-        match mem::replace(&mut inner.state, State::Fresh) {
-            State::Ready(buffer) if inner.sequence == sequence => {
-                inner.state = State::Remote(buffer, registration);
-            }
-            // Another thread was faster. The registration is dropped after the unlock.
-            other => {
-                inner.state = other;
-                return Err(EINVAL);
-            }
-        }
+        // Another thread may have been faster. What was made above is dropped after the unlock.
+        let State::Ready(_) = inner.state else {
+            return Err(EINVAL);
+        };
+        let ready = mem::replace(&mut inner.state, State::Remote(divided, registration));
         drop(inner);
+        drop(ready);
         paused.attach_remote(self.into(), request.handles.common());
         Ok(())
     }
@@ -191,29 +220,58 @@ impl Descriptor {
     /// Returns to [`State::Ready`], after the task has let go of the descriptor. Sleeps.
     pub(crate) fn leave(&self) {
         let mut inner = self.inner.lock();
-        let Some(buffer) = inner.state.buffer().cloned() else {
+        let Some(divided) = inner.state.divided() else {
             return;
         };
-        inner.sequence = inner.sequence.wrapping_add(1);
+        let (buffer, dropped) = (divided.buffer().clone(), divided.dropped());
+        inner.dropped = dropped;
         let left = mem::replace(&mut inner.state, State::Ready(buffer));
         drop(inner);
         // Takes handles out of the registry, which sleeps.
         drop(left);
     }
 
+    /// `KCOV_RESET_TRACE`: forgets what the current task, or sections for it, have recorded.
+    pub(crate) fn reset(&self, unused: usize) -> Result {
+        let paused = session::pause();
+        if unused != 0 || !(paused.has_local(Some(self)) || paused.has_remote(Some(self))) {
+            return Err(EINVAL);
+        }
+        // Counts first: what is recorded meanwhile by sections stays, or is recorded once more.
+        let mut left = self.inner.lock().state.divided().map_or(0, |divided| {
+            divided.reset_counts();
+            divided.set_words()
+        });
+        while left > 0 {
+            let inner = self.inner.lock();
+            let Some(divided) = inner.state.divided() else {
+                break;
+            };
+            let from = left.saturating_sub(CLEAR_STEP);
+            divided.clear_set(from, left - from);
+            left = from;
+        }
+        Ok(())
+    }
+
     /// Appends what a section recorded, unless the descriptor was disabled since the section
     /// started.
-    pub(crate) fn merge(&self, sequence: u64, records: &Records<'_>) {
-        let mut done = 0;
-        while done < records.count() {
-            let inner = self.inner.lock();
-            let State::Remote(buffer, _) = &inner.state else {
-                return;
-            };
-            if inner.sequence != sequence {
-                return;
+    pub(crate) fn merge(&self, registration: u64, area: &EndedArea) {
+        let mut dropped = area.dropped();
+        for kind in [Kind::Pc, Kind::Comparison] {
+            let records = area.records(kind);
+            let mut done = 0;
+            while done < records.count() || dropped > 0 {
+                let inner = self.inner.lock();
+                let State::Remote(divided, current) = &inner.state else {
+                    return;
+                };
+                if current.id() != registration {
+                    return;
+                }
+                divided.drop_records(mem::take(&mut dropped));
+                done += divided.append(&records, done, MERGE_STEP);
             }
-            done += buffer.append(records, done, MERGE_STEP);
         }
     }
 
@@ -223,21 +281,25 @@ impl Descriptor {
         statistics::section_lost();
     }
 
-    /// The number of sections that were not recorded.
-    pub(crate) fn lost_sections(&self) -> u64 {
-        self.lost.load(Relaxed)
-    }
-
-    /// What a person sees of the state: its name, the size of the buffer in words, the number of
-    /// handles.
-    pub(crate) fn summary(&self) -> (&'static str, usize, usize) {
+    /// What a person sees of the state.
+    pub(crate) fn summary(&self) -> Summary {
         let inner = self.inner.lock();
-        let words = inner.state.buffer().map_or(0, |buffer| buffer.words());
-        match &inner.state {
-            State::Fresh => ("opened", words, 0),
-            State::Ready(_) => ("ready", words, 0),
-            State::Local(_) => ("enabled", words, 0),
-            State::Remote(_, registration) => ("remote", words, registration.handles()),
+        let divided = inner.state.divided();
+        Summary {
+            state: match inner.state {
+                State::Fresh => "opened",
+                State::Ready(_) => "ready",
+                State::Local(_) => "enabled",
+                State::Remote(..) => "remote",
+            },
+            mode: divided.map_or("none", |divided| divided.mode().name()),
+            words: inner.state.buffer().map_or(0, |buffer| buffer.words()),
+            handles: match &inner.state {
+                State::Remote(_, registration) => registration.handles(),
+                _ => 0,
+            },
+            dropped: divided.map_or(inner.dropped, |divided| divided.dropped()),
+            lost_sections: self.lost.load(Relaxed),
         }
     }
 }

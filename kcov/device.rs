@@ -4,6 +4,7 @@
 
 use crate::{
     descriptor::{Descriptor, RemoteRequest},
+    mode::Mode,
     remote::handle::{HandleList, MAX_HANDLES}, //
 };
 use core::mem::offset_of;
@@ -27,6 +28,9 @@ const INIT_TRACE: u32 = _IOR::<usize>(MAGIC, 1);
 const ENABLE: u32 = _IO(MAGIC, 100);
 const DISABLE: u32 = _IO(MAGIC, 101);
 const REMOTE_ENABLE: u32 = _IOW::<bindings::kcov_remote_arg>(MAGIC, 102);
+const UNIQUE_ENABLE: u32 = _IOW::<usize>(MAGIC, 103);
+const RESET_TRACE: u32 = _IO(MAGIC, 104);
+const PC_CMP_ENABLE: u32 = _IOW::<usize>(MAGIC, 105);
 
 struct KcovFile;
 
@@ -46,7 +50,10 @@ impl DeviceFile for KcovFile {
     ) -> Result<isize> {
         match cmd {
             INIT_TRACE => descriptor.init(arg)?,
-            ENABLE => descriptor.enable(arg)?,
+            ENABLE => descriptor.enable(Mode::from_user(arg), 0)?,
+            UNIQUE_ENABLE => descriptor.enable(Mode::Unique.supported(), arg)?,
+            PC_CMP_ENABLE => descriptor.enable(Mode::PcCmp.supported(), arg)?,
+            RESET_TRACE => descriptor.reset(arg)?,
             DISABLE => descriptor.disable(arg)?,
             REMOTE_ENABLE => descriptor.remote_enable(&read_request(UserPtr::from_addr(arg))?)?,
             _ => return Err(ENOTTY),
@@ -68,11 +75,13 @@ impl DeviceFile for KcovFile {
     }
 
     fn show_fdinfo(descriptor: ArcBorrow<'_, Descriptor>, m: &SeqFile, _file: &File) {
-        let (state, words, handles) = descriptor.summary();
-        seq_print!(m, "kcov-state:\t{}\n", state);
-        seq_print!(m, "kcov-words:\t{}\n", words);
-        seq_print!(m, "kcov-handles:\t{}\n", handles);
-        seq_print!(m, "kcov-lost-sections:\t{}\n", descriptor.lost_sections());
+        let summary = descriptor.summary();
+        seq_print!(m, "kcov-state:\t{}\n", summary.state);
+        seq_print!(m, "kcov-mode:\t{}\n", summary.mode);
+        seq_print!(m, "kcov-words:\t{}\n", summary.words);
+        seq_print!(m, "kcov-handles:\t{}\n", summary.handles);
+        seq_print!(m, "kcov-dropped-records:\t{}\n", summary.dropped);
+        seq_print!(m, "kcov-lost-sections:\t{}\n", summary.lost_sections);
     }
 }
 
@@ -94,7 +103,7 @@ fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
     let mode: u32 = reader.read()?;
     let area_words: u32 = reader.read()?;
     let number_now: u32 = reader.read()?;
-    reader.skip(offset_of!(bindings::kcov_remote_arg, common_handle) - 3 * size_of::<u32>())?;
+    let front: u32 = reader.read()?;
     let common: u64 = reader.read()?;
     let mut global = KVec::with_capacity(handles, GFP_KERNEL)?;
     while !reader.is_empty() {
@@ -107,6 +116,7 @@ fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
     Ok(RemoteRequest {
         mode: mode as usize,
         area_words: area_words as usize,
+        front: front as usize,
         handles: HandleList::new(global, common),
     })
 }

@@ -8,8 +8,8 @@
 //!
 //! # The way of the data
 //!
-//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] →
-//! [`buffer`] → the user's mapping. Nothing on that way takes a lock, calls a function outside of
+//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] → [`records`], or
+//! the [`division`] of the memory when that is not one plain trace → the user's mapping. Nothing on that way takes a lock, calls a function outside of
 //! this crate or can panic. [`gate`] closes it at the entry while nobody can be collecting, and
 //! [`arch`] knows how the current task is found.
 //!
@@ -32,7 +32,7 @@
 //!   the way of the data, and none of it is called while something is recorded on the task on whose
 //!   behalf it is called.
 //! - `unsafe` is allowed in the rooms that touch raw memory, raw task fields or C: [`hooks`],
-//!   [`arch`], [`gate`], [`session`], [`buffer`], [`area`], [`ffi`].
+//!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`].
 //! - Tasks are created and sections are started before the crate's initialization. What they reach
 //!   is right in zeroed memory.
 
@@ -49,10 +49,12 @@ mod buffer;
 mod context;
 mod descriptor;
 mod device;
+mod division;
 mod ffi;
 mod gate;
 mod hooks;
 mod mode;
+mod records;
 mod remote;
 #[cfg(CONFIG_KCOV_SELFTEST)]
 mod selftest;
@@ -77,7 +79,7 @@ struct Kcov {
 
 impl kernel::Module for Kcov {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        buffer::init();
+        records::init();
         remote::registry::init();
         remote::pool::init()?;
         device::create();

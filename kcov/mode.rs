@@ -1,34 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is recorded: PCs or comparisons.
+//! What is recorded: PCs, comparisons, or both; each PC every time, or once.
 
 use kernel::{bindings, prelude::*};
 
 /// What is recorded.
 ///
-/// The values are those of the task's mode word, which the scheduler changes too (it sets
-/// `KCOV_IN_CTXSW` during a context switch). That word is therefore kept as a number, and compared
-/// with these.
+/// As large as what it stands next to: padding would be copied at every start of a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(usize)]
 pub(crate) enum Mode {
-    Pc = bindings::kcov_mode_KCOV_MODE_TRACE_PC,
-    Cmp = bindings::kcov_mode_KCOV_MODE_TRACE_CMP,
+    /// Every PC.
+    Pc,
+    /// Every comparison.
+    Cmp,
+    /// Every PC that is not in the set yet, which takes the front of the buffer.
+    Unique,
+    /// Every PC, in the front of the buffer, and every comparison, behind it.
+    PcCmp,
 }
 
+/// The bits of the task's mode word that the hooks look at.
+///
+/// The scheduler moves the word aside while it switches tasks, so that no bit is set where a hook
+/// looks; see `kcov_prepare_switch()` in `include/linux/kcov.h`. That word is therefore kept as a
+/// number.
+pub(crate) const RECORD_PCS: u32 = bindings::KCOV_RECORD_PCS;
+pub(crate) const RECORD_COMPARISONS: u32 = bindings::KCOV_RECORD_COMPARISONS;
+
 /// The mode word of a task that records nothing.
-pub(crate) const DISABLED: u32 = bindings::kcov_mode_KCOV_MODE_DISABLED;
+pub(crate) const DISABLED: u32 = 0;
 
 impl Mode {
-    /// Decodes the mode that user space asks for.
+    /// Decodes the argument of `KCOV_ENABLE`.
     pub(crate) fn from_user(raw: usize) -> Result<Self> {
         const PC: usize = bindings::KCOV_TRACE_PC as usize;
         const CMP: usize = bindings::KCOV_TRACE_CMP as usize;
         match raw {
             PC => Ok(Mode::Pc),
-            CMP if cfg!(CONFIG_KCOV_ENABLE_COMPARISONS) => Ok(Mode::Cmp),
-            CMP => Err(ENOTSUPP),
+            CMP => Mode::Cmp.supported(),
             _ => Err(EINVAL),
+        }
+    }
+
+    /// Decodes the mode of `KCOV_REMOTE_ENABLE`, which has no other place for all of them.
+    pub(crate) fn from_remote_user(raw: usize) -> Result<Self> {
+        const UNIQUE: usize = bindings::KCOV_TRACE_UNIQUE_PC as usize;
+        const PC_CMP: usize = bindings::KCOV_TRACE_PC_CMP as usize;
+        match raw {
+            UNIQUE => Mode::Unique.supported(),
+            PC_CMP => Mode::PcCmp.supported(),
+            _ => Mode::from_user(raw),
+        }
+    }
+
+    /// The mode, if the kernel is configured for it.
+    pub(crate) fn supported(self) -> Result<Self> {
+        let configured = match self {
+            Mode::Pc => true,
+            Mode::Unique => cfg!(CONFIG_KCOV_UNIQUE),
+            Mode::Cmp | Mode::PcCmp => cfg!(CONFIG_KCOV_ENABLE_COMPARISONS),
+        };
+        if configured {
+            Ok(self)
+        } else {
+            Err(ENOTSUPP)
+        }
+    }
+
+    /// The mode word of a task that records.
+    pub(crate) const fn word(self) -> u32 {
+        match self {
+            Mode::Pc | Mode::Unique => RECORD_PCS,
+            Mode::Cmp => RECORD_COMPARISONS,
+            Mode::PcCmp => RECORD_PCS | RECORD_COMPARISONS,
+        }
+    }
+
+    /// What a person calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Mode::Pc => "pc",
+            Mode::Cmp => "cmp",
+            Mode::Unique => "unique",
+            Mode::PcCmp => "pc+cmp",
         }
     }
 }

@@ -6,8 +6,9 @@
 //! # What the fields mean
 //!
 //! `kcov_mode`, `kcov_area`, `kcov_capacity` and `kcov_softirq` say what is recorded at this
-//! moment, and where; they are all that the hooks look at. Everything else is for starting and
-//! stopping:
+//! moment, and where, and are all that the hooks look at in the usual case. When there is no room
+//! there, which is always so in modes that are not plain, they go on to `kcov_division`. Everything
+//! else is for starting and stopping:
 //!
 //! - `kcov_section` is the innermost remote section that runs on the task. Its header holds what
 //!   was recorded before it, which may be another section, and so on. At the bottom is what the
@@ -21,21 +22,22 @@
 //! The task itself, and softirqs that run on top of it. The fields need no lock for it: a softirq
 //! that starts a section stops it before it returns, and puts every field back to exactly what it
 //! was. So a softirq may come at any moment, in the middle of a start or a stop too. A mode other
-//! than [`mode::DISABLED`] promises that area and capacity are valid, therefore the mode is written
-//! last when a collection starts and first when it stops.
+//! than [`mode::DISABLED`] promises that the others are valid, therefore the mode is written last
+//! when a collection starts and first when it stops.
 //!
-//! The scheduler sets `KCOV_IN_CTXSW` in the mode while it switches tasks. A softirq may see that
-//! bit, and keeps it for the time after it.
+//! The scheduler moves the mode to higher bits while it switches tasks, where no hook looks. A
+//! softirq may see it there, and leaves it there for the time after it.
 
 #![expect(unsafe_code)]
 
 use crate::{
     arch,
-    area::{Area, LentArea},
-    buffer::{Buffer, Recorder},
+    area::{Area, EndedArea, LentArea},
     context::{self, Context},
     descriptor::Descriptor,
+    division::Division,
     mode::{self, Mode},
+    records::Recorder,
 };
 use core::{
     ffi::c_void,
@@ -66,27 +68,32 @@ fn barrier() {
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
 }
 
-/// Returns where a hook has to write, if the current context is recorded in `mode`.
+/// Returns where a hook has to write, if the current context is recorded and the mode word has the
+/// bit `wanted`.
 ///
 /// The mode is looked at first: it decides nearly every call.
 #[inline(always)]
-pub(crate) fn recorder(mode: Mode) -> Option<Recorder> {
+pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Division>> {
     let task = arch::current_task();
     // SAFETY: The current task is valid, and so are its fields.
     unsafe {
-        if get!(task, kcov_mode) != mode as u32 {
+        if get!(task, kcov_mode) & wanted == 0 {
             return None;
         }
         if !context::recordable(|| get!(task, kcov_softirq) != 0) {
             return None;
         }
         // ORDERING: Against interrupts of this CPU. The loads come after that of the mode, as
-        // volatile accesses keep their order; pairs with the barriers in `Recording::apply`
-        // and `disarm`.
+        // volatile accesses keep their order; pairs with the barriers in `Paused::drop` and
+        // `disarm`.
         let start = get!(task, kcov_area).cast();
-        // SAFETY: The mode promises that area and capacity are valid, and they stay so until the
-        // task disarms itself, or a softirq on top of it has returned.
-        Some(Recorder::new(start, get!(task, kcov_capacity) as usize))
+        // SAFETY: The mode promises that area, capacity and division are valid, and they stay so
+        // until the task disarms itself, or a softirq on top of it has returned.
+        Some(Recorder::new(
+            start,
+            get!(task, kcov_capacity) as usize,
+            move || &*get!(task, kcov_division).cast::<Division>(),
+        ))
     }
 }
 
@@ -106,6 +113,7 @@ struct Recording {
     softirq: u32,
     capacity: u32,
     area: *mut c_void,
+    division: *mut c_void,
     section: *mut c_void,
 }
 
@@ -115,8 +123,22 @@ impl Recording {
         softirq: 0,
         capacity: 0,
         area: ptr::null_mut(),
+        division: ptr::null_mut(),
         section: ptr::null_mut(),
     };
+
+    /// Recording into a division, which is valid until the recording ends.
+    fn into_division(mode: Mode, division: &Division) -> Self {
+        let (area, capacity) = division.usual(mode);
+        Self {
+            mode: mode.word(),
+            // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
+            capacity: capacity as u32,
+            area: area.cast(),
+            division: ptr::from_ref(division).cast_mut().cast(),
+            ..Self::NOTHING
+        }
+    }
 
     /// Reads the fields, with `mode` in place of the task's.
     ///
@@ -131,6 +153,7 @@ impl Recording {
                 softirq: get!(task, kcov_softirq),
                 capacity: get!(task, kcov_capacity),
                 area: get!(task, kcov_area),
+                division: get!(task, kcov_division),
                 section: get!(task, kcov_section),
             }
         }
@@ -147,16 +170,19 @@ impl Recording {
             set!(task, kcov_softirq, self.softirq);
             set!(task, kcov_capacity, self.capacity);
             set!(task, kcov_area, self.area);
+            set!(task, kcov_division, self.division);
             set!(task, kcov_section, self.section);
         }
     }
 }
 
 /// Where a section's records go in the end.
+#[derive(Clone, Copy)]
 pub(crate) struct Target {
-    pub(crate) descriptor: Arc<Descriptor>,
-    /// Tells whether the descriptor was disabled meanwhile.
-    pub(crate) sequence: u64,
+    /// Leads to the descriptor, if it still collects when the section stops.
+    pub(crate) handle: u64,
+    /// Tells whether it is still the same registration that the handle leads to.
+    pub(crate) registration: u64,
     pub(crate) mode: Mode,
     /// How many words of the area are used, the count included.
     pub(crate) words: usize,
@@ -228,10 +254,9 @@ impl Drop for Paused {
 
 impl Paused {
     /// Starts a section on `area`, on top of what was recorded.
+    #[inline(always)]
     pub(crate) fn begin(mut self, mut area: Area, target: Target, context: Context) {
-        let start = area.reset();
-        let words = area.words().min(target.words);
-        let mode = target.mode;
+        area.divide(target.mode, target.words);
         // SAFETY: The task is the current one, and paused.
         let outer = unsafe { Recording::read(self.task, self.mode) };
         let lent = area.lend(Section {
@@ -240,13 +265,12 @@ impl Paused {
             missed: 0,
             outer,
         });
+        // SAFETY: The division is valid until the area is given back, and the recording ends before.
+        let division = unsafe { &*lent.division() };
         let inner = Recording {
-            mode: mode as u32,
             softirq: u32::from(context == Context::Softirq),
-            // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
-            capacity: mode.capacity(words) as u32,
-            area: start.cast(),
             section: lent.as_ptr(),
+            ..Recording::into_division(target.mode, division)
         };
         // SAFETY: As above.
         unsafe { inner.write_paused(self.task) };
@@ -254,35 +278,32 @@ impl Paused {
         self.mode = inner.mode;
     }
 
-    /// Says whether the task has enabled a descriptor for itself.
-    pub(crate) fn has_local(&self) -> bool {
-        // SAFETY: The task is the current one.
-        unsafe { !get!(self.task, kcov_local).is_null() }
+    /// Says whether the task has enabled a descriptor for itself: `descriptor` if one is given, or
+    /// any.
+    pub(crate) fn has_local(&self, descriptor: Option<&Descriptor>) -> bool {
+        // SAFETY: The task is the current one. What the field holds is null, or what `attach_local`
+        // stored.
+        unsafe { is(get!(self.task, kcov_local), descriptor) }
     }
 
-    /// Says whether the task has enabled a descriptor for remote sections.
-    pub(crate) fn has_remote(&self) -> bool {
-        // SAFETY: The task is the current one.
-        unsafe { !get!(self.task, kcov_remote).is_null() }
+    /// Says the same of remote sections.
+    pub(crate) fn has_remote(&self, descriptor: Option<&Descriptor>) -> bool {
+        // SAFETY: As above, with `attach_remote`.
+        unsafe { is(get!(self.task, kcov_remote), descriptor) }
     }
 
-    /// Lets the task record into the buffer of `descriptor` from the end of the pause on.
+    /// Lets the task record into `division` from the end of the pause on.
     ///
-    /// `buffer` is the descriptor's for the rest of its life.
-    pub(crate) fn attach_local(
+    /// # Safety
+    ///
+    /// The division stays valid until [`Paused::detach_local`] has been called for `descriptor`.
+    pub(crate) unsafe fn attach_local(
         &mut self,
         descriptor: Arc<Descriptor>,
-        buffer: &Buffer,
+        division: &Division,
         mode: Mode,
     ) {
-        let recording = Recording {
-            mode: mode as u32,
-            // As above.
-            capacity: mode.capacity(buffer.words()) as u32,
-            area: buffer.start().cast(),
-            ..Recording::NOTHING
-        };
-        self.set_bottom(recording);
+        self.set_bottom(Recording::into_division(mode, division));
         // SAFETY: The task is the current one.
         unsafe { set!(self.task, kcov_local, descriptor.into_foreign()) };
     }
@@ -340,12 +361,13 @@ impl Paused {
     }
 
     /// Ends the innermost section, whichever context it belongs to.
-    pub(crate) fn unwind(&mut self) -> Option<(Area, Section)> {
+    #[inline(always)]
+    pub(crate) fn unwind(&mut self) -> Option<EndedArea> {
         // SAFETY: The task is the current one, and paused. Nobody refers to the section after
         // `pop`.
-        let (area, section) = unsafe { pop(self.task) }?;
-        self.mode = section.outer.mode;
-        Some((area, section))
+        let area = unsafe { pop(self.task) }?;
+        self.mode = area.section().outer.mode;
+        Some(area)
     }
 
     /// Changes what is recorded while no section runs.
@@ -391,7 +413,7 @@ pub(crate) enum Stopped {
     /// The innermost section was started in another context.
     Foreign,
     /// A section. What it interrupted goes on with the end of the pause.
-    Section(Area, Section, Paused),
+    Section(EndedArea, Paused),
 }
 
 /// Notes that a section starts that is not recorded, so that its stop can be told from that of the
@@ -408,6 +430,7 @@ pub(crate) fn miss() {
 }
 
 /// Stops what was started last in the current context.
+#[inline(always)]
 pub(crate) fn stop(context: Context) -> Stopped {
     let task = arch::current_task();
     // SAFETY: The current task is valid, and refers to the section only in this block.
@@ -426,7 +449,7 @@ pub(crate) fn stop(context: Context) -> Stopped {
     }
     let mut paused = pause();
     match paused.unwind() {
-        Some((area, section)) => Stopped::Section(area, section, paused),
+        Some(area) => Stopped::Section(area, paused),
         None => Stopped::Nothing,
     }
 }
@@ -434,7 +457,8 @@ pub(crate) fn stop(context: Context) -> Stopped {
 /// # Safety
 ///
 /// `task` is the current task, and paused; nobody holds a reference to its innermost section.
-unsafe fn pop(task: *mut bindings::task_struct) -> Option<(Area, Section)> {
+#[inline(always)]
+unsafe fn pop(task: *mut bindings::task_struct) -> Option<EndedArea> {
     // SAFETY: By this function's requirements. The fields no longer refer to the section when it is
     // used again.
     unsafe {
@@ -474,13 +498,8 @@ pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
 #[cfg(CONFIG_KCOV_SELFTEST)]
 pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
     let mut paused = pause();
-    let words = area.words();
-    let recording = Recording {
-        mode: Mode::Pc as u32,
-        capacity: Mode::Pc.capacity(words) as u32,
-        area: area.reset().cast(),
-        ..Recording::NOTHING
-    };
+    area.divide(Mode::Pc, area.words());
+    let recording = Recording::into_division(Mode::Pc, area.division());
     // SAFETY: The task is the current one, and paused.
     let outer = unsafe { Recording::read(paused.task, paused.mode) };
     // SAFETY: As above. The area outlives the recording.
@@ -495,4 +514,4 @@ pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
 }
 
 /// The size of what a task needs for KCOV is what it costs every task of the system.
-const _: () = assert!(mem::size_of::<Recording>() <= 32);
+const _: () = assert!(mem::size_of::<Recording>() <= 40);

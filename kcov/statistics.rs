@@ -2,10 +2,14 @@
 
 //! Numbers for a person who looks after a fuzzer: how much is in use, and what was lost.
 //!
-//! They are shown in the directory `kcov_statistics` of debugfs, one number a file.
+//! They are shown in the directory `kcov_statistics` of debugfs, one number a file. Two of them are
+//! for programs: where the PC of bit 0 of a set is, and how large a set has to be for all code of
+//! the kernel image.
 
+use crate::division;
 use kernel::{
     debugfs::{Dir, File},
+    fmt,
     prelude::*,
     sync::atomic::{ordering::Relaxed, Atomic}, //
 };
@@ -54,6 +58,15 @@ pub(crate) fn section_lost() {
     LOST_SECTIONS.add(1, Relaxed);
 }
 
+/// A number that is shown as addresses are.
+struct Hexadecimal(usize);
+
+impl fmt::Debug for Hexadecimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
 /// The files. They are there as long as this lives.
 #[pin_data]
 pub(crate) struct Files {
@@ -68,6 +81,10 @@ pub(crate) struct Files {
     area_bytes: File<&'static Atomic<i64>>,
     #[pin]
     lost_sections: File<&'static Atomic<i64>>,
+    #[pin]
+    set_start: File<Hexadecimal>,
+    #[pin]
+    set_words: File<usize>,
 }
 
 impl Files {
@@ -79,6 +96,8 @@ impl Files {
             areas <- dir.read_only_file(c"areas", &AREAS),
             area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
             lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
+            set_start <- dir.read_only_file(c"set_start", Hexadecimal(division::set_start())),
+            set_words <- dir.read_only_file(c"set_words", division::set_words()),
             _dir: dir,
         })
     }

@@ -8,17 +8,25 @@
 #include <linux/cache.h>
 #include <linux/jiffies.h>
 #include <linux/kprobes.h>
+#include <linux/pgtable.h>
 #include <linux/printk.h>
+#include <asm/sections.h>
 #include <asm/setup.h>
 
 #include "support.h"
 
 unsigned long kcov_kaslr_offset __ro_after_init;
+struct kcov_text kcov_text __ro_after_init;
 
 void kcov_support_init(void)
 {
 #ifdef CONFIG_RANDOMIZE_BASE
 	kcov_kaslr_offset = kaslr_offset();
+#endif
+	kcov_text.start = (unsigned long)_stext - kcov_kaslr_offset;
+	kcov_text.size = _etext - _stext;
+#if defined(CONFIG_MODULES) && defined(MODULES_VADDR)
+	kcov_text.modules = MODULES_VADDR - kcov_kaslr_offset;
 #endif
 }
 

@@ -17,13 +17,25 @@ enum kcov_context_bits {
 	KCOV_CONTEXT_INTERRUPT	= NMI_MASK | HARDIRQ_MASK,
 };
 
-/* The number of words in a softirq's area. */
 enum kcov_sizes {
+	/* The number of words in a softirq's area. */
 	KCOV_SOFTIRQ_AREA_WORDS	= CONFIG_KCOV_IRQ_AREA_SIZE,
+	KCOV_POSSIBLE_CPUS	= CONFIG_NR_CPUS,
 };
 
 /* What KASLR added to every address of the kernel image. */
 extern unsigned long kcov_kaslr_offset;
+
+/* Where code is, as in the symbol file: without what KASLR added. */
+struct kcov_text {
+	/* The code of the kernel image, and its size in bytes. */
+	unsigned long start;
+	unsigned long size;
+	/* The lowest address that a module can have. */
+	unsigned long modules;
+};
+
+extern struct kcov_text kcov_text;
 
 void kcov_support_init(void);
 

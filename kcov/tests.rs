@@ -6,11 +6,13 @@
 
 use crate::{
     area::Area,
-    buffer::{Buffer, Comparison, Recorder},
+    buffer::{Buffer, DividedBuffer},
+    division::{position, set_start, Division, Memory},
     mode::Mode,
+    records::{Comparison, Kind, Recorder},
     remote::handle::{Handle, HandleList},
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::Arc};
 
 /// Counts that user space may have written: all that once went wrong somewhere, and some around
 /// them.
@@ -27,15 +29,29 @@ const FORGED: [u64; 10] = [
     u64::MAX,
 ];
 
-/// A recorder for `words`, of which the last is left out of its capacity.
-fn recorder<const N: usize>(words: &mut [u64; N], mode: Mode) -> Recorder {
-    // SAFETY: The capacity is that of the words without the last. The tests are for 64-bit kernels.
-    unsafe { Recorder::new(words.as_mut_ptr().cast(), mode.capacity(N - 1)) }
+/// Divides all but the last of `words`.
+fn divide<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Result<Division> {
+    let memory = Memory {
+        start: words.as_mut_ptr().cast(),
+        words: N - 1,
+    };
+    // SAFETY: The words outlive the division in all tests, which are for 64-bit kernels.
+    unsafe { Division::of_buffer(mode, memory, front) }
+}
+
+/// Records through a division as the hooks do.
+fn recorder<'a>(
+    division: &'a Division,
+    mode: Mode,
+) -> Recorder<impl Fn() -> &'a Division + use<'a>> {
+    let (start, capacity) = division.usual(mode);
+    // SAFETY: Where a division says that there is room, there is.
+    unsafe { Recorder::new(start, capacity, move || division) }
 }
 
 /// Records one comparison.
-fn push(recorder: Recorder, arg1: u64) {
-    recorder.push_comparison(Comparison {
+fn push(division: &Division, mode: Mode, arg1: u64) {
+    recorder(division, mode).push_comparison(Comparison {
         kind: 7,
         arg1,
         arg2: 2,
@@ -44,37 +60,46 @@ fn push(recorder: Recorder, arg1: u64) {
 }
 
 /// Returns the first forged count with which `record` writes anything past the count.
-fn written_with_forged_count<const N: usize>(mode: Mode, record: impl Fn(Recorder)) -> Option<u64> {
-    let full = mode.capacity(N - 1) as u64;
+fn written_with_forged_count<const N: usize>(
+    mode: Mode,
+    kind: Kind,
+    record: impl Fn(&Division),
+) -> Option<u64> {
+    let full = kind.capacity(N - 1) as u64;
     FORGED
         .into_iter()
         .filter(|&count| count >= full)
         .find(|&count| {
             let mut words = [0; N];
             words[0] = count;
-            record(recorder(&mut words, mode));
-            words[0] != count || words[1..].iter().any(|&word| word != 0)
+            let Ok(division) = divide(&mut words, mode, 0) else {
+                return true;
+            };
+            record(&division);
+            division.dropped() != 1 || words[0] != count || words[1..].iter().any(|&word| word != 0)
         })
 }
 
-/// Merges an area with two PCs into a buffer with a count; returns the count afterwards.
-fn merged_count(words: usize, count: u64) -> Result<u64> {
-    let buffer = Buffer::new(words)?;
+/// Merges an area with two PCs into a buffer with a count; returns the count afterwards, and how
+/// many did not fit.
+fn merged(words: usize, count: u64) -> Result<(u64, usize)> {
+    let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
+    let start = buffer.start().cast::<u64>();
+    let buffer = DividedBuffer::new(buffer, Mode::Pc, 0)?;
     let mut area = Area::new(16)?;
-    let start = area.reset();
-    // SAFETY: The area has room for 16 words.
-    let recorder = unsafe { Recorder::new(start, Mode::Pc.capacity(16)) };
-    recorder.push_pc(1);
-    recorder.push_pc(2);
+    area.divide(Mode::Pc, 16);
+    recorder(area.division(), Mode::Pc).push_pc(1);
+    recorder(area.division(), Mode::Pc).push_pc(2);
     // SAFETY: The count is at the start of the buffer.
-    unsafe { buffer.start().cast::<u64>().write_volatile(count) };
-    let records = area.records(Mode::Pc, 16);
+    unsafe { start.write_volatile(count) };
+    // SAFETY: Nobody else uses the area.
+    let records = unsafe { area.division().records(Kind::Pc) };
     let mut done = 0;
     while done < records.count() {
         done += buffer.append(&records, done, 1);
     }
     // SAFETY: As above.
-    Ok(unsafe { buffer.start().cast::<u64>().read_volatile() })
+    Ok((unsafe { start.read_volatile() }, buffer.dropped()))
 }
 
 /// Returns the raw handles that pass the check, or the error.
@@ -105,26 +130,55 @@ mod cases {
     }
 
     #[test]
+    fn modes_of_remote_requests() {
+        assert_eq!(Mode::from_remote_user(0), Ok(Mode::Pc));
+        assert_eq!(Mode::from_remote_user(2), Mode::Unique.supported());
+        assert_eq!(Mode::from_remote_user(3), Mode::PcCmp.supported());
+        assert_eq!(Mode::from_remote_user(4), Err(EINVAL));
+    }
+
+    #[test]
     fn capacities() {
-        assert_eq!(Mode::Pc.capacity(0), 0);
-        assert_eq!(Mode::Pc.capacity(1), 0);
-        assert_eq!(Mode::Pc.capacity(2), 1);
-        assert_eq!(Mode::Pc.capacity(512), 511);
-        assert_eq!(Mode::Cmp.capacity(0), 0);
-        assert_eq!(Mode::Cmp.capacity(4), 0);
-        assert_eq!(Mode::Cmp.capacity(5), 1);
-        assert_eq!(Mode::Cmp.capacity(8), 1);
-        assert_eq!(Mode::Cmp.capacity(9), 2);
-        assert_eq!(Mode::Cmp.capacity(512), 127);
+        assert_eq!(Kind::Pc.capacity(0), 0);
+        assert_eq!(Kind::Pc.capacity(1), 0);
+        assert_eq!(Kind::Pc.capacity(2), 1);
+        assert_eq!(Kind::Pc.capacity(512), 511);
+        assert_eq!(Kind::Comparison.capacity(0), 0);
+        assert_eq!(Kind::Comparison.capacity(4), 0);
+        assert_eq!(Kind::Comparison.capacity(5), 1);
+        assert_eq!(Kind::Comparison.capacity(8), 1);
+        assert_eq!(Kind::Comparison.capacity(9), 2);
+        assert_eq!(Kind::Comparison.capacity(512), 127);
+    }
+
+    #[test]
+    fn divisions() {
+        let mut words = [0u64; 11];
+        let mut fits = |mode, front| divide(&mut words, mode, front).is_ok();
+        assert!(!fits(Mode::Unique, 0));
+        assert!(fits(Mode::Unique, 1));
+        assert!(fits(Mode::Unique, 8));
+        assert!(!fits(Mode::Unique, 9));
+        assert!(!fits(Mode::Unique, 10));
+        assert!(!fits(Mode::Unique, 11));
+        assert!(!fits(Mode::Unique, usize::MAX));
+        // A count and a PC in front, a count and a comparison behind.
+        assert!(!fits(Mode::PcCmp, 0));
+        assert!(!fits(Mode::PcCmp, 1));
+        assert!(fits(Mode::PcCmp, 2));
+        assert!(fits(Mode::PcCmp, 5));
+        assert!(!fits(Mode::PcCmp, 6));
+        assert!(!fits(Mode::PcCmp, usize::MAX));
     }
 
     #[test]
     fn pcs_until_full() {
         let mut words = [0u64; 4];
-        let recorder = recorder(&mut words, Mode::Pc);
+        let division = divide(&mut words, Mode::Pc, 0).unwrap_or(Division::nothing());
         for _ in 0..5 {
-            recorder.push_pc(0);
+            recorder(&division, Mode::Pc).push_pc(0);
         }
+        assert_eq!(division.dropped(), 3);
         assert_eq!(words[0], 2);
         assert_eq!(words[3], 0);
         // PCs are canonical, so that a 0 is not recorded as 0 if the kernel was moved; but all are
@@ -136,10 +190,11 @@ mod cases {
     fn comparisons_until_full() {
         // The count, two records, and three words too few for another.
         let mut words = [0u64; 13];
-        let recorder = recorder(&mut words, Mode::Cmp);
-        push(recorder, 10);
-        push(recorder, 11);
-        push(recorder, 12);
+        let division = divide(&mut words, Mode::Cmp, 0).unwrap_or(Division::nothing());
+        push(&division, Mode::Cmp, 10);
+        push(&division, Mode::Cmp, 11);
+        push(&division, Mode::Cmp, 12);
+        assert_eq!(division.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1], 7);
         assert_eq!(words[2], 10);
@@ -153,34 +208,66 @@ mod cases {
     #[test]
     fn cases_until_full() {
         let mut words = [0u64; 10];
-        let recorder = recorder(&mut words, Mode::Cmp);
+        let division = divide(&mut words, Mode::Cmp, 0).unwrap_or(Division::nothing());
         let cases = [5u64, 6, 7];
         // SAFETY: There are three cases.
-        unsafe { recorder.push_cases(1, 9, cases.as_ptr(), 3, 0) };
+        unsafe { recorder(&division, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 3, 0) };
+        assert_eq!(division.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1..4], [1, 5, 9]);
         assert_eq!(words[5..8], [1, 6, 9]);
         assert_eq!(words[9], 0);
         // SAFETY: No case is looked at.
-        unsafe { recorder.push_cases(1, 9, cases.as_ptr(), 0, 0) };
+        unsafe { recorder(&division, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 0, 0) };
         assert_eq!(words[0], 2);
+    }
+
+    #[test]
+    fn both_kinds() {
+        let mut words = [0u64; 14];
+        let division = divide(&mut words, Mode::PcCmp, 3).unwrap_or(Division::nothing());
+        for number in 0..3 {
+            recorder(&division, Mode::PcCmp).push_pc(number);
+            push(&division, Mode::PcCmp, number as u64);
+        }
+        // Two PCs and two comparisons had room.
+        assert_eq!(division.dropped(), 2);
+        assert_eq!(words[0], 2);
+        assert_eq!(words[2].wrapping_sub(words[1]), 1);
+        assert_eq!(words[3], 2);
+        assert_eq!(words[4..7], [7, 0, 2]);
+        assert_eq!(words[8..11], [7, 1, 2]);
+        assert_eq!(words[12..], [0, 0]);
+    }
+
+    #[test]
+    fn positions() {
+        let start = set_start();
+        assert_eq!(position(start), 0);
+        assert_eq!(position(start + 3), 0);
+        assert_eq!(position(start + 4), 1);
+        assert_eq!(position(start + 0x1000), 0x400);
     }
 
     #[test]
     fn forged_counts() {
         let case = [1u64];
         assert_eq!(
-            written_with_forged_count::<5>(Mode::Pc, |recorder| recorder.push_pc(1)),
+            written_with_forged_count::<5>(Mode::Pc, Kind::Pc, |division| {
+                recorder(division, Mode::Pc).push_pc(1)
+            }),
             None
         );
         assert_eq!(
-            written_with_forged_count::<10>(Mode::Cmp, |recorder| push(recorder, 1)),
+            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |division| {
+                push(division, Mode::Cmp, 1)
+            }),
             None
         );
         assert_eq!(
-            written_with_forged_count::<10>(Mode::Cmp, |recorder| {
+            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |division| {
                 // SAFETY: There is one case.
-                unsafe { recorder.push_cases(1, 1, case.as_ptr(), 1, 1) }
+                unsafe { recorder(division, Mode::Cmp).push_cases(1, 1, case.as_ptr(), 1, 1) }
             }),
             None
         );
@@ -188,14 +275,14 @@ mod cases {
 
     #[test]
     fn merges() {
-        assert_eq!(merged_count(8, 0), Ok(2));
-        assert_eq!(merged_count(8, 5), Ok(7));
-        assert_eq!(merged_count(8, 6), Ok(7));
-        assert_eq!(merged_count(8, 7), Ok(7));
-        assert_eq!(merged_count(8, 8), Ok(8));
-        assert_eq!(merged_count(8, 1 << 61), Ok(1 << 61));
-        assert_eq!(merged_count(8, u64::MAX), Ok(u64::MAX));
-        assert_eq!(merged_count(2, 0), Ok(1));
+        assert_eq!(merged(8, 0), Ok((2, 0)));
+        assert_eq!(merged(8, 5), Ok((7, 0)));
+        assert_eq!(merged(8, 6), Ok((7, 1)));
+        assert_eq!(merged(8, 7), Ok((7, 2)));
+        assert_eq!(merged(8, 8), Ok((8, 2)));
+        assert_eq!(merged(8, 1 << 61), Ok((1 << 61, 2)));
+        assert_eq!(merged(8, u64::MAX), Ok((u64::MAX, 2)));
+        assert_eq!(merged(2, 0), Ok((1, 1)));
     }
 
     #[test]

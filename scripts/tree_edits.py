@@ -146,6 +146,8 @@ EDITS = (
         "\tunsigned int\t\t\tkcov_softirq;\n"
         "\tunsigned int\t\t\tkcov_capacity;\n"
         "\tvoid\t\t\t\t*kcov_area;\n\n"
+        "\t/* Where they look when nothing fits there: */\n"
+        "\tvoid\t\t\t\t*kcov_division;\n\n"
         "\t/* The innermost remote section that runs on this task: */\n"
         "\tvoid\t\t\t\t*kcov_section;\n\n"
         "\t/* The descriptors that this task has enabled: */\n"
@@ -155,6 +157,45 @@ EDITS = (
         "\tu64\t\t\t\tkcov_handle;\n"
         "#elif defined(CONFIG_KCOV)\n\t/* See kernel/kcov.c for more details. */\n",
         "the task has the fields of the implementation that was chosen",
+        needs="kcov/session.rs",
+        patch="implementation",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "#define kcov_prepare_switch(t)\t\t\t\\\n",
+        "#ifdef CONFIG_KCOV_RUST\n"
+        "\n"
+        "/* What kcov_mode says, in the lowest bits: the hooks of PCs, of comparisons, or both record. */\n"
+        "#define KCOV_RECORD_PCS\t\t1\n"
+        "#define KCOV_RECORD_COMPARISONS\t2\n"
+        "\n"
+        "/* While tasks are switched, the mode is where no hook looks. */\n"
+        "#define KCOV_SWITCH_SHIFT\t16\n"
+        "\n"
+        "#define kcov_prepare_switch(t)\t\t\t\\\n"
+        "do {\t\t\t\t\t\t\\\n"
+        "\t(t)->kcov_mode <<= KCOV_SWITCH_SHIFT;\t\\\n"
+        "} while (0)\n"
+        "\n"
+        "#define kcov_finish_switch(t)\t\t\t\\\n"
+        "do {\t\t\t\t\t\t\\\n"
+        "\t(t)->kcov_mode >>= KCOV_SWITCH_SHIFT;\t\\\n"
+        "} while (0)\n"
+        "\n"
+        "#else /* CONFIG_KCOV_RUST */\n"
+        "\n"
+        "#define kcov_prepare_switch(t)\t\t\t\\\n",
+        "the scheduler moves the mode of the Rust implementation aside",
+        needs="kcov/session.rs",
+        patch="implementation",
+    ),
+    Edit(
+        "include/linux/kcov.h",
+        "\t(t)->kcov_mode &= ~KCOV_IN_CTXSW;\t\\\n} while (0)\n",
+        "\t(t)->kcov_mode &= ~KCOV_IN_CTXSW;\t\\\n} while (0)\n"
+        "\n"
+        "#endif /* CONFIG_KCOV_RUST */\n",
+        "the scheduler moves the mode of the Rust implementation aside",
         needs="kcov/session.rs",
         patch="implementation",
     ),
@@ -264,14 +305,52 @@ EDITS = (
         " */\n",
         "/**\n"
         " * struct kcov_remote_arg - argument of KCOV_REMOTE_ENABLE\n"
-        " * @trace_mode: KCOV_TRACE_PC or KCOV_TRACE_CMP\n"
+        " * @trace_mode: one of KCOV_TRACE_*\n"
         " * @area_size: how many words one section in a task may record\n"
         " * @num_handles: length of @handles, at most KCOV_REMOTE_MAX_HANDLES\n"
+        " * @front_size: with KCOV_TRACE_UNIQUE_PC and KCOV_TRACE_PC_CMP, what would be\n"
+        " *              the argument of KCOV_UNIQUE_ENABLE and KCOV_PC_CMP_ENABLE;\n"
+        " *              not looked at otherwise\n"
         " * @common_handle: handle of work for the calling task, or 0\n"
         " * @handles: global handles\n"
         " */\n",
         "the functions have kernel-doc, which the documentation pulls",
         needs="Documentation/dev-tools/kcov.rst",
+        patch="headers",
+    ),
+    Edit(
+        "include/uapi/linux/kcov.h",
+        "\t__u32\t\tnum_handles;\t/* Size of handles array */\n",
+        "\t__u32\t\tnum_handles;\t/* Size of handles array */\n"
+        "\t__u32\t\tfront_size;\t/* Length of the front of the buffer in words */\n",
+        "the modes that divide the buffer have a place for how",
+        needs="kcov/division.rs",
+        patch="headers",
+    ),
+    Edit(
+        "include/uapi/linux/kcov.h",
+        "#define KCOV_REMOTE_ENABLE\t\t_IOW('c', 102, struct kcov_remote_arg)\n",
+        "#define KCOV_REMOTE_ENABLE\t\t_IOW('c', 102, struct kcov_remote_arg)\n"
+        "/* Each PC once. The argument is the number of words in front that hold the set. */\n"
+        "#define KCOV_UNIQUE_ENABLE\t\t_IOW('c', 103, unsigned long)\n"
+        "/* Sets the counts to 0 and empties the set, for the task that has enabled. */\n"
+        "#define KCOV_RESET_TRACE\t\t_IO('c', 104)\n"
+        "/* Both kinds of records. The argument is the number of words in front for PCs. */\n"
+        "#define KCOV_PC_CMP_ENABLE\t\t_IOW('c', 105, unsigned long)\n",
+        "the commands of the new modes have numbers",
+        needs="kcov/division.rs",
+        patch="headers",
+    ),
+    Edit(
+        "include/uapi/linux/kcov.h",
+        "\tKCOV_TRACE_CMP = 1,\n",
+        "\tKCOV_TRACE_CMP = 1,\n"
+        "\t/* Each PC once; for KCOV_REMOTE_ENABLE. */\n"
+        "\tKCOV_TRACE_UNIQUE_PC = 2,\n"
+        "\t/* PCs and comparison operands; for KCOV_REMOTE_ENABLE. */\n"
+        "\tKCOV_TRACE_PC_CMP = 3,\n",
+        "the new modes have numbers",
+        needs="kcov/division.rs",
         patch="headers",
     ),
     Edit(

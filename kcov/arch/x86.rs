@@ -13,6 +13,9 @@ extern "C" {
     static CURRENT_TASK: *mut c_void;
     #[link_name = "__preempt_count"]
     static PREEMPT_COUNT: c_int;
+    #[cfg(CONFIG_SMP)]
+    #[link_name = "cpu_number"]
+    static CPU_NUMBER: c_int;
 }
 
 /// Returns the task that runs on this CPU.
@@ -48,4 +51,24 @@ pub(crate) fn preempt_count() -> u32 {
         )
     };
     count
+}
+
+/// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    #[cfg(not(CONFIG_SMP))]
+    let cpu = 0;
+    #[cfg(CONFIG_SMP)]
+    let cpu;
+    #[cfg(CONFIG_SMP)]
+    // SAFETY: A load of a per-CPU variable.
+    unsafe {
+        asm!(
+            "mov {:e}, dword ptr gs:[rip + {}]",
+            out(reg) cpu,
+            sym CPU_NUMBER,
+            options(readonly, nostack, preserves_flags)
+        )
+    };
+    cpu
 }

@@ -10,16 +10,9 @@
 //! collects remote coverage. Softirqs can't allocate. Their areas are allocated at boot, and when
 //! they are all in use, a section is lost.
 
-use crate::{area::Area, bits, context::Context};
-use kernel::{
-    cpu::{nr_cpu_ids, CpuId},
-    prelude::*,
-    sync::{
-        atomic::{ordering, Atomic},
-        slot::Slot,
-        SetOnce, //
-    },
-};
+use crate::{arch, area::Area, bits, context::Context};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kernel::{cpu::nr_cpu_ids, prelude::*, sync::slot::Slot};
 
 /// How many areas of tasks a CPU keeps: one for a section, one for a section inside of it.
 const TASK_SLOTS: usize = 2;
@@ -51,98 +44,132 @@ impl Shard {
     }
 }
 
-static SHARDS: SetOnce<KVec<Shard>> = SetOnce::new();
+/// One for each CPU, up to a number beyond which CPUs share.
+const SHARDS: usize = {
+    let shards = bits::POSSIBLE_CPUS.next_power_of_two();
+    if shards < 256 {
+        shards
+    } else {
+        256
+    }
+};
+
+static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 
 /// How many requests have handles in the registry. Areas of tasks are kept only while there are
 /// some.
-static USERS: Atomic<i32> = Atomic::new(0);
+///
+/// Not an `Atomic` of the `kernel` crate, whose operations are calls.
+static USERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Allocates the areas of softirqs.
 pub(crate) fn init() -> Result {
-    let mut shards = KVec::with_capacity(nr_cpu_ids() as usize, GFP_KERNEL)?;
-    for _ in 0..nr_cpu_ids() {
-        shards.push(Shard::new(), GFP_KERNEL)?;
-    }
-    for shard in &shards {
+    for shard in POOL.iter().take(nr_cpu_ids() as usize) {
         for slot in &shard.softirq {
             // The slot is empty, so there is nothing to give back.
             let _ = slot.put(Area::new(bits::SOFTIRQ_AREA_WORDS)?);
         }
     }
-    SHARDS.populate(shards);
     Ok(())
 }
 
-/// The shards of all CPUs, beginning with that of the current one.
-fn shards() -> impl Iterator<Item = &'static Shard> {
-    let all = SHARDS.as_ref().map_or(&[][..], |shards| &shards[..]);
-    let here = (CpuId::current().as_u32() as usize).min(all.len());
-    let (before, after) = all.split_at(here);
-    Iterator::chain(after.iter(), before)
+/// The shard of the current CPU.
+#[inline(always)]
+fn here() -> usize {
+    arch::cpu() as usize & (SHARDS - 1)
 }
 
 /// Returns an area with room for `words` words, or nothing if there is none.
 ///
 /// In a softirq, an area has the size that was configured. In a task, sleeps if an area has to be
 /// allocated.
+#[inline(always)]
 pub(crate) fn lend(context: Context, words: usize) -> Option<Area> {
-    let wanted = match context {
-        Context::Task => words,
-        Context::Softirq => 0,
-    };
-    for slot in shards().flat_map(|shard| shard.slots(context)) {
-        if let Some(area) = slot.take() {
-            if area.words() >= wanted {
-                return Some(area);
-            }
-            // Too small: what is asked for is what will be asked for again, so make room for it.
-            drop(area);
-        }
+    let here = here();
+    take(&POOL[here].slots(context)[0], context, words)
+        .or_else(|| lend_elsewhere(here, context, words))
+}
+
+#[cold]
+#[inline(never)]
+fn lend_elsewhere(here: usize, context: Context, words: usize) -> Option<Area> {
+    let (before, after) = POOL.split_at(here);
+    let mut slots = Iterator::chain(after.iter(), before).flat_map(|shard| shard.slots(context));
+    slots
+        .find_map(|slot| take(slot, context, words))
+        .or_else(|| match context {
+            Context::Task => Area::new(words).ok(),
+            Context::Softirq => None,
+        })
+}
+
+#[inline(always)]
+fn take(slot: &Slot<Area>, context: Context, words: usize) -> Option<Area> {
+    if slot.is_empty() {
+        return None;
     }
-    match context {
-        Context::Task => Area::new(words).ok(),
-        Context::Softirq => None,
+    let area = slot.take()?;
+    if context == Context::Task && area.words() < words {
+        // What is asked for is what will be asked for again, so make room for it.
+        drop(area);
+        return None;
     }
+    Some(area)
 }
 
 /// Takes an area back.
+#[inline(always)]
 pub(crate) fn give_back(context: Context, area: Area) {
-    let mut left = Some(area);
-    // Areas of softirqs all have a place somewhere, those of tasks are kept by the CPU that used
-    // them last.
-    let reach = match context {
-        Context::Task => 1,
-        Context::Softirq => usize::MAX,
-    };
-    for slot in shards().take(reach).flat_map(|shard| shard.slots(context)) {
-        if let Some(area) = left.take() {
-            left = slot.put(area).err();
-        }
+    let here = here();
+    if let Err(area) = POOL[here].slots(context)[0].put(area) {
+        give_back_elsewhere(here, context, area);
     }
-    drop(left);
-    // ORDERING: The exchange in `Slot::put` is a full barrier, and so is the subtraction in
-    // `close`. Either this load sees that the last user has gone, or `close` sees the area.
-    if context == Context::Task && USERS.load(ordering::Relaxed) == 0 {
+    // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
+    // `close` are in one order that all agree on. Either this load sees that the last user has gone,
+    // or `close` sees the area.
+    if context == Context::Task && USERS.load(Ordering::SeqCst) == 0 {
         drain();
     }
 }
 
+/// Areas of softirqs all have a place somewhere, those of tasks are kept by the CPU that used them
+/// last.
+#[cold]
+#[inline(never)]
+fn give_back_elsewhere(here: usize, context: Context, area: Area) {
+    let reach = match context {
+        Context::Task => 1,
+        Context::Softirq => SHARDS,
+    };
+    let (before, after) = POOL.split_at(here);
+    let mut left = Some(area);
+    for shard in Iterator::chain(after.iter(), before).take(reach) {
+        for slot in shard.slots(context) {
+            if let Some(area) = left.take() {
+                left = slot.put(area).err();
+            }
+        }
+    }
+    drop(left);
+}
+
 /// Notes that somebody has handles in the registry.
 pub(crate) fn open() {
-    USERS.fetch_add(1, ordering::Full);
+    USERS.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Notes that somebody has taken handles out of the registry, and gives memory back if it was the
 /// last one.
 pub(crate) fn close() {
     // ORDERING: See `give_back`.
-    if USERS.fetch_sub(1, ordering::Full) == 1 {
+    if USERS.fetch_sub(1, Ordering::SeqCst) == 1 {
         drain();
     }
 }
 
+#[cold]
 fn drain() {
-    for slot in shards().flat_map(|shard| shard.slots(Context::Task)) {
+    for slot in POOL.iter().flat_map(|shard| &shard.task) {
         drop(slot.take());
     }
 }

@@ -11,6 +11,7 @@ use core::mem::ManuallyDrop;
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{ordering::Relaxed, Atomic},
         rcu,
         rcu_table::{Entry, RcuTable, Writer},
         Arc, //
@@ -30,20 +31,21 @@ kernel::sync::global_lock! {
 
 /// What the handles of a request lead to.
 pub(crate) struct Attachment {
-    pub(crate) descriptor: Arc<Descriptor>,
-    pub(crate) sequence: u64,
-    pub(crate) mode: Mode,
+    descriptor: Arc<Descriptor>,
+    id: u64,
+    mode: Mode,
     /// How many words a section of a task may use.
-    pub(crate) words: usize,
+    words: usize,
 }
 
 impl Attachment {
-    fn target(&self) -> Target {
-        Target {
-            descriptor: self.descriptor.clone(),
-            sequence: self.sequence,
-            mode: self.mode,
-            words: self.words,
+    pub(crate) fn new(descriptor: Arc<Descriptor>, mode: Mode, words: usize) -> Self {
+        static NEXT_ID: Atomic<u64> = Atomic::new(0);
+        Self {
+            descriptor,
+            id: NEXT_ID.fetch_add(1u64, Relaxed),
+            mode,
+            words,
         }
     }
 }
@@ -67,8 +69,27 @@ pub(crate) fn may_contain(handle: u64) -> bool {
 }
 
 /// Returns where records of a section with `handle` go, if somebody collects it.
+///
+/// The descriptor is looked up once more when there are records for it. So a section holds no
+/// reference to it, and sections of one descriptor on several CPUs share no count.
+#[inline(always)]
 pub(crate) fn find(handle: u64) -> Option<Target> {
-    TABLE.get(handle, &rcu::read_lock()).map(Attachment::target)
+    TABLE
+        .get(handle, &rcu::read_lock())
+        .map(|attachment| Target {
+            handle,
+            registration: attachment.id,
+            mode: attachment.mode,
+            words: attachment.words,
+        })
+}
+
+/// Returns the descriptor that a section records for, if it has not been disabled since the section
+/// started.
+pub(crate) fn descriptor(target: &Target) -> Option<Arc<Descriptor>> {
+    let guard = rcu::read_lock();
+    let attachment = TABLE.get(target.handle, &guard)?;
+    (attachment.id == target.registration).then(|| attachment.descriptor.clone())
 }
 
 /// Handles in the registry. They are taken out when the value is dropped, which sleeps.
@@ -86,6 +107,11 @@ impl Registration {
         statistics::handles_added(entry.keys());
         pool::open();
         Ok(Self(ManuallyDrop::new(entry)))
+    }
+
+    /// Tells the registration from all others.
+    pub(crate) fn id(&self) -> u64 {
+        self.0.value().id
     }
 
     /// The number of handles.

@@ -8,8 +8,9 @@
 
 use super::{handle::Handle, pool, registry};
 use crate::{
+    area::EndedArea,
     context::Context,
-    session::{self, Stopped}, //
+    session::{self, Stopped, Target}, //
 };
 use kernel::prelude::*;
 
@@ -30,12 +31,17 @@ pub(crate) fn start(raw: u64) {
         return;
     };
     match handle {
-        Some(handle) if registry::may_contain(handle) => start_collected(handle, context),
+        Some(handle) if registry::may_contain(handle) => match context {
+            // Apart, so that what differs is known when this is compiled.
+            Context::Task => start_collected(handle, Context::Task),
+            Context::Softirq => start_collected(handle, Context::Softirq),
+        },
         _ => session::miss(),
     }
 }
 
 /// Starts a section whose handle is probably collected.
+#[inline(always)]
 fn start_collected(handle: u64, context: Context) {
     let paused = session::pause();
     let Some(mut target) = registry::find(handle) else {
@@ -46,11 +52,17 @@ fn start_collected(handle: u64, context: Context) {
     }
     match pool::lend(context, target.words) {
         Some(area) => paused.begin(area, target, context),
-        None => {
-            target.descriptor.lose_section();
-            session::miss();
-        }
+        None => lose(&target),
     }
+}
+
+/// Counts a section that can't be recorded for lack of an area.
+#[cold]
+fn lose(target: &Target) {
+    if let Some(descriptor) = registry::descriptor(target) {
+        descriptor.lose_section();
+    }
+    session::miss();
 }
 
 /// Stops the section that was started last in the current context, if it was recorded.
@@ -58,12 +70,19 @@ pub(crate) fn stop() {
     let Some(context) = Context::current() else {
         return;
     };
+    match context {
+        Context::Task => stop_in(Context::Task),
+        Context::Softirq => stop_in(Context::Softirq),
+    }
+}
+
+#[inline(always)]
+fn stop_in(context: Context) {
     match session::stop(context) {
         Stopped::Nothing | Stopped::Missed => {}
         Stopped::Foreign => unbalanced(),
-        Stopped::Section(area, section, paused) => {
-            finish(area, &section, context);
-            drop(section);
+        Stopped::Section(area, paused) => {
+            finish(area, context);
             // Last: what is called above stays out of what goes on now.
             drop(paused);
         }
@@ -72,18 +91,27 @@ pub(crate) fn stop() {
 
 /// Stops all sections of the current task, which has no business to have any.
 pub(crate) fn abandon(paused: &mut session::Paused) {
-    while let Some((area, section)) = paused.unwind() {
+    while let Some(area) = paused.unwind() {
         unbalanced();
-        finish(area, &section, section.context());
+        let context = area.section().context();
+        finish(area, context);
     }
 }
 
-fn finish(area: crate::area::Area, section: &session::Section, context: Context) {
-    let target = &section.target;
-    target
-        .descriptor
-        .merge(target.sequence, &area.records(target.mode, target.words));
-    pool::give_back(context, area);
+#[inline(always)]
+fn finish(area: EndedArea, context: Context) {
+    if area.has_records() {
+        merge(&area);
+    }
+    pool::give_back(context, area.into_area());
+}
+
+#[inline(never)]
+fn merge(area: &EndedArea) {
+    let target = &area.section().target;
+    if let Some(descriptor) = registry::descriptor(target) {
+        descriptor.merge(target.registration, area);
+    }
 }
 
 #[cold]

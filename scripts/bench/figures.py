@@ -36,6 +36,8 @@ def rust(limit: float) -> Target:
 # Which figures have a target: a pattern for the whole name. The first that fits counts.
 TARGETS: Tuple[Tuple[str, Target], ...] = (
     (r"hooks\.\w+\.nobody\.against_empty", rust(1.10)),
+    (r"hooks\.trace_pc\.unique_repeated\.against_plain", rust(1.30)),
+    (r"hooks\.trace_pc\.unique_new\.against_plain", rust(3.00)),
     (r"hooks\.switch16\.off\.minimum", ratio(0.15)),
     (r"hooks\.switch16\.collecting\.minimum", ratio(0.50)),
     (r"hooks\.\w+\.off\.minimum", ratio(0.80)),

@@ -28,8 +28,14 @@
 #define BUFFER_WORDS (1 + RECORDS * CMP_WORDS)
 
 #define SERVING_SOFTIRQ 0x100
+/* The first implementation compares the mode with a number, the second one looks at a bit. */
+#ifdef OFFSET_DIVISION
+#define MODE_PC 1
+#define MODE_CMP 2
+#else
 #define MODE_PC 2
 #define MODE_CMP 3
+#endif
 
 /* What the kernel's object file wants to have. */
 static _Alignas(64) unsigned char task[TASK_SIZE];
@@ -50,6 +56,31 @@ __asm__(".pushsection .text\n.balign 64\n.globl empty, empty_with_arguments\n"
 	"empty:\nempty_with_arguments:\n\tret\n.popsection");
 
 static uint64_t buffer[BUFFER_WORDS] __attribute__((aligned(4096)));
+
+/* What kcov/division.rs calls a division, and where it believes the kernel's code to be. */
+#define SET_WORDS 65536
+static uint64_t set[SET_WORDS] __attribute__((aligned(4096)));
+static struct {
+	uint64_t *set;
+	uint64_t direct_words;
+	uint64_t *pcs;
+	uint64_t pcs_capacity;
+	uint64_t set_words;
+	uint32_t *filter;
+	uint32_t filter_shift;
+	uint64_t *comparisons;
+	uint64_t comparisons_capacity;
+	uint64_t dropped;
+} division __attribute__((aligned(64)));
+extern struct {
+	unsigned long start;
+	unsigned long size;
+	unsigned long modules;
+} kcov_text __attribute__((weak));
+/* Where programs like this one begin. */
+#define TEXT_START 0x400000UL
+#define TEXT_SIZE (SET_WORDS * 64UL * 4)
+
 static uint64_t cases4[2 + 4] = { 4, 32, 1, 2, 3, 4 };
 static uint64_t cases16[2 + 16] = { 16, 32, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
 
@@ -79,6 +110,8 @@ enum state {
 	FULL,		/* collecting, but there is no room left */
 	SOFTIRQ,	/* collecting, in a softirq with a section of its own */
 	INTERRUPT,	/* in a softirq without one, on top of a task that collects */
+	REPEATED,	/* collecting each PC once, and it is not the first time */
+	NEW,		/* the same, and it is */
 };
 
 static const struct figure {
@@ -99,6 +132,9 @@ static const struct figure {
 	{ "trace_pc.full", loop_pc, FULL, MODE_PC, 0, loop_empty },
 	{ "trace_pc.softirq", loop_pc, SOFTIRQ, MODE_PC, 1, loop_empty },
 	{ "trace_pc.interrupt", loop_pc, INTERRUPT, MODE_PC, 0, loop_empty },
+	/* An implementation that does not know this mode records everything. */
+	{ "trace_pc.unique_repeated", loop_pc, REPEATED, MODE_PC, 1, loop_empty },
+	{ "trace_pc.unique_new", loop_pc, NEW, MODE_PC, 1, loop_empty },
 	{ "trace_cmp4.nobody", loop_cmp4, NOBODY, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.off", loop_cmp4, OFF, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.collecting", loop_cmp4, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
@@ -172,6 +208,55 @@ static uint64_t capacity(unsigned int mode)
 	return mode == MODE_CMP ? (BUFFER_WORDS - 1) / CMP_WORDS : BUFFER_WORDS - 1;
 }
 
+static enum state state_of(const struct figure *figure)
+{
+#ifndef OFFSET_DIVISION
+	if (figure->state == REPEATED || figure->state == NEW)
+		return COLLECTING;
+#endif
+	return figure->state;
+}
+
+/* How many records a call makes. */
+static unsigned int records_of(const struct figure *figure)
+{
+	return state_of(figure) == REPEATED ? 0 : figure->records;
+}
+
+static void prepare_division(const struct figure *figure)
+{
+#ifdef OFFSET_DIVISION
+	void *address = &division;
+	enum state state = state_of(figure);
+
+	kcov_text.start = TEXT_START;
+	kcov_text.size = TEXT_SIZE;
+	division.set = set;
+	division.set_words = division.direct_words = state == REPEATED || state == NEW ? SET_WORDS : 0;
+	division.pcs = division.comparisons = buffer;
+	division.pcs_capacity = capacity(MODE_PC);
+	division.comparisons_capacity = capacity(MODE_CMP);
+	memcpy(task + OFFSET_DIVISION, &address, sizeof(address));
+	if (division.set_words)
+		set_field(OFFSET_CAPACITY, 0);
+	if (state == REPEATED) {
+		figure->loop(UNROLLED);
+		buffer[0] = 0;
+	}
+#else
+	(void)figure;
+#endif
+}
+
+/* Makes all PCs of a loop new again: the bits of its code in the set are in these words. */
+static void forget(void (*loop)(unsigned long calls))
+{
+	uint64_t *word = &set[((uintptr_t)loop - TEXT_START) / 4 / 64];
+
+	*(volatile uint64_t *)word = 0;
+	*(volatile uint64_t *)(word + 1) = 0;
+}
+
 static void prepare(const struct figure *figure)
 {
 	void *area = buffer;
@@ -188,12 +273,14 @@ static void prepare(const struct figure *figure)
 	set_field(OFFSET_MODE, figure->mode);
 	__preempt_count = figure->state == SOFTIRQ || figure->state == INTERRUPT ? SERVING_SOFTIRQ : 0;
 	buffer[0] = figure->state == FULL ? capacity(figure->mode) : 0;
+	forget(figure->loop);
+	prepare_division(figure);
 }
 
 /* Whether the last CALLS calls did what they should have done. */
 static void check(const struct figure *figure, unsigned long calls)
 {
-	uint64_t expected = figure->state == FULL ? capacity(figure->mode) : calls * figure->records;
+	uint64_t expected = figure->state == FULL ? capacity(figure->mode) : calls * records_of(figure);
 
 	if (buffer[0] != expected) {
 		fprintf(stderr, "%llu records instead of %llu; ", (unsigned long long)buffer[0],
@@ -213,7 +300,8 @@ static uint64_t ticks(void)
 
 static void measure(const struct figure *figure, int print)
 {
-	unsigned long turns = RECORDS / UNROLLED / (figure->records ? figure->records : 1);
+	int is_new = state_of(figure) == NEW;
+	unsigned long turns = is_new ? 1 : RECORDS / UNROLLED / (figure->records ? figure->records : 1);
 	unsigned long batch = turns * UNROLLED;
 	unsigned long batches = CALLS / batch, i;
 	uint64_t start, end;
@@ -227,6 +315,8 @@ static void measure(const struct figure *figure, int print)
 	for (i = 0; i < batches; i++) {
 		if (figure->records)
 			*(volatile uint64_t *)buffer = 0;
+		if (is_new)
+			forget(figure->loop);
 		figure->loop(batch);
 	}
 	end = ticks();
@@ -264,9 +354,15 @@ static void count(const struct figure *figure)
 
 	prepare(figure);
 	/* The reference has the same calls and the return of each. */
-	if (figure->reference)
+	if (figure->reference && state_of(figure) == NEW) {
+		own += steps_of(figure->loop, UNROLLED) - steps_of(figure->reference, UNROLLED);
+		check(figure, UNROLLED);
+	} else if (figure->reference) {
 		own += steps_per_turn(figure->loop) - steps_per_turn(figure->reference);
-	check(figure, figure->reference ? 3 * UNROLLED : 0);
+		check(figure, 3 * UNROLLED);
+	} else {
+		check(figure, 0);
+	}
 	printf("instructions %s %.2f\n", figure->name, (double)own / UNROLLED);
 }
 

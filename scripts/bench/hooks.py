@@ -44,6 +44,8 @@ def defines(task: Task) -> List[str]:
     in_records = "kcov_capacity" in task.fields
     capacity = "kcov_capacity" if in_records else "kcov_size"
     names = {"MODE": "kcov_mode", "CAPACITY": capacity, "AREA": "kcov_area", "SOFTIRQ": "kcov_softirq"}
+    if "kcov_division" in task.fields:
+        names["DIVISION"] = "kcov_division"
     result = [f"-DOFFSET_{name}={task.fields[field].offset}" for name, field in names.items()]
     return [*result, f"-DTASK_SIZE={task.size}", *(["-DCAPACITY_IN_RECORDS"] if in_records else [])]
 
@@ -101,8 +103,11 @@ def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]
             empty = "empty" if name.startswith("trace_pc.") else "empty_with_arguments"
             values = {impl: min(ticks[impl][name]) / min(ticks[impl][empty]) for impl in IMPLS}
             result.append(pair(f"hooks.{name}.against_empty", "x empty", values))
+        if ".unique_" in name:
+            plain = ticks["rust"]["trace_pc.collecting"]
+            result.append(Figure(f"hooks.{name}.against_plain", "x plain", 1, min(ticks["rust"][name]) / min(plain)))
     # Kind by kind, so that what belongs together is next to each other in the table.
-    order = ("minimum", "against_empty", "median", "instructions")
+    order = ("minimum", "against_empty", "against_plain", "median", "instructions")
     return sorted(result, key=lambda figure: order.index(figure.name.rpartition(".")[2]))
 
 

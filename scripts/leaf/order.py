@@ -8,6 +8,9 @@ address, plus a number" and then write them in a loop. None of them may be store
 place where the loaded count puts the first one, and none may be left half written. How often the loop runs is
 not proved.
 
+Beside the trace a hook may keep a counter, a bit for a record, or a number of 4 bytes; never between the count
+and the words of a record.
+
 An interrupt between the two stores may record too. If the count came second, that record and the interrupted
 one would land on the same place.
 
@@ -20,6 +23,8 @@ several paths bring along, a loop's variable say, a bound is kept: the least of 
 
 import re
 from collections import namedtuple
+from heapq import heappop, heappush
+from itertools import count
 from math import gcd
 
 from .walk import HOOK_PC, HOOK_SWITCH, Violation
@@ -55,6 +60,12 @@ def _add(left, right, factor=1):
     for atom, times in right[0]:
         terms[atom] = (terms.get(atom, 0) + times * factor) & _MASK
     return (frozenset((a, t) for a, t in terms.items() if t), (left[1] + right[1] * factor) & _MASK)
+
+
+def _only(value):
+    """The opaque value that a value is; None if it is a sum."""
+    terms = dict(value[0])
+    return next(iter(terms)) if value[1] == 0 and list(terms.values()) == [1] else None
 
 
 def _scale(value, factor):
@@ -133,26 +144,47 @@ class _State:
     def merge(self, other, where):
         """Takes in another path's state; True if that changed anything."""
         changed, joined, bounds = False, {}, {}
-        for mine, theirs in zip(self.tables(), other.tables()):
+
+        def join(pair, key):
+            # What was equal on both paths stays equal, so one pair gets one name.
+            if pair[0] == pair[1]:
+                return pair[0]
+            if pair not in joined:
+                name = ("join", where, key)
+                joined[pair] = _atom(name)
+                bounds[name] = self._bound(pair, other, where)
+            return joined[pair]
+
+        for mine, theirs in ((self.regs, other.regs), (self.slots, other.slots)):
             for key in list(mine):
                 if key not in theirs:
                     del mine[key]
                     changed = True
-                elif mine[key] != theirs[key]:
-                    # What was equal on both paths stays equal, so one pair gets one name.
-                    pair = (mine[key], theirs[key])
-                    if pair not in joined:
-                        name = ("join", where, key)
-                        joined[pair] = _atom(name)
-                        bounds[name] = self._bound(pair, other, where)
-                    changed |= mine[key] != joined[pair]
-                    mine[key] = joined[pair]
+                    continue
+                value = join((mine[key], theirs[key]), key)
+                changed |= mine[key] != value
+                mine[key] = value
+        loads = self._merge_loads(other, joined)
+        changed |= loads != self.loads
+        self.loads = loads
         for name, bound in list(other.bounds.items()) + list(bounds.items()):
             if name in self.bounds:
                 bound = _weaken(self.bounds[name], bound)
             changed |= name not in self.bounds or self.bounds[name] != bound
             self.bounds[name] = bound
         return changed
+
+    def _merge_loads(self, other, joined):
+        """Which values are words loaded from which addresses, on both paths."""
+        loads = {atom: address for atom, address in self.loads.items() if other.loads.get(atom) == address}
+        for pair, value in joined.items():
+            addresses = tuple(state.loads.get(_only(side)) for state, side in zip((self, other), pair))
+            if None in addresses:
+                continue
+            address = addresses[0] if addresses[0] == addresses[1] else joined.get(addresses)
+            if address is not None:
+                loads[_only(value)] = address
+        return loads
 
     def _bound(self, pair, other, where):
         bound = _both(_lowest(pair[0], self.bounds), _lowest(pair[1], other.bounds))
@@ -189,9 +221,13 @@ class Order:
         regs["rsp"] = _atom(_STACK)
         start = (self.walk.entry, (), _NONE)
         states = {start: _State(regs, {}, {}, _NONE)}
-        todo, steps = [start], 0
+        # What leads to a place comes before it, so that a loop is entered with all that is known: a bound that has to
+        # change later is lost.
+        ranks, steps = self._ranks(), 0
+        numbers = count()
+        todo = [(ranks[start[0]], next(numbers), start)]
         while todo:
-            node = todo.pop()
+            node = heappop(todo)[2]
             steps += 1
             if steps > _MAX_STEPS:
                 self._report("is too big for the check of the order of its stores",
@@ -201,9 +237,23 @@ class Order:
                 target = (addr, callers, after.phase)
                 if target not in states:
                     states[target] = after.copy()
-                    todo.append(target)
-                elif states[target].merge(after, target):
-                    todo.append(target)
+                elif not states[target].merge(after, target):
+                    continue
+                heappush(todo, (ranks[addr], next(numbers), target))
+
+    def _ranks(self):
+        """The addresses of the walk, numbered so that only loops lead from a higher number to a lower one."""
+        order, seen = [], set()
+        stack = [(self.walk.entry, False)]
+        while stack:
+            addr, done = stack.pop()
+            if done:
+                order.append(addr)
+            elif addr not in seen:
+                seen.add(addr)
+                stack.append((addr, True))
+                stack += [(edge.target, False) for edge in self.walk.successors[addr] if edge.target is not None]
+        return {addr: rank for rank, addr in enumerate(reversed(order))}
 
     def _step(self, node, state):
         """Where a path goes from one instruction and what is then known: (address, callers, state)."""
@@ -373,6 +423,9 @@ class Order:
     # The rules.
 
     def _store(self, address, value, insn, state, wide):
+        idle = state.phase in (_NONE, _DONE) or isinstance(state.phase, _Batch) and not state.phase.words
+        if idle and self._is_note(address, insn):
+            return
         counted = self._counted(address, value, state) if wide else None
         if counted:
             self._check_complete(state, insn)
@@ -405,6 +458,18 @@ class Order:
         if len(state.phase) >= self.words:
             state.phase = _DONE
             del state.regs["area"], state.regs["count"]
+
+    def _is_note(self, address, insn):
+        """
+        Whether a store is to what a hook keeps beside the trace: a counter or a bit, which is changed where it is
+        and does not stand at the very place that a pointer leads to, as a count of records does, or a number of 4
+        bytes. Never a whole word that is simply written, as those of records are.
+        """
+        mnemonic, _ = self.image.arch.split(insn.mnemonic, insn.operands)
+        base = _strip_size(mnemonic)
+        if base in ("inc", "add", "or"):
+            return address is None or _only(address) is None
+        return base == "mov" and mnemonic == "movl"
 
     def _counted(self, address, value, state):
         """The old count and the phase that follows, if this store is that of a new count; else None."""

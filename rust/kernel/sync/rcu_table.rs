@@ -22,21 +22,34 @@ use crate::{
 };
 use core::{
     ptr::{self, NonNull},
-    sync::atomic::AtomicBool, //
+    sync::atomic::{AtomicBool, AtomicU64, Ordering}, //
 };
 
 /// A hash table that is read under RCU.
 ///
-/// `BUCKETS` is a power of two. Each bucket is one pointer, so a lookup that finds nothing mostly
-/// costs a multiplication and one load.
+/// `BUCKETS` is a power of two. Each bucket has a summary of its keys, so a lookup that finds nothing
+/// mostly costs a multiplication and one load, also when there are more keys than buckets.
 ///
 /// # Invariants
 ///
-/// Every pointer reachable from `heads` is valid for reads from a critical section that began
+/// Every pointer reachable from `buckets` is valid for reads from a critical section that began
 /// before the pointer was unlinked, until that section ends.
 pub struct RcuTable<T, const BUCKETS: usize> {
-    heads: [Atomic<*mut Node<T>>; BUCKETS],
+    buckets: [Bucket<T>; BUCKETS],
     writer_taken: AtomicBool,
+}
+
+struct Bucket<T> {
+    /// Has the bit `Hash::bit` of every key in the bucket, and mostly no other.
+    summary: AtomicU64,
+    head: Atomic<*mut Node<T>>,
+}
+
+/// Where a key is looked for.
+struct Hash {
+    bucket: usize,
+    /// One bit, for the summary.
+    bit: u64,
 }
 
 /// One key of a group.
@@ -61,26 +74,40 @@ unsafe impl<T: Send + Sync, const BUCKETS: usize> Send for RcuTable<T, BUCKETS> 
 unsafe impl<T: Send + Sync, const BUCKETS: usize> Sync for RcuTable<T, BUCKETS> {}
 
 impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
-    const SHIFT: u32 = {
+    const BITS: u32 = {
         assert!(BUCKETS.is_power_of_two() && BUCKETS > 1);
-        u64::BITS - BUCKETS.trailing_zeros()
+        BUCKETS.trailing_zeros()
     };
 
     /// Creates an empty table.
     pub const fn new() -> Self {
         // INVARIANT: No pointer is reachable.
         Self {
-            heads: [const { Atomic::new(ptr::null_mut()) }; BUCKETS],
+            buckets: [const {
+                Bucket {
+                    summary: AtomicU64::new(0),
+                    head: Atomic::new(ptr::null_mut()),
+                }
+            }; BUCKETS],
             writer_taken: AtomicBool::new(false),
         }
     }
 
     #[inline(always)]
-    fn head(&self, key: u64) -> &Atomic<*mut Node<T>> {
-        // The multiplier of `hash_64()`: the fractional part of the golden ratio.
-        let index = key.wrapping_mul(0x61c8_8646_80b5_83eb) >> Self::SHIFT;
-        // The shift leaves less than `BUCKETS`; the mask says so to the compiler.
-        &self.heads[index as usize & (BUCKETS - 1)]
+    fn hash(key: u64) -> Hash {
+        // The multiplier of `hash_64()`: the fractional part of the golden ratio. The upper bits are
+        // the good ones: the topmost are the bucket, those below them the bit.
+        let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb);
+        Hash {
+            // What the shift leaves is less than `BUCKETS`; the mask says so to the compiler.
+            bucket: (hash >> (u64::BITS - Self::BITS)) as usize & (BUCKETS - 1),
+            bit: 1_u64.wrapping_shl((hash >> (u64::BITS - Self::BITS - 6)) as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, key: u64) -> &Bucket<T> {
+        &self.buckets[Self::hash(key).bucket]
     }
 
     #[inline(always)]
@@ -100,7 +127,9 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
     /// without an RCU read-side critical section.
     #[inline(always)]
     pub fn may_contain(&self, key: u64) -> bool {
-        !Self::follow(self.head(key)).is_null()
+        let hash = Self::hash(key);
+        // ORDERING: None needed: who has to find a key calls after its insertion has returned.
+        self.buckets[hash.bucket].summary.load(Ordering::Relaxed) & hash.bit != 0
     }
 
     /// Looks `key` up.
@@ -108,7 +137,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
     /// May be called from any context in which RCU is watching.
     #[inline]
     pub fn get<'a>(&'a self, key: u64, _guard: &'a rcu::Guard) -> Option<&'a T> {
-        let mut node = Self::follow(self.head(key));
+        let mut node = Self::follow(&self.bucket(key).head);
         while !node.is_null() {
             // SAFETY: By the type invariant, `node` is valid until the critical section of `_guard`
             // ends.
@@ -126,8 +155,6 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
     ///
     /// The writer is to be put under whatever lock the user of the table has for changes.
     pub fn writer(&'static self) -> Option<Writer<T, BUCKETS>> {
-        use core::sync::atomic::Ordering;
-
         // ORDERING: Nothing is published through the flag.
         if self.writer_taken.swap(true, Ordering::Relaxed) {
             return None;
@@ -190,7 +217,8 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
         if self.holds(key) {
             return Err(EEXIST);
         }
-        let head = self.table.head(key);
+        let hash = RcuTable::<T, BUCKETS>::hash(key);
+        let Bucket { summary, head } = &self.table.buckets[hash.bucket];
         let node = Node {
             next: Atomic::new(head.load(ordering::Relaxed)),
             key,
@@ -206,6 +234,11 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
         // sees it filled.
         // INVARIANT: The node lives until a grace period after `remove`.
         head.store(ptr::from_ref(last).cast_mut(), ordering::Release);
+        // The only writer, so this need not be one operation.
+        summary.store(
+            summary.load(Ordering::Relaxed) | hash.bit,
+            Ordering::Relaxed,
+        );
         Ok(())
     }
 
@@ -227,20 +260,25 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     }
 
     fn unlink(&mut self, node: &Node<T>) {
-        let mut link = self.table.head(node.key);
+        let Bucket { summary, head } = self.table.bucket(node.key);
+        let mut link = head;
+        let mut bits = 0;
         loop {
             let current = link.load(ordering::Relaxed);
             if current.is_null() {
-                return;
-            }
-            if ptr::eq(current, node) {
-                // ORDERING: None needed: the rest of the chain has been visible all the time.
-                link.store(node.next.load(ordering::Relaxed), ordering::Relaxed);
-                return;
+                break;
             }
             // SAFETY: Only the writer unlinks nodes, so `current` stays valid.
-            link = unsafe { &(*current).next };
+            let found = unsafe { &*current };
+            if ptr::eq(found, node) {
+                // ORDERING: None needed: the rest of the chain has been visible all the time.
+                link.store(node.next.load(ordering::Relaxed), ordering::Relaxed);
+                continue;
+            }
+            bits |= RcuTable::<T, BUCKETS>::hash(found.key).bit;
+            link = &found.next;
         }
+        summary.store(bits, Ordering::Relaxed);
     }
 }
 

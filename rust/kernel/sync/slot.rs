@@ -2,12 +2,12 @@
 
 //! A place that holds one object or none, exchanged atomically.
 
-use crate::{
-    prelude::*,
-    sync::atomic::{ordering, Atomic},
-    types::ForeignOwnable, //
+use crate::{prelude::*, types::ForeignOwnable};
+use core::{
+    marker::PhantomData,
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering}, //
 };
-use core::{marker::PhantomData, ptr};
 
 /// A place that holds one object or none.
 ///
@@ -31,7 +31,9 @@ use core::{marker::PhantomData, ptr};
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Slot<P: ForeignOwnable> {
-    pointer: Atomic<*mut c_void>,
+    // Nobody but the slot looks at it, so it need not be an `Atomic` of this crate. Those of `core`
+    // are inlined: an exchange is one instruction, not a call.
+    pointer: AtomicPtr<c_void>,
     _owned: PhantomData<P>,
 }
 
@@ -45,7 +47,7 @@ impl<P: ForeignOwnable> Slot<P> {
     pub const fn new() -> Self {
         // INVARIANT: The pointer is null.
         Self {
-            pointer: Atomic::new(ptr::null_mut()),
+            pointer: AtomicPtr::new(ptr::null_mut()),
             _owned: PhantomData,
         }
     }
@@ -53,19 +55,19 @@ impl<P: ForeignOwnable> Slot<P> {
     /// Says whether the slot was empty a moment ago.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // SAFETY: The pointer is valid; volatile accesses of a pointer are single accesses.
-        unsafe { self.pointer.as_ptr().read_volatile().is_null() }
+        self.pointer.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes the object out.
+    ///
+    /// All calls of this and of [`Slot::put`], for all slots, are in one order that everybody agrees
+    /// on.
     #[inline]
     pub fn take(&self) -> Option<P> {
-        if self.is_empty() {
-            return None;
-        }
-        // ORDERING: Full, which includes the acquire that pairs with the release in `put`.
+        // ORDERING: Sequentially consistent, as promised; includes the acquire that pairs with the
+        // release in `put`.
         // INVARIANT: Null is always a valid content.
-        let pointer = self.pointer.xchg(ptr::null_mut(), ordering::Full);
+        let pointer = self.pointer.swap(ptr::null_mut(), Ordering::SeqCst);
         if pointer.is_null() {
             return None;
         }
@@ -77,12 +79,15 @@ impl<P: ForeignOwnable> Slot<P> {
     #[inline]
     pub fn put(&self, object: P) -> Result<(), P> {
         let pointer = object.into_foreign();
-        // ORDERING: Full, which includes the release that pairs with the acquire in `take`.
+        // ORDERING: Sequentially consistent, as promised; includes the release that pairs with the
+        // acquire in `take`.
         // INVARIANT: The slot owns the object if the exchange succeeds.
-        match self
-            .pointer
-            .cmpxchg(ptr::null_mut(), pointer, ordering::Full)
-        {
+        match self.pointer.compare_exchange(
+            ptr::null_mut(),
+            pointer,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        ) {
             Ok(_) => Ok(()),
             // SAFETY: The slot did not take the object over.
             Err(_) => Err(unsafe { P::from_foreign(pointer) }),

@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the memory of a buffer or of an area is divided: traces, and what is known of PCs that were
+//! seen already.
+//!
+//! In the plain modes, all of it is one trace. With both kinds of records there are two traces, one
+//! behind the other. To record each PC once, the front of a buffer holds a *set*, one bit for each
+//! place in the kernel's code, and the end of an area a *filter*, which forgets, but is small.
+//!
+//! # The set
+//!
+//! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps of
+//! [`STEP`] bytes. No instruction that calls a hook is shorter than that, so no two PCs share a bit,
+//! and no PC is taken for another. What does not fit into the set is recorded every time.
+//!
+//! This needs no table: the position is a subtraction and a shift, it is the same in every boot of a
+//! kernel, and 64 bytes of the set are for 2 KiB of code, so that functions next to each other use
+//! one cache line.
+
+#![expect(unsafe_code)]
+
+use crate::{
+    mode::Mode,
+    records::{Kind, WORD},
+};
+use core::{
+    intrinsics,
+    marker::PhantomData,
+    ptr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed}, //
+};
+use kernel::{bindings, prelude::*, sync::barrier};
+
+/// How many bytes of code share a bit of the set. The shortest call on any architecture.
+pub(crate) const STEP: usize = 4;
+
+/// How many bytes of code share a word of the set.
+const SET_WORD: usize = STEP * usize::BITS as usize;
+
+/// The binary logarithm of how many words of an area there are for each slot of its filter. Half a
+/// word each, so the filter takes an eighth of the area.
+const FILTER_SHARE: u32 = 2;
+
+/// The largest number of slots of a filter, as a binary logarithm: 16 KiB.
+const MAX_FILTER_BITS: u32 = 12;
+
+/// A trace: a count, and room for so many records of one kind.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Trace {
+    start: *mut u8,
+    capacity: usize,
+}
+
+impl Trace {
+    const NONE: Self = Self {
+        start: ptr::null_mut(),
+        capacity: 0,
+    };
+
+    fn new(kind: Kind, start: *mut usize, words: usize) -> Self {
+        Self {
+            start: start.cast(),
+            capacity: kind.capacity(words),
+        }
+    }
+}
+
+/// How memory is divided, and how many records it had no room for.
+///
+/// # Invariants
+///
+/// The traces with a capacity, the set and the filter are parts of one piece of memory that do not
+/// overlap, which is valid as long as the division is used: a trace has room for a count and
+/// `capacity` records, the set has `set_words` words, `direct_words` or more, and the filter 2^(64 - `filter_shift`) slots,
+/// unless it is null.
+#[repr(C)]
+pub(crate) struct Division {
+    set: *mut usize,
+    /// How many words of the set are for code of the kernel image, and for nothing else.
+    direct_words: usize,
+    pcs: Trace,
+    set_words: usize,
+    filter: *mut u32,
+    filter_shift: u32,
+    comparisons: Trace,
+    /// Not an `Atomic` of the `kernel` crate, whose operations are calls. Written by one task or
+    /// under one lock.
+    dropped: AtomicUsize,
+}
+
+// SAFETY: What the pointers lead to is memory of the owner of the division, who sees to it that
+// only one CPU at a time writes to it.
+unsafe impl Send for Division {}
+
+/// The words that a pointer leads to, and how many.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) start: *mut usize,
+    pub(crate) words: usize,
+}
+
+impl Division {
+    /// No memory, divided into nothing.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            set: ptr::null_mut(),
+            direct_words: 0,
+            pcs: Trace::NONE,
+            set_words: 0,
+            filter: ptr::null_mut(),
+            filter_shift: 0,
+            comparisons: Trace::NONE,
+            dropped: AtomicUsize::new(0),
+        }
+    }
+
+    /// Divides a buffer. In the modes that have two parts, `front` is the size of the first one in
+    /// words.
+    ///
+    /// [`EINVAL`] if a part has no room for anything.
+    ///
+    /// # Safety
+    ///
+    /// The memory is valid as long as the division is used.
+    pub(crate) unsafe fn of_buffer(mode: Mode, memory: Memory, front: usize) -> Result<Self> {
+        if matches!(mode, Mode::Pc | Mode::Cmp) {
+            return Ok(Self::plain(mode, memory));
+        }
+        let Memory { start, words } = memory;
+        let behind = words.checked_sub(front).ok_or(EINVAL)?;
+        // INVARIANT: By this function's requirement; the parts follow each other.
+        let division = if mode == Mode::Unique {
+            Self {
+                set: start,
+                direct_words: front.min(text().size / SET_WORD),
+                set_words: front,
+                pcs: Trace::new(Kind::Pc, start.wrapping_add(front), behind),
+                ..Self::nothing()
+            }
+        } else {
+            Self {
+                pcs: Trace::new(Kind::Pc, start, front),
+                comparisons: Trace::new(Kind::Comparison, start.wrapping_add(front), behind),
+                ..Self::nothing()
+            }
+        };
+        let fits = match mode {
+            Mode::Unique => front > 0 && division.pcs.capacity > 0,
+            // Comparisons are of 64 bits.
+            _ => {
+                division.pcs.capacity > 0
+                    && division.comparisons.capacity > 0
+                    && (front * WORD) % size_of::<u64>() == 0
+            }
+        };
+        if !fits {
+            return Err(EINVAL);
+        }
+        Ok(division)
+    }
+
+    /// Divides an area, and resets its counts.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Division::of_buffer`]; nobody else uses the memory.
+    pub(crate) unsafe fn of_area(mode: Mode, memory: Memory) -> Self {
+        let Memory { start, words } = memory;
+        let half = words / 2;
+        // INVARIANT: By this function's requirement; the parts follow each other.
+        let division = match mode {
+            Mode::Pc | Mode::Cmp => Self::plain(mode, memory),
+            Mode::Unique => Self::with_filter(memory),
+            Mode::PcCmp => Self {
+                pcs: Trace::new(Kind::Pc, start, half),
+                comparisons: Trace::new(Kind::Comparison, start.wrapping_add(half), words - half),
+                ..Self::nothing()
+            },
+        };
+        division.reset_counts();
+        division
+    }
+
+    fn plain(mode: Mode, memory: Memory) -> Self {
+        if mode == Mode::Cmp {
+            Self {
+                comparisons: Trace::new(Kind::Comparison, memory.start, memory.words),
+                ..Self::nothing()
+            }
+        } else {
+            Self {
+                pcs: Trace::new(Kind::Pc, memory.start, memory.words),
+                ..Self::nothing()
+            }
+        }
+    }
+
+    fn with_filter(memory: Memory) -> Self {
+        let bits = (memory.words >> FILTER_SHARE)
+            .checked_ilog2()
+            .unwrap_or(0)
+            .min(MAX_FILTER_BITS);
+        let words = (size_of::<u32>() << bits) / WORD;
+        if bits == 0 || words == 0 {
+            return Self::plain(Mode::Pc, memory);
+        }
+        let trace = memory.words - words;
+        Self {
+            pcs: Trace::new(Kind::Pc, memory.start, trace),
+            filter: memory.start.wrapping_add(trace).cast(),
+            filter_shift: u64::BITS - bits,
+            ..Self::nothing()
+        }
+    }
+
+    /// Where a hook writes in the usual case: the start of a trace, and its capacity. In modes that
+    /// are not plain, the capacity is 0, and the hook asks the division.
+    pub(crate) fn usual(&self, mode: Mode) -> (*mut u8, usize) {
+        match mode {
+            Mode::Pc => (self.pcs.start, self.pcs.capacity),
+            Mode::Cmp => (self.comparisons.start, self.comparisons.capacity),
+            Mode::Unique | Mode::PcCmp => (self.pcs.start, 0),
+        }
+    }
+
+    /// Where a hook writes a PC that has no place in the usual one, and the count there.
+    ///
+    /// Nothing if it is not to be recorded: it has been, or there is no room.
+    #[inline(always)]
+    pub(crate) fn place_for_pc(&self, pc: usize) -> Option<(*mut usize, usize)> {
+        // The usual case of a PC that has been seen, without what the others need.
+        let offset = pc.wrapping_sub(text().start);
+        let index = offset / SET_WORD;
+        if intrinsics::likely(index < self.direct_words) {
+            // SAFETY: By the type invariants, here and below.
+            let seen = unsafe { self.set.wrapping_add(index).read_volatile() };
+            if seen & bit_at(offset / STEP) != 0 {
+                return None;
+            }
+        }
+        let words = self.pcs.start.cast::<usize>();
+        // SAFETY: As above.
+        let count = unsafe { words.read_volatile() };
+        if self.set_words != 0 {
+            if let Some((word, bit)) = self.bit_of(pc) {
+                // SAFETY: As above.
+                unsafe {
+                    if word.read_volatile() & bit != 0 {
+                        return None;
+                    }
+                    // What finds no room now is to be recorded when there is some.
+                    if count < self.pcs.capacity {
+                        word.write_volatile(word.read_volatile() | bit);
+                    }
+                }
+            }
+        } else if !self.filter.is_null() {
+            let hash = (pc as u64)
+                .wrapping_mul(0x61c8_8646_80b5_83eb)
+                .wrapping_shr(self.filter_shift);
+            let slot = self.filter.wrapping_add(hash as usize);
+            // A slot holds the number of a record, or anything. Only the record is proof.
+            //
+            // SAFETY: As above.
+            unsafe {
+                let index = slot.read_volatile() as usize;
+                if index < count && words.wrapping_add(index).wrapping_add(1).read_volatile() == pc
+                {
+                    return None;
+                }
+                slot.write_volatile(count as u32);
+            }
+        }
+        if count >= self.pcs.capacity {
+            self.drop_records(1);
+            return None;
+        }
+        Some((words, count))
+    }
+
+    /// Where hooks write comparisons that have no place in the usual one, and how many there is
+    /// room for.
+    #[inline(always)]
+    pub(crate) fn place_for_comparisons(&self) -> (*mut u64, u64) {
+        (
+            self.comparisons.start.cast(),
+            self.comparisons.capacity as u64,
+        )
+    }
+
+    /// The word of the set that holds the bit of a PC, and the bit; nothing if the set is too small.
+    #[inline(always)]
+    fn bit_of(&self, pc: usize) -> Option<(*mut usize, usize)> {
+        let position = position(pc);
+        let index = position / usize::BITS as usize;
+        if index >= self.set_words {
+            return None;
+        }
+        Some((self.set.wrapping_add(index), bit_at(position)))
+    }
+
+    /// Counts records that were not recorded for lack of room.
+    #[inline(always)]
+    pub(crate) fn drop_records(&self, number: usize) {
+        let dropped = self.dropped.load(Relaxed);
+        self.dropped.store(dropped.wrapping_add(number), Relaxed);
+    }
+
+    /// How many records there was no room for.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Relaxed)
+    }
+
+    fn trace(&self, kind: Kind) -> Trace {
+        match kind {
+            Kind::Pc => self.pcs,
+            Kind::Comparison => self.comparisons,
+        }
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        let trace = self.trace(kind);
+        // SAFETY: By the type invariants, there is a count.
+        unsafe {
+            match kind {
+                Kind::Pc => trace.start.cast::<usize>().read_volatile(),
+                Kind::Comparison => {
+                    usize::try_from(trace.start.cast::<u64>().read_volatile()).unwrap_or(usize::MAX)
+                }
+            }
+        }
+    }
+
+    fn set_count(&self, kind: Kind, count: usize) {
+        let trace = self.trace(kind);
+        // SAFETY: By the type invariants, there is a count.
+        unsafe {
+            match kind {
+                Kind::Pc => trace.start.cast::<usize>().write_volatile(count),
+                Kind::Comparison => trace.start.cast::<u64>().write_volatile(count as u64),
+            }
+        }
+    }
+
+    /// Sets the counts to 0, that of what was dropped too.
+    pub(crate) fn reset_counts(&self) {
+        for kind in [Kind::Pc, Kind::Comparison] {
+            if self.trace(kind).capacity > 0 {
+                self.set_count(kind, 0);
+            }
+        }
+        self.dropped.store(0, Relaxed);
+    }
+
+    /// The size of the set in words.
+    pub(crate) fn set_words(&self) -> usize {
+        self.set_words
+    }
+
+    /// Forgets the PCs whose bits are in the given words of the set.
+    pub(crate) fn clear_set(&self, from: usize, number: usize) {
+        let from = from.min(self.set_words);
+        let number = number.min(self.set_words - from);
+        // SAFETY: By the type invariants. User space may write to it at the same time, which is its
+        // own affair.
+        unsafe { self.set.add(from).write_bytes(0, number) };
+    }
+
+    /// Says whether there are records, or were some that did not fit.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Division::records`].
+    #[inline(always)]
+    pub(crate) unsafe fn has_records(&self) -> bool {
+        [Kind::Pc, Kind::Comparison]
+            .into_iter()
+            .any(|kind| self.trace(kind).capacity > 0 && self.count(kind) > 0)
+            || self.dropped() > 0
+    }
+
+    /// The records of one kind.
+    ///
+    /// # Safety
+    ///
+    /// The count is what the hooks have left there, and nothing writes to the trace during the life
+    /// of the result.
+    pub(crate) unsafe fn records(&self, kind: Kind) -> Records<'_> {
+        let trace = self.trace(kind);
+        let count = if trace.capacity > 0 {
+            self.count(kind).min(trace.capacity)
+        } else {
+            0
+        };
+        // INVARIANT: By this function's requirement.
+        Records {
+            start: trace.start.wrapping_add(kind.count_bytes()),
+            count,
+            kind,
+            _area: PhantomData,
+        }
+    }
+
+    /// Appends records `from..` of `source`, at most `limit` of them; returns how many of them are
+    /// dealt with, appended or not.
+    ///
+    /// Only one CPU at a time may append, which callers see to with the descriptor's lock.
+    pub(crate) fn append(&self, source: &Records<'_>, from: usize, limit: usize) -> usize {
+        let kind = source.kind;
+        let number = source.count.saturating_sub(from).min(limit);
+        let capacity = self.trace(kind).capacity;
+        if capacity == 0 {
+            return number;
+        }
+        let count = self.count(kind).min(capacity);
+        let added = if self.set_words != 0 {
+            self.append_unseen(source, from, number, count)
+        } else {
+            let added = number.min(capacity - count);
+            // SAFETY: `count + added` is at most `capacity`, and `from + added` at most
+            // `source.count`. The areas are different allocations.
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    source.start.add(from * kind.record_bytes()),
+                    self.record(kind, count),
+                    added * kind.record_bytes(),
+                )
+            };
+            self.drop_records(number - added);
+            added
+        };
+        if added > 0 {
+            // ORDERING: Records before the count. Pairs with the acquire load of the count in user
+            // space, as the interface's documentation asks for.
+            barrier::smp_mb(barrier::Write);
+            self.set_count(kind, count + added);
+        }
+        number
+    }
+
+    /// Copies those of the PCs behind the trace's `count` that are not in the set, and puts them
+    /// there; returns how many.
+    fn append_unseen(
+        &self,
+        source: &Records<'_>,
+        from: usize,
+        number: usize,
+        count: usize,
+    ) -> usize {
+        let mut added = 0;
+        for &pc in &source.pcs()[from..from + number] {
+            let bit = self.bit_of(pc);
+            // SAFETY: `bit_of` gives words of the set.
+            if bit.is_some_and(|(word, bit)| unsafe { word.read_volatile() } & bit != 0) {
+                continue;
+            }
+            if count + added >= self.pcs.capacity {
+                self.drop_records(1);
+                continue;
+            }
+            // SAFETY: As above, and there is room for the record.
+            unsafe {
+                if let Some((word, bit)) = bit {
+                    word.write_volatile(word.read_volatile() | bit);
+                }
+                self.record(Kind::Pc, count + added)
+                    .cast::<usize>()
+                    .write_volatile(pc);
+            }
+            added += 1;
+        }
+        added
+    }
+
+    /// Where record `index` of a trace is.
+    fn record(&self, kind: Kind, index: usize) -> *mut u8 {
+        let offset = kind.count_bytes() + index * kind.record_bytes();
+        self.trace(kind).start.wrapping_add(offset)
+    }
+}
+
+/// The records of an area.
+///
+/// # Invariants
+///
+/// `start` points to `count` records of `kind`, which do not change during `'a`.
+pub(crate) struct Records<'a> {
+    start: *const u8,
+    count: usize,
+    kind: Kind,
+    _area: PhantomData<&'a u8>,
+}
+
+impl Records<'_> {
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The records as PCs; nothing if they are comparisons.
+    pub(crate) fn pcs(&self) -> &[usize] {
+        if self.kind != Kind::Pc || self.count == 0 {
+            return &[];
+        }
+        // SAFETY: By the type invariant.
+        unsafe { core::slice::from_raw_parts(self.start.cast::<usize>(), self.count) }
+    }
+}
+
+/// Where the bit of a canonical PC is in the set.
+///
+/// The kernel's own code comes first. That of modules follows, from the start of the addresses that
+/// modules are loaded to.
+#[inline(always)]
+pub(crate) fn position(pc: usize) -> usize {
+    let text = text();
+    let mut offset = pc.wrapping_sub(text.start);
+    if intrinsics::unlikely(offset >= text.size) {
+        offset = pc.wrapping_sub(text.modules).wrapping_add(text.size);
+    }
+    offset / STEP
+}
+
+/// The bit of a position in its word.
+#[inline(always)]
+fn bit_at(position: usize) -> usize {
+    1_usize.wrapping_shl(position as u32)
+}
+
+#[inline(always)]
+fn text() -> &'static bindings::kcov_text {
+    // SAFETY: Written once, before anything can be recorded.
+    unsafe { &*ptr::addr_of!(bindings::kcov_text) }
+}
+
+/// The PC whose bit is the first of a set.
+pub(crate) fn set_start() -> usize {
+    text().start
+}
+
+/// How many words a set needs for all code of the kernel image, without modules.
+pub(crate) fn set_words() -> usize {
+    text().size.div_ceil(SET_WORD)
+}

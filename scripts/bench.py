@@ -172,16 +172,18 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         say(line)
     say()
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "results.json").write_text(figures.as_json(found), encoding="utf-8")
+    name = "smoke" if options.smoke else "results"
+    results, plot_path = OUT / f"{name}.json", OUT / f"{name}.svg"
+    results.write_text(figures.as_json(found), encoding="utf-8")
     picture = plot.draw(found, "KCOV in Rust against C")
-    (OUT / "results.svg").write_text(picture, encoding="utf-8")
+    plot_path.write_text(picture, encoding="utf-8")
     if options.document and not failures:
         document(options.document, found, picture)
     missed = sum(figure.met is False for figure in found)
     targets = sum(figure.met is not None for figure in found)
     step(
         f"{len(found)} figures, {targets - missed} of {targets} targets met "
-        f"({shown(OUT / 'results.json')}, {shown(OUT / 'results.svg')})"
+        f"({shown(results)}, {shown(plot_path)})"
     )
     if options.smoke:
         step("This was a short run: take no figure from it.")

@@ -50,7 +50,7 @@ TARGETS: Tuple[Tuple[str, Target], ...] = (
     (r"remote\.hit\.64\.throughput_of_2cpus", Target(1.9, of="rust", at_least=True)),
     (r"remote\.(?:hit|unknown)\.4096_against_1", rust(1.20)),
     (r"size\.text", ratio(1.50)),
-    (r"size\.hooks\.(?:all|trace_pc)", ratio(1.00)),
+    (r"size\.hooks\.trace_pc\.hot", ratio(1.00)),
     (r"size\.kept_after_last_user", rust(0)),
 )
 

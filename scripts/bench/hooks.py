@@ -29,9 +29,11 @@ FLAGS = (
 Samples = Dict[str, List[float]]
 
 
-def objects(impl: str, obj: Path) -> List[Path]:
-    """The object files that hold the hooks and what they read."""
+def objects(impl: str, obj: Path, everything: bool = False) -> List[Path]:
+    """The object files that hold the hooks and what they read, or all of the implementation."""
     names = ["kernel/kcov.o"] if impl == "c" else ["kernel/kcov/kcov.o", "kernel/kcov/support.o"]
+    if everything and impl != "c":
+        names.append("kernel/kcov/gate.o")
     paths = [obj / name for name in names]
     for path in paths:
         if not path.exists():

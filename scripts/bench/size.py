@@ -67,12 +67,27 @@ def sizes(paths: List[Path]) -> Dict[str, float]:
     return result
 
 
+RETURN = re.compile(r" *(?P<address>[0-9a-f]+):\t(?:ret|jmp +[0-9a-f]+ <__x86_return_thunk)")
+
+
+def hot_bytes(path: Path) -> int:
+    """The bytes of trace_pc up to where it first returns: what has to be in the cache when it records."""
+    code = command_output("objdump", "-d", "--no-show-raw-insn", "--disassemble=__sanitizer_cov_trace_pc", str(path))
+    lines = (code or "").splitlines()
+    start = next((line.split()[0] for line in lines if line.endswith("<__sanitizer_cov_trace_pc>:")), None)
+    end = next(filter(None, map(RETURN.match, lines)), None)
+    if start is None or end is None:
+        die(f"objdump finds no trace_pc in {shown(path)}.")
+    return int(end["address"], 16) + 1 - int(start, 16)
+
+
 def object_figures(objs: Dict[str, Path]) -> List[Figure]:
     """What can be read from the object files."""
     found = {}
     for impl in IMPLS:
-        paths = hooks.objects(impl, objs[impl])
+        paths = hooks.objects(impl, objs[impl], everything=True)
         found[impl] = sizes(paths)
+        found[impl]["hooks.trace_pc.hot"] = hot_bytes(paths[0])
         task = Task.of(objs[impl])
         found[impl].update({"task_struct.fields": task.used, "task_struct.all": task.size})
     return [pair(f"size.{name}", "bytes", {impl: found[impl][name] for impl in IMPLS}) for name in found["c"]]

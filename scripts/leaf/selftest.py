@@ -221,6 +221,11 @@ CASES = [
         '1: mov (%rax), %rax\n.pushsection __ex_table,\\"a\\"\n'
         '.long 1b - ., outside - ., 0\n.popsection')), ""),
 
+    Case("counter beside the trace when there is no room", None, _pc(
+        "if (pos_of(t) >= t->size) { ((u64 *)t->fn)[3]++; return; }",
+        extra="#define pos_of(t) ((volatile u64 *)(t)->area)[0]\n"), ""),
+    Case("counter beside the trace before the PC", "not in the area|before the count",
+         _pc(stores="area[0] = pos; ((u64 *)t->fn)[3]++; area[pos] = ip"), ""),
     Case("PC stored before the count", "before the count",
          _pc(stores="area[pos] = ip; barrier(); area[0] = pos"), ""),
     Case("PC stored before the count on one path", "before the count", _pc(

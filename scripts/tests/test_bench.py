@@ -287,7 +287,7 @@ class Results(unittest.TestCase):
         source = (SCRIPTS / "bench/native_sections.c").read_text()
         for what in re.findall(r'\{ "(\w+)", ', source):
             names += [f"remote.{what}.native.{cpus}" for cpus in ("1cpu", "2cpus")]
-        names += ["size.text", "size.hooks.all", "size.hooks.trace_pc"]
+        names += ["size.text", "size.hooks.all", "size.hooks.trace_pc.hot"]
         for pattern, target in figures.TARGETS:
             with self.subTest(pattern=pattern):
                 self.assertTrue([name for name in names if figures.target_of(name) is target])

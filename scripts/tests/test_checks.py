@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import allowances  # noqa: E402
 import tap  # noqa: E402
 import test as frame  # noqa: E402
+from bench.figures import Figure  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
-from checks import conformance, samples, style  # noqa: E402
+from checks import bench, conformance, samples, style  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
 
@@ -135,6 +136,24 @@ class Style(unittest.TestCase):
     def test_allowances_have_a_reason_and_a_place(self):
         for entry in allowances.ALLOWANCES:
             self.assertTrue(entry.reason and entry.path and entry.kind)
+
+
+class BenchRules(unittest.TestCase):
+    def figures(self, rust):
+        return [Figure(name, "instr.", 100, rust) for name, _ in bench.RULES]
+
+    def test_rules_that_hold(self):
+        results = list(bench.broken_rules(self.figures(1)))
+        self.assertEqual([result.outcome for result in results], [PASSED] * len(bench.RULES))
+
+    def test_rules_that_do_not_hold(self):
+        results = list(bench.broken_rules(self.figures(101)))
+        self.assertEqual([result.outcome for result in results], [FAILED] * len(bench.RULES))
+        self.assertIn("C has 100, Rust 101", results[0].detail)
+
+    def test_a_figure_that_is_missing(self):
+        results = list(bench.broken_rules([]))
+        self.assertEqual([result.outcome for result in results], [FAILED] * len(bench.RULES))
 
 
 if __name__ == "__main__":

@@ -1,38 +1,53 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The sample programs run in guests, and what they print makes sense.
+The sample programs in C and in Rust run in guests, and what they print makes sense.
 """
 
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import guest
 import programs
 import symbolize
-from checklib import Context, Result, boot_result, each_kernel, failed, passed, verdict
-from hostlib import TOP, Failure
+from checklib import Context, Result, boot_result, each_kernel, failed, output_of, verdict
+from hostlib import BUILD, SCRIPTS, TOP, Failure
 
 ORDER = 55
 
 SAMPLES = TOP / "samples/kcov"
-# Functions that read(-1, NULL, 0) runs, each of them in one of the names that compilers leave.
+# Makes work for the process in another task, which the samples of remote coverage collect.
+WORK = SCRIPTS / "samples/work.c"
+# The function of the sample module that does it.
+WORK_CODE = "kcov_sample_work_code"
+PROGRAMS = ("pc", "cmp", "remote")
+# The programs in Rust run beside those in C, under names with this in front.
+RUST = "rust-"
+# Functions that a read(2) runs which fails, each of them in one of the names that compilers leave.
 READ_PATH = (("ksys_read", "__x64_sys_read", "__se_sys_read", "__arm64_sys_read", "__riscv_sys_read"), ("fdget", "fdget_pos", "__fget_light"))
-# The number that samples/kcov/cmp.c passes as whence; the kernel must have compared it.
+# What the programs print for a comparison, and the odd number that each of them passed: the kernel must have compared it.
 COMPARISON = re.compile(r"pc (0x[0-9a-f]+) ([1248]) bytes (0x[0-9a-f]+) (0x[0-9a-f]+)( const)?$")
+ODD_NUMBERS = {
+    "cmp": (SAMPLES / "cmp.c", re.compile(r"#define\s+ODD_WHENCE\s+(\w+)")),
+    "rust-cmp": (SAMPLES / "rust/src/bin/cmp.rs", re.compile(r"const ODD_POSITION: u64 = (\w+);")),
+}
 # How often the trace of read(2) is taken. An interrupt may make the kernel reschedule on its way back to user space,
 # which shows in the trace; what most of the runs agree on is the system call itself.
 RUNS = 7
 COMMAND = f"""
 run() {{
-	"/samples/$1" >/results/$2.out 2>/results/$2.err
-	echo $? >/results/$2.status
+	name=$1; shift
+	"$@" >/results/$name.out 2>/results/$name.err
+	echo $? >/results/$name.status
 }}
-run cmp cmp
-run remote remote
-for number in $(seq {RUNS}); do
-	run pc pc$number
+for language in "" {RUST}; do
+	run ${{language}}cmp /samples/${{language}}cmp
+	run ${{language}}remote /samples/${{language}}remote /work
+	run ${{language}}idle /samples/${{language}}remote
+	for number in $(seq {RUNS}); do
+		run ${{language}}pc$number /samples/${{language}}pc
+	done
 done
 """
 
@@ -40,51 +55,61 @@ done
 Place = Tuple[symbolize.Frame, ...]
 
 
-def output(results: Path, program: str, run: str = "") -> List[str]:
+def output(results: Path, run: str) -> List[str]:
     """What a program printed; a Failure if it complained."""
-    run = run or program
     status = (results / f"{run}.status").read_text(encoding="ascii").strip()
-    if status != "0":
-        said = (results / f"{run}.err").read_text(encoding="utf-8", errors="replace").strip()
-        raise Failure(f"samples/kcov/{program}.c failed with status {status}: {said}")
+    said = (results / f"{run}.err").read_text(encoding="utf-8", errors="replace").strip()
+    if status != "0" or said:
+        raise Failure(f"the sample failed with status {status}: {said or 'without a word'}")
     return (results / f"{run}.out").read_text(encoding="ascii", errors="replace").splitlines()
 
 
-def read_trace(impl: str, obj: Path, results: Path) -> Tuple[Result, List[Place]]:
-    name = f"{impl}: pc: the path of read(2)"
-    runs = [tuple(symbolize.parse_pcs(output(results, "pc", f"pc{number}"))) for number in range(1, RUNS + 1)]
+def nameless(symbolizer: symbolize.Symbolizer, pcs: Sequence[int]) -> List[str]:
+    return [f"{pc:#x} has no name" for pc in pcs if symbolizer.frames(pc)[0].function == symbolize.UNKNOWN]
+
+
+def read_trace(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> Tuple[List[Place], List[str]]:
+    """The path of the read(2) that fails, and what is wrong with it."""
+    runs = [tuple(symbolize.parse_pcs(output(results, f"{program}{number}"))) for number in range(1, RUNS + 1)]
     pcs, times = Counter(runs).most_common(1)[0]
-    symbolizer = symbolize.Symbolizer(obj)
     symbolizer.load(pcs)
     places = [symbolizer.frames(pc) for pc in pcs]
     names = {frame.function for place in places for frame in place}
     problems = [f"no PC in any of: {', '.join(group)}" for group in READ_PATH if not names & set(group)]
-    problems += [f"{pc:#x} has no name" for pc, place in zip(pcs, places) if place[0].function == symbolize.UNKNOWN]
+    problems += nameless(symbolizer, pcs)
     problems += [f"{place[0].function} has no file" for place in places if place[0].file == symbolize.UNKNOWN]
     if times <= RUNS // 2:
         problems.append(f"{RUNS} runs agree on no trace: their lengths are {[len(run) for run in runs]}")
-    return verdict(name, problems), places
+    return places, problems
 
 
-def comparisons(impl: str, obj: Path, results: Path) -> Result:
-    name = f"{impl}: cmp: operands of lseek(2)"
-    lines = output(results, "cmp")
+def comparisons(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> List[str]:
+    lines = output(results, program)
     matches = [COMPARISON.match(line) for line in lines]
     problems = [f"not a comparison: {line}" for line, match in zip(lines, matches) if not match]
-    source = (SAMPLES / "cmp.c").read_text(encoding="utf-8")
-    odd = re.search(r"#define\s+ODD_WHENCE\s+(0x[0-9a-fA-F]+|\d+)", source)
+    source, definition = ODD_NUMBERS[program]
+    odd = definition.search(source.read_text(encoding="utf-8"))
     if not odd:
-        problems.append("samples/kcov/cmp.c defines no ODD_WHENCE any more; this check needs it")
-    else:
-        value = int(odd[1], 0)
-        operands = {int(match[group], 16) for match in matches if match for group in (3, 4)}
-        if value not in operands:
-            problems.append(f"the number {value:#x} that the program passed was compared with nothing")
-    symbolizer = symbolize.Symbolizer(obj)
+        raise Failure(f"{source.relative_to(TOP)} defines its odd number no more; this check needs it.")
+    value = int(odd[1], 0)
+    operands = {int(match[group], 16) for match in matches if match for group in (3, 4)}
+    if value not in operands:
+        problems.append(f"the number {value:#x} that the program passed was compared with nothing")
     pcs = [int(match[1], 16) for match in matches if match]
     symbolizer.load(pcs)
-    problems += [f"{pc:#x} has no name" for pc in pcs if symbolizer.frames(pc)[0].function == symbolize.UNKNOWN]
-    return verdict(name, problems)
+    return problems + nameless(symbolizer, pcs)
+
+
+def remote(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> List[str]:
+    """The work that the program's child makes is collected; without any it ends, too."""
+    symbolize.parse_pcs(output(results, program.replace("remote", "idle")))
+    pcs = symbolize.parse_pcs(output(results, program))
+    symbolizer.load(pcs)
+    names = {frame.function for pc in pcs for frame in symbolizer.frames(pc)}
+    problems = nameless(symbolizer, pcs)
+    if not names & {WORK_CODE}:
+        problems.append(f"none of its {len(pcs)} PCs lies in {WORK_CODE}, which ran for it in a worker thread")
+    return problems
 
 
 def difference(traces: Dict[str, List[Place]]) -> List[str]:
@@ -99,31 +124,43 @@ def difference(traces: Dict[str, List[Place]]) -> List[str]:
     return [f"{one} has {len(first)} PCs, {other} has {len(second)}"]
 
 
+def clippy() -> Result:
+    """What rustc compiles without a warning may still be written better."""
+    command = ["cargo", "clippy", "--quiet", "--locked", "--target-dir", BUILD / "cargo"]
+    status, said = output_of([*command, "--manifest-path", SAMPLES / "rust/Cargo.toml", "--", "-D", "warnings"])
+    return verdict("clippy has nothing to say about the samples in Rust", [said[-4000:]] if status else [])
+
+
 def run(context: Context) -> Iterator[Result]:
-    traces: Dict[str, List[Place]] = {}
+    traces: Dict[str, Dict[str, List[Place]]] = {"pc": {}, f"{RUST}pc": {}}
+    context.progress("clippy")
+    yield clippy()
+
+    def judged(impl: str, symbolizer: symbolize.Symbolizer, results: Path, name: str) -> List[str]:
+        program = name[len(RUST) :] if name.startswith(RUST) else name
+        if program == "pc":
+            traces[name][impl], problems = read_trace(symbolizer, results, name)
+            return problems
+        return (comparisons if program == "cmp" else remote)(symbolizer, results, name)
 
     def one(impl: str, obj: Path) -> Iterator[Result]:
-        files = {f"/samples/{name}": programs.build(SAMPLES / f"{name}.c", obj, context.arch) for name in ("pc", "cmp", "remote")}
+        samples = {name: programs.build(SAMPLES / f"{name}.c", obj, context.arch) for name in PROGRAMS}
+        samples.update({f"{RUST}{name}": path for name, path in programs.crate(SAMPLES / "rust", context.arch).items()})
+        files = {f"/samples/{name}": path for name, path in samples.items()}
+        files["/work"] = programs.build(WORK, obj, context.arch)
         outcome = context.boot(guest.Guest(obj=obj, name=f"samples-{impl}", arch=context.arch, command=COMMAND, files=files))
         yield boot_result(f"{impl}: the kernel stays sound", outcome)
         if outcome.death:
             return
-        steps = (("pc", read_trace), ("cmp", comparisons))
-        for program, judge in steps:
+        symbolizer = symbolize.Symbolizer(obj)
+        for name in samples:
+            title = f"{impl}: the sample {name}"
             try:
-                result = judge(impl, obj, outcome.results)
+                yield verdict(title, judged(impl, symbolizer, outcome.results, name))
             except Failure as failure:
-                yield failed(f"{impl}: {program}", str(failure))
-                continue
-            if isinstance(result, tuple):
-                result, traces[impl] = result
-            yield result
-        try:
-            symbolize.parse_pcs(output(outcome.results, "remote"))
-            yield passed(f"{impl}: remote: collects and ends")
-        except Failure as failure:
-            yield failed(f"{impl}: remote", str(failure))
+                yield failed(title, str(failure))
 
     yield from each_kernel(context, one)
-    if len(traces) == 2:
-        yield verdict("C and Rust give one trace of read(2)", difference(traces))
+    for name, both in traces.items():
+        if len(both) == 2:
+            yield verdict(f"C and Rust give one trace of {name}", difference(both))

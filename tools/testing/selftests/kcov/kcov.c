@@ -287,3 +287,21 @@ unsigned long memory_vmalloc(void)
 {
 	return mebibytes("VmallocUsed:");
 }
+
+bool kernel_built_by_gcc(void)
+{
+	static int known = -1;
+	char text[512] = "";
+	FILE *file;
+
+	if (known >= 0)
+		return known;
+	file = fopen("/proc/version", "r");
+	if (file) {
+		if (!fgets(text, sizeof(text), file))
+			text[0] = 0;
+		fclose(file);
+	}
+	known = strstr(text, "gcc") && !strstr(text, "clang");
+	return known;
+}

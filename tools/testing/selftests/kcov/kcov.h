@@ -106,6 +106,9 @@ int receive_fd(int socket);
 int kmsg_open(void);
 bool kmsg_reports_bug(int kmsg, char *line, size_t size);
 
+/* Which compiler built the running kernel's C code. */
+bool kernel_built_by_gcc(void);
+
 /* Memory in MiB: all of it, and what can still be had. */
 unsigned long memory_total(void);
 unsigned long memory_available(void);

@@ -87,7 +87,7 @@ TEST_F(worker, records_are_return_addresses)
 	ASSERT_TRUE(seen(self));
 	count = cover_count(self->area);
 	for (i = 1; i <= count; i++)
-		ASSERT_TRUE(called_before(self->area[i], "__sanitizer_cov_trace_pc"));
+		ASSERT_TRUE(hook_called_before(self->area[i], "__sanitizer_cov_trace_pc"));
 }
 
 TEST_F(worker, comparisons_are_collected)

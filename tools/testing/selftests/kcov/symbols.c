@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kcov.h"
 #include "symbols.h"
 
 /* Where the first instruction of the kernel is linked to run. */
@@ -306,4 +307,41 @@ bool called_before(uint64_t address, const char *name)
 		if (!strcmp(callee->name, name))
 			return true;
 	return false;
+}
+
+/* Whether the bytes that end at @address may be a call through a register or through memory. */
+static bool indirect_call_before(uint64_t address)
+{
+	/* How long such a call is, and where its opcode and its operand are seen from the end. */
+	static const struct {
+		size_t length;
+		unsigned char modrm, mask;
+	} forms[] = {
+		{ 2, 0xd0, 0xf8 },	/* register */
+		{ 2, 0x10, 0xf8 },	/* (register) */
+		{ 3, 0x50, 0xf8 },	/* disp8(register) */
+		{ 6, 0x90, 0xf8 },	/* disp32(register), disp32(%rip) */
+		{ 6, 0x15, 0xff },
+		{ 7, 0x14, 0xff },	/* disp32(, index, 8) */
+	};
+	unsigned char code[7];
+	size_t i;
+
+	if (!text_read(address - sizeof(code), code, sizeof(code)))
+		return false;
+	for (i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+		const unsigned char *insn = code + sizeof(code) - forms[i].length;
+
+		if (insn[0] == 0xff && (insn[1] & forms[i].mask) == forms[i].modrm)
+			return true;
+	}
+	return false;
+}
+
+bool hook_called_before(uint64_t address, const char *name)
+{
+	if (called_before(address, name))
+		return true;
+	return kernel_built_by_gcc() &&
+	       (in_kernel_text(call_target(address)) || indirect_call_before(address));
 }

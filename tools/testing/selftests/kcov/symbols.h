@@ -50,5 +50,10 @@ bool text_read(uint64_t address, void *data, size_t size);
  */
 bool called_before(uint64_t address, const char *name);
 const char *call_decoder_missing(void);
+/*
+ * The same for a hook.  Where a function ends with it, GCC makes a jump of its
+ * call, and the record is the address after the call of that function.
+ */
+bool hook_called_before(uint64_t address, const char *name);
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Annotated sections in every context from which KCOV collects remotely: a
- * worker thread, a work item of a system call, and a softirq.
+ * worker thread, a work item of a system call, and a softirq; and comparisons of
+ * every kind in the system call itself.
  *
  * The functions named *_code are the code under test.  Each runs in one context
  * only, so that its symbol in a trace tells where the trace comes from.  See
@@ -79,6 +80,47 @@ static noinline void kcov_sample_inner_code(void)
 static noinline void kcov_sample_after_code(void)
 {
 	WRITE_ONCE(rounds, rounds + 6);
+}
+
+/*
+ * The one function that runs in the system call itself: its comparisons are
+ * recorded for a thread that traces itself.  The operands stay in memory, so that
+ * each is compared in its own size.
+ */
+static noinline void kcov_sample_compare_code(const struct kcov_sample_operands *o)
+{
+	if (o->u64[0] == o->u64[1])
+		WRITE_ONCE(rounds, rounds + 11);
+	if (o->u32[0] == o->u32[1])
+		WRITE_ONCE(rounds, rounds + 13);
+	if (o->u16[0] == o->u16[1])
+		WRITE_ONCE(rounds, rounds + 17);
+	if (o->u8[0] == o->u8[1])
+		WRITE_ONCE(rounds, rounds + 19);
+
+	if (o->u64[0] == KCOV_SAMPLE_CONST_U64)
+		WRITE_ONCE(rounds, rounds + 23);
+	if (o->u32[0] == KCOV_SAMPLE_CONST_U32)
+		WRITE_ONCE(rounds, rounds + 29);
+	if (o->u16[0] == KCOV_SAMPLE_CONST_U16)
+		WRITE_ONCE(rounds, rounds + 31);
+	if (o->u8[0] == KCOV_SAMPLE_CONST_U8)
+		WRITE_ONCE(rounds, rounds + 37);
+
+	switch (o->u32[1]) {
+	case KCOV_SAMPLE_CASE_A:
+		WRITE_ONCE(rounds, rounds * 3);
+		break;
+	case KCOV_SAMPLE_CASE_B:
+		WRITE_ONCE(rounds, rounds ^ 5);
+		break;
+	case KCOV_SAMPLE_CASE_C:
+		WRITE_ONCE(rounds, rounds | 7);
+		break;
+	case KCOV_SAMPLE_CASE_D:
+		WRITE_ONCE(rounds, rounds & 9);
+		break;
+	}
 }
 
 /*
@@ -192,6 +234,16 @@ static long run_nested(void)
 	return 0;
 }
 
+static long compare(const void __user *from)
+{
+	struct kcov_sample_operands operands;
+
+	if (copy_from_user(&operands, from, sizeof(operands)))
+		return -EFAULT;
+	kcov_sample_compare_code(&operands);
+	return 0;
+}
+
 static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
@@ -210,6 +262,8 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_softirq();
 	case KCOV_SAMPLE_NESTED:
 		return run_nested();
+	case KCOV_SAMPLE_COMPARE:
+		return compare((const void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

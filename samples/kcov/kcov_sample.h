@@ -32,4 +32,29 @@ struct kcov_sample_handles {
  */
 #define KCOV_SAMPLE_NESTED	_IO('|', 0x94)
 
+/* Two values of each size, for comparisons in the calling thread. */
+struct kcov_sample_operands {
+	__u64 u64[2];
+	__u32 u32[2];
+	__u16 u16[2];
+	__u8 u8[2];
+	__u16 padding;
+};
+
+/*
+ * Compares both values of each size with each other, the first of each with a
+ * constant, and looks up the second of 32 bits among the cases of a switch.
+ */
+#define KCOV_SAMPLE_COMPARE	_IOW('|', 0x95, struct kcov_sample_operands)
+
+#define KCOV_SAMPLE_CONST_U64	0x5eedc0de7ea5ba5eULL
+#define KCOV_SAMPLE_CONST_U32	0x5eedc0deU
+#define KCOV_SAMPLE_CONST_U16	0x5eed
+#define KCOV_SAMPLE_CONST_U8	0x5e
+
+#define KCOV_SAMPLE_CASE_A	0x00000a11U
+#define KCOV_SAMPLE_CASE_B	0x00b0b000U
+#define KCOV_SAMPLE_CASE_C	0xca401000U
+#define KCOV_SAMPLE_CASE_D	0xdadad0d0U
+
 #endif /* _KCOV_SAMPLE_H */

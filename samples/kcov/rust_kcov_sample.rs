@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Annotated sections in every context from which KCOV collects remotely, in Rust: a global
-//! background task, a work item of a system call, and a softirq.
+//! background task, a work item of a system call, and a softirq; and comparisons of every kind in
+//! the system call itself.
 //!
 //! The device `/dev/rust-kcov-sample` takes the requests of `samples/kcov/kcov_sample.h`. The
 //! functions named `*_code` are the code under test; each runs in one context only, so that its
@@ -16,7 +17,8 @@ use kernel::{
     ioctl::{
         _IO,
         _IOC_SIZE,
-        _IOR, //
+        _IOR,
+        _IOW, //
     },
     kcov::{
         CommonHandle,
@@ -62,6 +64,8 @@ const KCOV_SAMPLE_WORKER: u32 = _IO('|' as u32, 0x91);
 const KCOV_SAMPLE_WORK: u32 = _IO('|' as u32, 0x92);
 const KCOV_SAMPLE_SOFTIRQ: u32 = _IO('|' as u32, 0x93);
 const KCOV_SAMPLE_NESTED: u32 = _IO('|' as u32, 0x94);
+/// Two values of each size, as in `struct kcov_sample_operands`, which is four words long.
+const KCOV_SAMPLE_COMPARE: u32 = _IOW::<[u64; 4]>('|' as u32, 0x95);
 
 module! {
     type: KcovSampleModule,
@@ -129,6 +133,53 @@ fn inner_code(value: u32) -> u32 {
 #[inline(never)]
 fn after_code(value: u32) -> u32 {
     black_box(value) ^ 29
+}
+
+/// The fields of `struct kcov_sample_operands`.
+struct Operands {
+    u64: [u64; 2],
+    u32: [u32; 2],
+    u16: [u16; 2],
+    u8: [u8; 2],
+}
+
+/// The one function that runs in the system call itself: its comparisons are recorded for a thread
+/// that traces itself. The constants are those of `samples/kcov/kcov_sample.h`.
+#[inline(never)]
+fn compare_code(operands: &Operands) {
+    if operands.u64[0] == operands.u64[1] {
+        black_box(11);
+    }
+    if operands.u32[0] == operands.u32[1] {
+        black_box(13);
+    }
+    if operands.u16[0] == operands.u16[1] {
+        black_box(17);
+    }
+    if operands.u8[0] == operands.u8[1] {
+        black_box(19);
+    }
+
+    if operands.u64[0] == 0x5eedc0de7ea5ba5e {
+        black_box(23);
+    }
+    if operands.u32[0] == 0x5eedc0de {
+        black_box(29);
+    }
+    if operands.u16[0] == 0x5eed {
+        black_box(31);
+    }
+    if operands.u8[0] == 0x5e {
+        black_box(37);
+    }
+
+    match operands.u32[1] {
+        0x00000a11 => black_box(1),
+        0x00b0b000 => black_box(5),
+        0xca401000 => black_box(7),
+        0xdadad0d0 => black_box(9),
+        _ => 0,
+    };
 }
 
 /// What a worker thread of the kernel has to do.
@@ -295,6 +346,16 @@ impl MiscDevice for KcovSampleDevice {
             KCOV_SAMPLE_WORK => TaskRequest::run_and_wait(Job::Local(CommonHandle::current()))?,
             KCOV_SAMPLE_NESTED => TaskRequest::run_and_wait(Job::Nested(CommonHandle::current()))?,
             KCOV_SAMPLE_SOFTIRQ => SoftirqRequest::run_and_wait()?,
+            KCOV_SAMPLE_COMPARE => {
+                let mut reader = UserSlice::new(UserPtr::from_addr(arg), _IOC_SIZE(cmd)).reader();
+
+                compare_code(&Operands {
+                    u64: reader.read()?,
+                    u32: reader.read()?,
+                    u16: reader.read()?,
+                    u8: reader.read()?,
+                });
+            }
             _ => return Err(ENOTTY),
         }
         Ok(0)

@@ -209,6 +209,14 @@ class Exceptions(Traces):
         self.pc([(1, 2)] * 3, [(1, 2)] * 3, ignored)
         self.assertEqual(len(ignored.unused()), 1)
 
+    def test_unused_line_for_what_is_rare(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("place? nowhere: now and then\nplace elsewhere: each time\nplace function_0: each time\n")
+            file.flush()
+            ignored = differential.Ignorance.read(Path(file.name))
+        self.pc([(1, 2)] * 3, [(1, 2)] * 3, ignored)
+        self.assertEqual(ignored.unused(), ["place elsewhere: each time"])
+
     def test_reason_is_needed(self):
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("place function\n")

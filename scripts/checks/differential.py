@@ -43,7 +43,7 @@ MACHINE_ARGS = {"x86_64": ("tsc=reliable",)}
 # is seen to vary.
 BOOTS = (("2G", 0), ("1600M", 5))
 # What may differ between the configurations: the choice of the implementation, and what only one of them has.
-CHOICE = re.compile(r"CONFIG_KCOV_(?:C|RUST|KUNIT_TEST|PATCHED_ENTRY)$")
+CHOICE = re.compile(r"CONFIG_KCOV_(?:C|RUST|KUNIT_TEST|PATCHED_ENTRY|UNIQUE)$")
 # Traces that occur once say nothing: an interrupt or an empty cache may have left its mark.
 OCCURRENCES = 2
 IMPLS = ("c", "rust")

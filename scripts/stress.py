@@ -41,7 +41,15 @@ LEAST_DESCRIPTORS = 100
 
 LEAKS_ON_PURPOSE = Expected(r"^kmemleak: \d+ new suspected memory leaks", "the contents of the file kmemleak are what counts")
 
-# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans.
+# The module that leaks on purpose is loaded by a process of its own, whose name is in the report of each leak. Its
+# functions are no use for that: they are gone from memory when the module has been loaded.
+LEAKER = "insmod"
+# The sizes that it allocates and forgets at once.
+LEAKED_SIZES = (32, 1024, 2048, 4096)
+
+# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans. An old pointer on a
+# stack hides one until something overwrites it, so there are several attempts to find those that were made on purpose. The
+# module stays: what it holds would be lost only with it.
 COMMAND = """
 leaks=/sys/kernel/debug/kmemleak
 scan() {
@@ -52,12 +60,11 @@ scan() {
 	cat $leaks >"$1"
 }
 if [ -e /kmemleak-test.ko ]; then
-	# Its name is known as long as the module is there; some of what it leaks is lost only with the module.
 	insmod /kmemleak-test.ko
-	scan /results/leaks.purpose
-	rmmod kmemleak_test
-	scan /dev/null
-	echo clear >$leaks
+	for attempt in 1 2 3 4 5 6 7 8 9 10; do
+		scan /results/leaks.purpose
+		grep -q "(size 1024)" /results/leaks.purpose && break
+	done
 fi
 { /stress OPTIONS; echo $? >/results/stress.status; } 2>&1 | tee /results/stress.txt
 for device in DEVICES; do
@@ -159,18 +166,33 @@ def judge_sections(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
         yield passed(name) if read(path) == "0\n" and text else failed(name, text or "nothing was collected")
 
 
+def leaks(text: str) -> Tuple[List[str], List[str]]:
+    """The leaks in a report of kmemleak: those that were made on purpose, and the others."""
+    purpose, others = [], []
+    for block in re.split(r"^(?=unreferenced object)", text, flags=re.MULTILINE):
+        if block:
+            (purpose if f'comm "{LEAKER}",' in block else others).append(block)
+    return purpose, others
+
+
+def judge_leaks(impl: str, results: Path) -> Iterator[Result]:
+    name = f"{impl}: leaks that were made on purpose are found"
+    # One that hid from the first scans shows up in the last.
+    found = "".join(leaks((read(results / "leaks.purpose") or "") + (read(results / "leaks.left") or ""))[0])
+    missing = [f"kmemleak did not find one of {size} bytes" for size in LEAKED_SIZES if f"(size {size})" not in found]
+    yield verdict(name, missing)
+    left = read(results / "leaks.left")
+    name = f"{impl}: nothing leaks"
+    if left is None:
+        yield failed(name, "the scan gave no result")
+    else:
+        yield verdict(name, "".join(leaks(left)[1]).splitlines()[:40])
+
+
 def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
     config = kconfig.parse((outcome.guest.obj / ".config").read_text())
     if config.get("CONFIG_DEBUG_KMEMLEAK") == "y":
-        purpose = read(outcome.results / "leaks.purpose") or ""
-        name = f"{impl}: leaks that were made on purpose are found"
-        yield passed(name) if "kmemleak_test_init" in purpose else failed(name, "kmemleak did not find them")
-        left = read(outcome.results / "leaks.left")
-        name = f"{impl}: nothing leaks"
-        if left is None:
-            yield failed(name, "the scan gave no result")
-        else:
-            yield verdict(name, left.splitlines()[:40])
+        yield from judge_leaks(impl, outcome.results)
     if config.get("CONFIG_PROVE_LOCKING") == "y":
         name = f"{impl}: lockdep is awake at the end"
         alive = re.search(r"^\s*debug_locks:\s*1$", read(outcome.results / "lockdep") or "", re.MULTILINE)

@@ -91,16 +91,27 @@ static void unmap_slot(unsigned int slot)
 		fail("cannot unmap a buffer: %s", strerror(errno));
 }
 
-/* The mapping has the size of the buffer only if no other thread was faster. */
+/*
+ * The mapping has the size of the buffer only if no other thread was faster.  An
+ * mmap() that fails may leave a hole where it was to be, for other threads to
+ * fall into, so it is done elsewhere, and what it gave is moved.
+ */
 static void map_slot(unsigned int slot, unsigned int pages)
 {
-	if (mmap(buffers + slot * SLOT_BYTES, pages * 4096UL, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED, slot_fd(slot), 0) != MAP_FAILED)
-		COUNT(mapped);
-	else if (errno == EINVAL || errno == EBADF)
+	unsigned char *place = buffers + slot * SLOT_BYTES;
+	void *mapping = mmap(NULL, pages * 4096UL, PROT_READ | PROT_WRITE, MAP_SHARED,
+			     slot_fd(slot), 0);
+
+	if (mapping == MAP_FAILED) {
+		if (errno != EINVAL && errno != EBADF)
+			fail("mmap: unexpected error: %s", strerror(errno));
 		unmap_slot(slot);
-	else
-		fail("mmap: unexpected error: %s", strerror(errno));
+		return;
+	}
+	if (mremap(mapping, pages * 4096UL, pages * 4096UL, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   place) != place)
+		fail("mremap: unexpected error: %s", strerror(errno));
+	COUNT(mapped);
 }
 
 static void open_slot(struct state *state, unsigned int slot)

@@ -12,6 +12,7 @@
 
 #include <linux/completion.h>
 #include <linux/fs.h>
+#include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/kcov.h>
 #include <linux/kthread.h>
@@ -173,6 +174,23 @@ static void timer_fn(struct timer_list *unused)
 
 static DEFINE_TIMER(timer, timer_fn);
 
+/* Many sections of one softirq, until its areas are all in use. */
+static unsigned long depth;
+
+static void deep_fn(struct tasklet_struct *unused)
+{
+	unsigned long i;
+
+	for (i = 0; i < depth; i++) {
+		kcov_remote_start(handles.softirq);
+		kcov_sample_softirq_code();
+	}
+	for (i = 0; i < depth; i++)
+		kcov_remote_stop();
+}
+
+static DECLARE_TASKLET(deep_tasklet, deep_fn);
+
 /* A section of one user inside a section of the worker's own. */
 struct nested_work {
 	struct kthread_work work;
@@ -192,6 +210,46 @@ static void nested_work_fn(struct kthread_work *work)
 
 	kcov_sample_after_code();
 	kcov_remote_stop();
+}
+
+/* A softirq that stops the section of the task under it. */
+static void foreign_stop_fn(struct tasklet_struct *unused)
+{
+	kcov_remote_stop();
+}
+
+static DECLARE_TASKLET(foreign_stop_tasklet, foreign_stop_fn);
+
+/* Softirqs that are due run on the task that allows them again. */
+static void run_tasklet(struct tasklet_struct *tasklet)
+{
+	local_bh_disable();
+	tasklet_schedule(tasklet);
+	local_bh_enable();
+	/* If it was left to another thread, wait for it. */
+	tasklet_kill(tasklet);
+}
+
+static void foreign_stop_work_fn(struct kthread_work *work)
+{
+	kcov_remote_start(handles.worker);
+	kcov_sample_before_code();
+	run_tasklet(&foreign_stop_tasklet);
+	kcov_sample_after_code();
+	kcov_remote_stop();
+}
+
+static DEFINE_KTHREAD_WORK(foreign_stop_work, foreign_stop_work_fn);
+
+/* A thread that ends in a section. */
+static DECLARE_COMPLETION(missing_stop_begun);
+
+static int missing_stop_fn(void *unused)
+{
+	complete(&missing_stop_begun);
+	kcov_remote_start(handles.worker);
+	kcov_sample_worker_code();
+	return 0;
 }
 
 static long run_worker(void)
@@ -244,6 +302,38 @@ static long compare(const void __user *from)
 	return 0;
 }
 
+static long run_foreign_stop(void)
+{
+	kthread_queue_work(worker, &foreign_stop_work);
+	kthread_flush_work(&foreign_stop_work);
+	return 0;
+}
+
+static long run_missing_stop(void)
+{
+	struct task_struct *thread;
+
+	thread = kthread_create(missing_stop_fn, NULL, "kcov_sample_end");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	get_task_struct(thread);
+	wake_up_process(thread);
+	/* A thread that is told to stop before it has begun does not begin. */
+	wait_for_completion(&missing_stop_begun);
+	/* Waits for the end of the thread, through its exit. */
+	kthread_stop_put(thread);
+	return 0;
+}
+
+static long run_deep(unsigned long arg)
+{
+	if (arg > KCOV_SAMPLE_MAX_DEPTH)
+		return -EINVAL;
+	depth = arg;
+	run_tasklet(&deep_tasklet);
+	return 0;
+}
+
 static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
@@ -264,6 +354,15 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_nested();
 	case KCOV_SAMPLE_COMPARE:
 		return compare((const void __user *)arg);
+	case KCOV_SAMPLE_SURPLUS_STOP:
+		kcov_remote_stop();
+		return 0;
+	case KCOV_SAMPLE_FOREIGN_STOP:
+		return run_foreign_stop();
+	case KCOV_SAMPLE_MISSING_STOP:
+		return run_missing_stop();
+	case KCOV_SAMPLE_DEEP:
+		return run_deep(arg);
 	default:
 		return -ENOTTY;
 	}

@@ -57,4 +57,25 @@ struct kcov_sample_operands {
 #define KCOV_SAMPLE_CASE_C	0xca401000U
 #define KCOV_SAMPLE_CASE_D	0xdadad0d0U
 
+/*
+ * Only in the module in C: what a driver must not do, to see what becomes of it.
+ * The implementation in Rust warns once and goes on; do not try the others.
+ */
+
+/* A stop of the caller, who has started nothing. */
+#define KCOV_SAMPLE_SURPLUS_STOP	_IO('|', 0x96)
+/*
+ * A section of the worker's global handle, in the worker thread, and in it a
+ * softirq that stops what it has not started.
+ */
+#define KCOV_SAMPLE_FOREIGN_STOP	_IO('|', 0x97)
+/* A section of the worker's global handle that its thread ends in. */
+#define KCOV_SAMPLE_MISSING_STOP	_IO('|', 0x98)
+/*
+ * As many sections of the softirq's global handle as the argument says, each
+ * inside the one before: more than there are areas for softirqs.
+ */
+#define KCOV_SAMPLE_DEEP		_IO('|', 0x99)
+#define KCOV_SAMPLE_MAX_DEPTH		4096
+
 #endif /* _KCOV_SAMPLE_H */

@@ -210,7 +210,8 @@ def judge(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
 
 
 def run(impl: str, arch: str, obj: Path, rounds: int, seed: int) -> Tuple[List[Result], guest.Outcome]:
-    boot = make_guest(impl, obj, arch, rounds, seed, 600 + 180 * rounds)
+    # Several times what it takes on a machine that does nothing else.
+    boot = make_guest(impl, obj, arch, rounds, seed, 1800 + 300 * rounds)
     progress = Progress(f"Stress of {shown(obj)}, {rounds} rounds")
 
     def on_output(line: str) -> None:

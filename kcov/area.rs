@@ -39,8 +39,8 @@ pub(crate) struct Header {
 ///
 /// # Invariants
 ///
-/// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words, of
-/// which `division` is a division. `section` is not initialized.
+/// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words,
+/// of which `division` is a division. `section` is not initialized.
 pub(crate) struct Area(NonNull<Header>);
 
 /// An area that holds a section.

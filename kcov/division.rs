@@ -9,13 +9,13 @@
 //!
 //! # The set
 //!
-//! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps of
-//! [`STEP`] bytes. No instruction that calls a hook is shorter than that, so no two PCs share a bit,
-//! and no PC is taken for another. What does not fit into the set is recorded every time.
+//! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps
+//! of [`STEP`] bytes. No instruction that calls a hook is shorter than that, so no two PCs share a
+//! bit, and no PC is taken for another. What does not fit into the set is recorded every time.
 //!
-//! This needs no table: the position is a subtraction and a shift, it is the same in every boot of a
-//! kernel, and 64 bytes of the set are for 2 KiB of code, so that functions next to each other use
-//! one cache line.
+//! This needs no table: the position is a subtraction and a shift, it is the same in every boot of
+//! a kernel, and 64 bytes of the set are for 2 KiB of code, so that functions next to each other
+//! use one cache line.
 
 #![expect(unsafe_code)]
 
@@ -72,8 +72,8 @@ impl Trace {
 ///
 /// The traces with a capacity, the set and the filter are parts of one piece of memory that do not
 /// overlap, which is valid as long as the division is used: a trace has room for a count and
-/// `capacity` records, the set has `set_words` words, `direct_words` or more, and the filter 2^(64 - `filter_shift`) slots,
-/// unless it is null.
+/// `capacity` records, the set has `set_words` words, `direct_words` or more, and the filter,
+/// unless it is null, as many slots as 64 - `filter_shift` bits can number.
 #[repr(C)]
 pub(crate) struct Division {
     set: *mut usize,
@@ -289,7 +289,8 @@ impl Division {
         )
     }
 
-    /// The word of the set that holds the bit of a PC, and the bit; nothing if the set is too small.
+    /// The word of the set that holds the bit of a PC, and the bit; nothing if the set is too
+    /// small.
     #[inline(always)]
     fn bit_of(&self, pc: usize) -> Option<(*mut usize, usize)> {
         let position = position(pc);

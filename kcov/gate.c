@@ -19,9 +19,9 @@
 #include <linux/cpu.h>
 #include <linux/memory.h>
 #include <linux/sort.h>
+#include <linux/text-patching.h>
 #include <asm/ibt.h>
 #include <asm/nospec-branch.h>
-#include <asm/text-patching.h>
 
 #define ENTRY_SIZE 5
 
@@ -87,7 +87,8 @@ static bool __init prepare_gate(void)
 			entries[i] += ENDBR_INSN_SIZE;
 		/* Whatever else is there has to stay. */
 		if (memcmp(entries[i], nop, sizeof(nop))) {
-			pr_warn("%pS is not as expected, so the hooks stay switched on\n", entries[i]);
+			pr_warn("%pS is not as expected, so the hooks stay switched on\n",
+				entries[i]);
 			return false;
 		}
 	}

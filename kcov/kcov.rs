@@ -8,10 +8,11 @@
 //!
 //! # The way of the data
 //!
-//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] → [`records`], or
-//! the [`division`] of the memory when that is not one plain trace → the user's mapping. Nothing on that way takes a lock, calls a function outside of
-//! this crate or can panic. [`gate`] closes it at the entry while nobody can be collecting, and
-//! [`arch`] knows how the current task is found.
+//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] →
+//! [`records`], or the [`division`] of the memory when that is not one plain trace → the
+//! user's mapping. Nothing on that way takes a lock, calls a function outside of this crate or can
+//! panic. [`gate`] closes it at the entry while nobody can be collecting, and [`arch`] knows how
+//! the current task is found.
 //!
 //! # The way of control
 //!

@@ -265,7 +265,8 @@ impl Paused {
             missed: 0,
             outer,
         });
-        // SAFETY: The division is valid until the area is given back, and the recording ends before.
+        // SAFETY: The division is valid until the area is given back, and the recording ends
+        // before.
         let division = unsafe { &*lent.division() };
         let inner = Recording {
             softirq: u32::from(context == Context::Softirq),

@@ -79,8 +79,8 @@ hook! {
     ///
     /// # Safety
     ///
-    /// `cases` points to what compilers emit: the number of cases, the size of the value in bits, the
-    /// cases.
+    /// `cases` points to what compilers emit: the number of cases, the size of the value in bits,
+    /// the cases.
     #[export]
     pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
         val: bindings::kcov_u64,

@@ -125,8 +125,8 @@ pub(crate) fn give_back(context: Context, area: Area) {
         give_back_elsewhere(here, context, area);
     }
     // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
-    // `close` are in one order that all agree on. Either this load sees that the last user has gone,
-    // or `close` sees the area.
+    // `close` are in one order that all agree on. Either this load sees that the last user has
+    // gone, or `close` sees the area.
     if context == Context::Task && USERS.load(Ordering::SeqCst) == 0 {
         drain();
     }

@@ -27,8 +27,8 @@ use core::{
 
 /// A hash table that is read under RCU.
 ///
-/// `BUCKETS` is a power of two. Each bucket has a summary of its keys, so a lookup that finds nothing
-/// mostly costs a multiplication and one load, also when there are more keys than buckets.
+/// `BUCKETS` is a power of two. Each bucket has a summary of its keys, so a lookup that finds
+/// nothing mostly costs a multiplication and one load, also when there are more keys than buckets.
 ///
 /// # Invariants
 ///
@@ -95,8 +95,8 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
 
     #[inline(always)]
     fn hash(key: u64) -> Hash {
-        // The multiplier of `hash_64()`: the fractional part of the golden ratio. The upper bits are
-        // the good ones: the topmost are the bucket, those below them the bit.
+        // The multiplier of `hash_64()`: the fractional part of the golden ratio. The upper bits
+        // are the good ones: the topmost are the bucket, those below them the bit.
         let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb);
         Hash {
             // What the shift leaves is less than `BUCKETS`; the mask says so to the compiler.

@@ -60,8 +60,8 @@ impl<P: ForeignOwnable> Slot<P> {
 
     /// Takes the object out.
     ///
-    /// All calls of this and of [`Slot::put`], for all slots, are in one order that everybody agrees
-    /// on.
+    /// All calls of this and of [`Slot::put`], for all slots, are in one order that everybody
+    /// agrees on.
     #[inline]
     pub fn take(&self) -> Option<P> {
         // ORDERING: Sequentially consistent, as promised; includes the acquire that pairs with the

@@ -53,6 +53,7 @@ help:
 	@echo '  BUILD=DIR       where everything goes that is made here (build)'
 	@echo '  KCOV_CACHE=DIR  downloads, tools and compiler output that outlive a clone ($${XDG_CACHE_HOME:-~/.cache}/kcov-linux)'
 	@echo '  FORCE=1         install, uninstall: give up changes made to the overlay in the tree'
+	@echo '  ONLY=NAME,…     test, matrix: only these checks or cells'
 
 .PHONY: setup kernel run test shell
 setup:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The cells of the matrix: compilers, architectures and options with which KCOV has to work, and those combinations
+that the kernel's tree itself forbids.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kernel that is built, booted and put through checks."""
+
+    name: str
+    title: str
+    # `OPTION=value` for each option that differs from what a kernel of the architecture has otherwise.
+    options: str = ""
+    arch: str = "x86_64"
+    # As the variable LLVM; empty: the usual clang.
+    llvm: str = ""
+    # Names of modules in scripts/checks.
+    checks: Tuple[str, ...] = ("leaf", "conformance")
+
+
+@dataclass(frozen=True)
+class Forbidden(Cell):
+    """A combination that Kconfig does not take, for the reason that stands in `line` of `file`."""
+
+    file: str = ""
+    line: str = ""
+
+
+def values(cell: Cell) -> Dict[str, str]:
+    """The options of a cell as a fragment has them."""
+    pairs = (word.split("=", 1) for word in cell.options.split())
+    return {f"CONFIG_{name}": value for name, value in pairs}
+
+
+LOCKS = (
+    "PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y "
+    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y DEBUG_KMEMLEAK=y"
+)
+KASAN = "KASAN=y KASAN_GENERIC=y KASAN_INLINE=y KASAN_VMALLOC=y FRAME_WARN=0"
+
+CELLS: Tuple[Cell, ...] = (
+    Cell("clang", "clang"),
+    Cell("gcc", "GCC", llvm="gcc"),
+    Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
+    Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
+    Cell("kasan", "KASAN", KASAN),
+    Cell("kasan-stack", "KASAN of the stack", f"{KASAN} KASAN_STACK=y"),
+    Cell("kcsan", "KCSAN", "KCSAN=y"),
+    Cell("kmsan", "KMSAN", "KMSAN=y FRAME_WARN=0"),
+    Cell("ubsan", "UBSAN", "UBSAN=y UBSAN_BOUNDS=y UBSAN_SHIFT=y UBSAN_BOOL=y UBSAN_ENUM=y"),
+    Cell("locks", "lockdep, atomic sleep, objects, kmemleak", LOCKS),
+    Cell("cfi", "CFI and IBT", "CFI=y X86_KERNEL_IBT=y"),
+    Cell("lto", "ThinLTO", "LTO_CLANG_THIN=y"),
+    Cell("inline-helpers", "RUST_INLINE_HELPERS", "RUST_INLINE_HELPERS=y"),
+    Cell("modversions", "MODVERSIONS with GENDWARFKSYMS", "MODVERSIONS=y GENDWARFKSYMS=y"),
+    Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
+    Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n"),
+    Cell("no-instrument-all", "without INSTRUMENT_ALL", "KCOV_INSTRUMENT_ALL=n"),
+    Cell("frame-pointer", "frame pointers", "UNWINDER_FRAME_POINTER=y UNWINDER_ORC=n"),
+    Cell(
+        "tracing",
+        "ftrace and kprobes",
+        "FTRACE=y FUNCTION_TRACER=y DYNAMIC_FTRACE=y KPROBES=y KPROBE_EVENTS=y",
+    ),
+    Forbidden(
+        "preempt-none",
+        "no preemption",
+        "PREEMPT_NONE=y PREEMPT_DYNAMIC=n",
+        file="kernel/Kconfig.preempt",
+        line="depends on ARCH_NO_PREEMPT",
+    ),
+    Forbidden(
+        "gcc-kasan",
+        "GCC with KASAN",
+        KASAN,
+        llvm="gcc",
+        file="init/Kconfig",
+        line="depends on !KASAN || CC_IS_CLANG",
+    ),
+    Forbidden(
+        "gcc-lto",
+        "GCC with ThinLTO",
+        "LTO_CLANG_THIN=y",
+        llvm="gcc",
+        file="arch/Kconfig",
+        line="depends on CC_IS_CLANG && LD_IS_LLD && AS_IS_LLVM",
+    ),
+    Forbidden(
+        "modversions-lto",
+        "GENDWARFKSYMS with ThinLTO",
+        "MODVERSIONS=y GENDWARFKSYMS=y LTO_CLANG_THIN=y",
+        file="kernel/module/Kconfig",
+        line="depends on !LTO",
+    ),
+)

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+`make matrix`: builds kernels with other compilers, architectures and options, boots each and puts it through the
+conformance suite.
+
+  matrix.py [--list] [--again] [--table] [CELL...]
+
+ONLY=CELL,CELL in the environment names cells too. What became of a cell is kept in build/matrix: one that passed with
+the same sources, options and tools is not run again, so a run that was interrupted goes on where it was. The table
+at the end has every cell; --table only prints it.
+"""
+
+import argparse
+import datetime
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+import kconfig  # noqa: E402
+import kernel  # noqa: E402
+import overlay  # noqa: E402
+from cells import CELLS, Cell, Forbidden, values  # noqa: E402
+from checklib import FAILED, PASSED, Context, Result  # noqa: E402
+from hostlib import BUILD, SCRIPTS, Failure, Progress, command_output, die, duration, main, say, setup, shown, write_if_changed  # noqa: E402
+
+STATE = BUILD / "matrix"
+GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
+
+
+def kernel_of(cell: Cell) -> kernel.Kernel:
+    """The kernel of a cell, in a directory that belongs to the cell."""
+    fragment = STATE / f"{cell.name}.config"
+    write_if_changed(fragment, kconfig.text_of(values(cell)).encode())
+    given = {"llvm": cell.llvm} if cell.llvm else {}
+    return kernel.Kernel(impl="rust", arch=cell.arch, fragments=[str(fragment)], variant=f"matrix-{cell.name}", **given)
+
+
+def tools(built: kernel.Kernel) -> List[str]:
+    """What compiled, in words."""
+    rustc = (command_output("rustc", "--version") or "no rustc").split(" (")[0]
+    return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc]
+
+
+def label_of(cell: Cell, built: kernel.Kernel) -> str:
+    """Changes with everything that may change the outcome."""
+    parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), str(os.environ.get("KERNEL") or "")]
+    for name, file in sorted(overlay.repository_files().items()):
+        parts += [name, overlay.digest(file.data)]
+    for path in sorted(SCRIPTS.rglob("*.py")) + [SCRIPTS / "guest/init"]:
+        parts += [path.name, overlay.digest(path.read_bytes())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def remembered(cell: Cell) -> Dict[str, object]:
+    try:
+        return dict(json.loads((STATE / f"{cell.name}.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def forbidding_line(cell: Forbidden, tree: Path) -> int:
+    """Where the tree says no."""
+    for number, line in enumerate((tree / cell.file).read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip() == cell.line:
+            return number
+    die(f"{cell.file} has no line `{cell.line}` any more; see what the tree says now, and correct scripts/cells.py.")
+    raise AssertionError
+
+
+def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
+    """Has Kconfig refuse the options, so that the list is corrected once the tree takes them."""
+    tree = kernel.prepare_tree()
+    number = forbidding_line(cell, tree)
+    try:
+        kernel.configure(built, tree)
+    except Failure as failure:
+        # Without Rust nothing else is taken either, so the line has to be about one of these.
+        refused = [name for name in (*values(cell), "CONFIG_RUST") if f"{name}=" in str(failure)]
+        if "Kconfig did not take" not in str(failure) or not refused:
+            raise
+        return FORBIDDEN, f"{cell.file}:{number}: `{cell.line}`"
+    die("the tree takes this configuration; make it a cell that is built (scripts/cells.py).")
+    raise AssertionError
+
+
+def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
+    results: List[Result] = []
+    objects = kernel.build(built)
+    built_at = time.monotonic()
+    progress = Progress(f"Testing {cell.name}")
+    context = Context(arch=cell.arch, impls=("rust",), objects={"rust": objects}, progress=progress.show)
+    for name in cell.checks:
+        results += importlib.import_module(f"checks.{name}").run(context)
+    progress.end("done")
+    failures = [result for result in results if result.outcome == FAILED]
+    for result in failures:
+        say(f"    FAILED  {result.name}\n" + "\n".join(f"            {line}" for line in result.detail.splitlines()))
+    passes = sum(result.outcome == PASSED for result in results)
+    said = f"{passes} passed, {len(failures)} failed, {len(results) - passes - len(failures)} skipped"
+    said += f"; tested in {duration(time.monotonic() - built_at)}"
+    return (RED if failures or not passes else GREEN), said
+
+
+def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
+    """Runs one cell, or takes what is known of it; says a line about it."""
+    built = kernel_of(cell)
+    label = label_of(cell, built)
+    known = remembered(cell)
+    if not again and known.get("label") == label and known.get("outcome") in (GREEN, FORBIDDEN):
+        say(f"    {cell.name:18} {known['outcome']} already: {known['said']}")
+        return known
+    started = time.monotonic()
+    try:
+        if isinstance(cell, Forbidden):
+            outcome, said = run_forbidden(cell, built)
+        else:
+            outcome, said = run_checks(cell, built)
+    except Failure as failure:
+        outcome, said = RED, str(failure)
+    result = {
+        "label": label,
+        "outcome": outcome,
+        "said": said,
+        "seconds": time.monotonic() - started,
+        "date": datetime.date.today().isoformat(),
+        "tools": tools(built),
+    }
+    write_if_changed(STATE / f"{cell.name}.json", (json.dumps(result, indent=1) + "\n").encode())
+    # Objects of a configuration that nobody looks at again take two gigabytes.
+    if outcome != RED:
+        shutil.rmtree(built.objects, ignore_errors=True)
+    say(f"    {cell.name:18} {outcome}, {duration(time.monotonic() - started)}: {said}")
+    return result
+
+
+def table() -> List[str]:
+    """Every cell with what was seen last, for people and for Documentation/matrix.md."""
+    lines = ["| cell | what | outcome | time | date | details |", "| --- | --- | --- | --- | --- | --- |"]
+    for cell in CELLS:
+        known = remembered(cell)
+        if not known:
+            lines.append(f"| {cell.name} | {cell.title} | not run yet | | | |")
+            continue
+        said = str(known["said"]).splitlines()[0].replace("|", "\\|")
+        taken = duration(float(str(known["seconds"])))
+        lines.append(f"| {cell.name} | {cell.title} | {known['outcome']} | {taken} | {known['date']} | {said} |")
+    return lines
+
+
+def chosen(names: List[str]) -> List[Cell]:
+    known = {cell.name: cell for cell in CELLS}
+    for name in names:
+        if name not in known:
+            die(f"the matrix has no cell '{name}'; the cells are: {' '.join(known)}.")
+    return [known[name] for name in names] or list(CELLS)
+
+
+def command_interface(arguments: List[str]) -> Optional[int]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="list the cells")
+    parser.add_argument("--table", action="store_true", help="print the table of what was seen last")
+    parser.add_argument("--again", action="store_true", help="run also what passed already")
+    parser.add_argument("--no-setup", action="store_true", help="take the machine as it is")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="only these (default: ONLY=, or all)")
+    options = parser.parse_args(arguments)
+    if options.list:
+        for cell in CELLS:
+            say(f"{cell.name:18} {cell.title}" + (" (forbidden)" if isinstance(cell, Forbidden) else ""))
+        return 0
+    if options.table:
+        say("\n".join(table()))
+        return 0
+    cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
+    if not options.no_setup:
+        setup("base", "linux", *sorted({cell.arch for cell in cells} & {"arm64", "riscv64"}))
+    results = [run_cell(cell, options.again) for cell in cells]
+    say()
+    say("\n".join(table()))
+    red = sum(result["outcome"] == RED for result in results)
+    say(f"\n{len(results)} cells, {red} red; what became of each is kept in {shown(STATE)}.")
+    return 1 if red else 0
+
+
+if __name__ == "__main__":
+    main(command_interface)

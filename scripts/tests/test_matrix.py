@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the matrix: its cells, and what is remembered of them."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import guest  # noqa: E402
+import matrix  # noqa: E402
+from cells import CELLS, Cell, Forbidden, values  # noqa: E402
+from hostlib import SCRIPTS, Failure  # noqa: E402
+
+NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN")
+
+
+class Cells(unittest.TestCase):
+    def test_names_are_unique(self) -> None:
+        names = [cell.name for cell in CELLS]
+        self.assertEqual(len(names), len(set(names)))
+
+    def test_cells_name_what_exists(self) -> None:
+        for cell in CELLS:
+            self.assertIn(cell.arch, guest.MACHINES)
+            for check in cell.checks:
+                self.assertTrue((SCRIPTS / "checks" / f"{check}.py").exists(), f"{cell.name}: {check}")
+            if isinstance(cell, Forbidden):
+                self.assertTrue(cell.file and cell.line, cell.name)
+
+    def test_options_become_a_fragment(self) -> None:
+        cell = Cell("x", "x", "PREEMPT=y NR_CPUS=4 SMP=n")
+        self.assertEqual(values(cell), {"CONFIG_PREEMPT": "y", "CONFIG_NR_CPUS": "4", "CONFIG_SMP": "n"})
+
+
+class Memory(unittest.TestCase):
+    def setUp(self) -> None:
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.place = Path(place.name)
+        for patch in (
+            mock.patch.object(matrix, "STATE", self.place),
+            mock.patch.object(matrix, "kernel_of", return_value=mock.Mock(objects=self.place / "objects")),
+            mock.patch.object(matrix, "tools", return_value=["cc", "rustc"]),
+            mock.patch.object(matrix, "say"),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def run_cell(self, outcome: str, label: str = "one", again: bool = False) -> int:
+        """Runs a cell; how often it was really run."""
+        with mock.patch.object(matrix, "run_checks", return_value=(outcome, "")) as checks, mock.patch.object(
+            matrix, "label_of", return_value=label
+        ):
+            matrix.run_cell(Cell("x", "x"), again)
+        return int(checks.call_count)
+
+    def test_green_is_kept(self) -> None:
+        self.assertEqual(self.run_cell(matrix.GREEN), 1)
+        self.assertEqual(self.run_cell(matrix.GREEN), 0)
+        self.assertEqual(self.run_cell(matrix.GREEN, again=True), 1)
+
+    def test_red_and_changed_run_again(self) -> None:
+        self.assertEqual(self.run_cell(matrix.RED), 1)
+        self.assertEqual(self.run_cell(matrix.GREEN), 1)
+        self.assertEqual(self.run_cell(matrix.GREEN, label="two"), 1)
+
+    def test_a_build_that_fails_is_red(self) -> None:
+        with mock.patch.object(matrix, "run_checks", side_effect=Failure("no")), mock.patch.object(
+            matrix, "label_of", return_value="one"
+        ):
+            self.assertEqual(matrix.run_cell(Cell("x", "x"), False)["outcome"], matrix.RED)
+
+
+class Refusals(unittest.TestCase):
+    def refuse(self, text: str, failure: str) -> str:
+        with tempfile.TemporaryDirectory() as place:
+            (Path(place) / "init").mkdir()
+            (Path(place) / "init/Kconfig").write_text(text, encoding="utf-8")
+            effect = Failure(failure) if failure else None
+            with mock.patch("matrix.kernel.prepare_tree", return_value=Path(place)), mock.patch(
+                "matrix.kernel.configure", side_effect=effect
+            ):
+                return matrix.run_forbidden(NO, mock.Mock())[1]
+
+    def test_names_the_line(self) -> None:
+        said = self.refuse("config RUST\n\tdepends on !KASAN\n", "the tree's Kconfig did not take CONFIG_KASAN=y (is n)")
+        self.assertEqual(said, "init/Kconfig:2: `depends on !KASAN`")
+
+    def test_the_line_has_to_exist(self) -> None:
+        with self.assertRaisesRegex(Failure, "no line"):
+            self.refuse("config RUST\n", "the tree's Kconfig did not take CONFIG_KASAN=y (is n)")
+
+    def test_the_tree_has_to_refuse(self) -> None:
+        with self.assertRaisesRegex(Failure, "takes this configuration"):
+            self.refuse("depends on !KASAN\n", "")
+
+    def test_it_has_to_refuse_that_option(self) -> None:
+        with self.assertRaisesRegex(Failure, "CONFIG_NET"):
+            self.refuse("depends on !KASAN\n", "the tree's Kconfig did not take CONFIG_NET=y (is n)")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The modes that divide the buffer; see divided.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "divided.h"
+#include "kcov.h"
+
+#define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
+#define WORD_BITS	64
+/* How many bytes of code share a bit. */
+#define STEP		4
+#define PAGE_WORDS	512
+
+/* What a descriptor with a buffer answers; it is enabled by nobody. */
+static long answer(unsigned long cmd, unsigned long arg)
+{
+	int fd = kcov_open();
+	long ret;
+
+	if (fd < 0)
+		return fd;
+	ret = kcov_init(fd, PAGE_WORDS) ?: kcov_ioctl(fd, cmd, arg);
+	if (!ret)
+		kcov_disable(fd);
+	close(fd);
+	return ret;
+}
+
+const char *unique_missing(void)
+{
+	switch (answer(KCOV_UNIQUE_ENABLE, 1)) {
+	case -ENOTTY:
+		return "this implementation has no KCOV_UNIQUE_ENABLE";
+	case -ENOTSUPP:
+		return "each PC once is configured out (CONFIG_KCOV_UNIQUE)";
+	}
+	return NULL;
+}
+
+const char *both_missing(void)
+{
+	switch (answer(KCOV_PC_CMP_ENABLE, 2)) {
+	case -ENOTTY:
+		return "this implementation has no KCOV_PC_CMP_ENABLE";
+	case -ENOTSUPP:
+		return "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)";
+	}
+	return NULL;
+}
+
+const char *reset_missing(void)
+{
+	return answer(KCOV_RESET_TRACE, 0) == -ENOTTY ?
+		"this implementation has no KCOV_RESET_TRACE" : NULL;
+}
+
+uint64_t statistic(const char *name)
+{
+	uint64_t value = 0;
+	char path[128], line[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), STATISTICS "%s", name);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fgets(line, sizeof(line), file))
+		value = strtoull(line, NULL, 0);
+	fclose(file);
+	return value;
+}
+
+unsigned long set_words(void)
+{
+	unsigned long words = statistic("set_words");
+
+	return (words + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS;
+}
+
+uint64_t set_position(uint64_t pc)
+{
+	static uint64_t start;
+
+	if (!start)
+		start = statistic("set_start");
+	return (pc - start) / STEP;
+}
+
+bool set_has(const uint64_t *set, uint64_t position)
+{
+	return set[position / WORD_BITS] >> (position % WORD_BITS) & 1;
+}
+
+uint64_t set_size(const uint64_t *set, unsigned long words)
+{
+	uint64_t size = 0;
+	unsigned long i;
+
+	for (i = 0; i < words; i++)
+		size += __builtin_popcountll(set[i]);
+	return size;
+}
+
+uint64_t set_add(uint64_t *set, unsigned long words, const uint64_t *trace)
+{
+	uint64_t i, count = cover_count(trace), repeated = 0;
+
+	for (i = 1; i <= count; i++) {
+		uint64_t position = set_position(trace[i]);
+
+		if (position >= words * WORD_BITS)
+			continue;
+		repeated += set_has(set, position);
+		set[position / WORD_BITS] |= 1ULL << (position % WORD_BITS);
+	}
+	return repeated;
+}
+
+uint64_t fdinfo(int fd, const char *key)
+{
+	uint64_t value = ~0ULL;
+	char path[64], line[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			value = strtoull(line + strlen(key) + 1, NULL, 10);
+	if (file)
+		fclose(file);
+	return value;
+}
+
+struct fdinfo_line {
+	int fd;
+	const char *key;
+};
+
+static long read_line(void *data)
+{
+	struct fdinfo_line *line = data;
+
+	return fdinfo(line->fd, line->key);
+}
+
+uint64_t fdinfo_by(struct worker *worker, int fd, const char *key)
+{
+	struct fdinfo_line line = { fd, key };
+
+	return worker_run(worker, read_line, &line);
+}
+
+long remote_enable_divided(int fd, uint32_t mode, uint32_t front,
+			   uint32_t area_size, uint64_t common)
+{
+	struct kcov_remote_arg arg = {
+		.trace_mode = mode,
+		.area_size = area_size,
+		.front_size = front,
+		.common_handle = common,
+	};
+
+	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&arg);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The modes that divide the buffer: each PC once, with a set in front of the
+ * trace, and PCs with comparisons behind them.
+ */
+#ifndef KCOV_SELFTEST_DIVIDED_H
+#define KCOV_SELFTEST_DIVIDED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* NULL when this kernel has the command, or the reason why not. */
+const char *unique_missing(void);
+const char *both_missing(void);
+const char *reset_missing(void);
+
+/* The files of debugfs that say where the first bit of a set is, and more. */
+uint64_t statistic(const char *name);
+
+/* How many words cover the kernel image, so that a page ends with them. */
+unsigned long set_words(void);
+
+/* The number of the bit of a PC of the kernel image. */
+uint64_t set_position(uint64_t pc);
+bool set_has(const uint64_t *set, uint64_t position);
+uint64_t set_size(const uint64_t *set, unsigned long words);
+/* Puts the PCs of a trace into a set; returns how many were there already. */
+uint64_t set_add(uint64_t *set, unsigned long words, const uint64_t *trace);
+
+/* A line of the descriptor's fdinfo, as a number; ~0 if there is none. */
+uint64_t fdinfo(int fd, const char *key);
+/* The same, read by another thread, so that nothing of it is recorded. */
+struct worker;
+uint64_t fdinfo_by(struct worker *worker, int fd, const char *key);
+
+/* KCOV_REMOTE_ENABLE with a common handle and the size of the front. */
+long remote_enable_divided(int fd, uint32_t mode, uint32_t front,
+			   uint32_t area_size, uint64_t common);
+
+#endif

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is forgotten and what is told: KCOV_RESET_TRACE in every mode, and the
+ * number of records for which there was no room.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "symbols.h"
+
+#define FRONT	2048UL
+#define WORDS	8192UL
+#define HANDLE	(KCOV_SUBSYSTEM_COMMON | 0x7e5c0001)
+#define DROPPED	"kcov-dropped-records"
+
+FIXTURE(reset) {
+	uint64_t *area;
+	struct worker worker;
+	int fd;
+};
+
+FIXTURE_VARIANT(reset) {
+	unsigned long cmd;
+	unsigned long argument;
+	const char *mode;
+	/* Where the counts are: at the start of the buffer, and behind the front. */
+	bool first, second;
+};
+
+#define MODE(name, ...) FIXTURE_VARIANT_ADD(reset, name) { __VA_ARGS__ }
+
+MODE(pc, KCOV_ENABLE, KCOV_TRACE_PC, "pc", true, false);
+MODE(cmp, KCOV_ENABLE, KCOV_TRACE_CMP, "cmp", true, false);
+/* The set covers next to nothing, so that there is as much to record as else. */
+MODE(unique, KCOV_UNIQUE_ENABLE, FRONT, "unique", false, true);
+MODE(both, KCOV_PC_CMP_ENABLE, FRONT, "pc+cmp", true, true);
+MODE(remote_pc, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC, "pc", true, false);
+MODE(remote_cmp, KCOV_REMOTE_ENABLE, KCOV_TRACE_CMP, "cmp", true, false);
+MODE(remote_unique, KCOV_REMOTE_ENABLE, KCOV_TRACE_UNIQUE_PC, "unique", false, true);
+MODE(remote_both, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC_CMP, "pc+cmp", true, true);
+
+static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
+{
+	if (variant->cmd == KCOV_REMOTE_ENABLE)
+		return remote_enable_divided(self->fd, variant->argument, FRONT, 1024, HANDLE);
+	return kcov_ioctl(self->fd, variant->cmd, variant->argument);
+}
+
+FIXTURE_SETUP(reset)
+{
+	const char *missing = symbols_missing() ?: reset_missing();
+	long ret;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	ret = enable(self, variant);
+	if (ret == -ENOTSUPP)
+		SKIP(return, "this mode is configured out");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	memset(self->area, 0, WORDS * sizeof(*self->area));
+	ASSERT_EQ(0, worker_start(&self->worker));
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+	worker_end(&self->worker);
+	close(self->fd);
+}
+
+static long reset(int fd, unsigned long argument)
+{
+	return kcov_ioctl(fd, KCOV_RESET_TRACE, argument);
+}
+
+/* By the task that has enabled, while it has. */
+TEST_F(reset, errors)
+{
+	int fresh = kcov_open();
+
+	EXPECT_EQ(-EINVAL, reset(fresh, 0));
+	EXPECT_EQ(-EINVAL, reset(self->fd, 0));
+	ASSERT_EQ(0, enable(self, variant));
+	EXPECT_EQ(-EINVAL, reset(self->fd, 1));
+	EXPECT_EQ(-EINVAL, reset(self->fd, ~0UL));
+	EXPECT_EQ(-EINVAL, reset(self->fd, 1UL << 32));
+	EXPECT_EQ(-EINVAL, reset(fresh, 0));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
+	EXPECT_EQ(0, reset(self->fd, 0));
+	/* It is still enabled. */
+	EXPECT_EQ(0, reset(self->fd, 0));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(-EINVAL, reset(self->fd, 0));
+	close(fresh);
+}
+
+/* A call that fails resets nothing; one that does not, all of it. */
+TEST_F(reset, counts_and_set)
+{
+	const uint64_t many = 1000;
+	unsigned long i;
+
+	ASSERT_EQ(0, enable(self, variant));
+	self->area[0] = many;
+	self->area[FRONT] = many;
+	if (!variant->first)
+		memset(self->area, 0xff, FRONT * sizeof(*self->area));
+	EXPECT_EQ(-EINVAL, reset(self->fd, 1));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
+	EXPECT_LE(many, self->area[variant->first ? 0 : FRONT]);
+	EXPECT_EQ(0, reset(self->fd, 0));
+	/* The way back from the call is recorded, if it is that of this task. */
+	if (variant->first) {
+		EXPECT_GT(many, self->area[0]);
+	} else {
+		for (i = 0; i < FRONT; i++)
+			EXPECT_EQ(0, self->area[i]);
+	}
+	if (variant->second)
+		EXPECT_GT(many, self->area[FRONT]);
+	ASSERT_EQ(0, kcov_disable(self->fd));
+}
+
+/* The mode is told, and the number, by another thread: reading it is a call like any other. */
+TEST_F(reset, dropped_records)
+{
+	char path[64], line[128], expected[64];
+	bool named = false;
+	FILE *file;
+	int i;
+
+	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
+	ASSERT_EQ(0, enable(self, variant));
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
+	snprintf(expected, sizeof(expected), "kcov-mode:\t%s\n", variant->mode);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		named |= !strcmp(line, expected);
+	fclose(file);
+	EXPECT_TRUE(named);
+	/* remote_divided_test has sections that drop records. */
+	if (variant->cmd == KCOV_REMOTE_ENABLE)
+		return;
+
+	reset(self->fd, 0);
+	EXPECT_EQ(0, fdinfo_by(&self->worker, self->fd, DROPPED));
+	for (i = 0; i < 3000; i++)
+		mark_one();
+	EXPECT_LT(0, fdinfo_by(&self->worker, self->fd, DROPPED));
+	EXPECT_EQ(0, reset(self->fd, 0));
+	EXPECT_EQ(0, fdinfo_by(&self->worker, self->fd, DROPPED));
+	for (i = 0; i < 3000; i++)
+		mark_one();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	/* The last number stays until there is something new to count. */
+	EXPECT_LT(0, fdinfo(self->fd, DROPPED));
+	memset(self->area, 0, WORDS * sizeof(*self->area));
+	ASSERT_EQ(0, enable(self, variant));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
+}
+
+/*
+ * Recorded and dropped together are what a larger buffer records. An interrupt
+ * may add a record or two, so there are a few attempts.
+ */
+TEST(every_dropped_record_is_counted)
+{
+	enum { SMALL = 512, LARGE = 65536, CALLS = 400 };
+	const char *missing = reset_missing();
+	uint64_t *small, *large;
+	int mode, attempt, i, few, many;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	few = kcov_open_mapped(SMALL, &small);
+	many = kcov_open_mapped(LARGE, &large);
+	ASSERT_LE(0, few);
+	ASSERT_LE(0, many);
+	for (mode = KCOV_TRACE_PC; mode <= KCOV_TRACE_CMP; mode++) {
+		bool equal = false;
+
+		for (attempt = 0; attempt < 30 && !equal; attempt++) {
+			long ret;
+
+			small[0] = 0;
+			large[0] = 0;
+			ret = kcov_enable(few, mode);
+			if (ret == -ENOTSUPP)
+				break;
+			ASSERT_EQ(0, ret);
+			for (i = 0; i < CALLS; i++)
+				mark_one();
+			ASSERT_EQ(0, kcov_disable(few));
+			ASSERT_EQ(0, kcov_enable(many, mode));
+			for (i = 0; i < CALLS; i++)
+				mark_one();
+			ASSERT_EQ(0, kcov_disable(many));
+			EXPECT_EQ((SMALL - 1) / (mode == KCOV_TRACE_PC ? 1 : WORDS_PER_CMP), small[0]);
+			EXPECT_EQ(0, fdinfo(many, DROPPED));
+			ASSERT_LT(small[0], large[0]);
+			equal = small[0] + fdinfo(few, DROPPED) == large[0];
+		}
+		EXPECT_TRUE(equal || !attempt)
+			TH_LOG("mode %d", mode);
+	}
+	close(few);
+	close(many);
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each PC once: the set in front of the buffer, what is recorded beside it, and
+ * that nothing is lost.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "symbols.h"
+
+/* Behind the set. */
+#define TRACE_WORDS	16384UL
+/* For the plain trace of long calls. */
+#define LONG_WORDS	(4UL << 20)
+
+TEST(commands)
+{
+	EXPECT_EQ(0x40086367, KCOV_UNIQUE_ENABLE);
+	EXPECT_EQ(0x6368, KCOV_RESET_TRACE);
+	EXPECT_EQ(0x40086369, KCOV_PC_CMP_ENABLE);
+	EXPECT_EQ(2, KCOV_TRACE_UNIQUE_PC);
+	EXPECT_EQ(3, KCOV_TRACE_PC_CMP);
+	EXPECT_EQ(12, offsetof(struct kcov_remote_arg, front_size));
+}
+
+static long unique(int fd, unsigned long words)
+{
+	return kcov_ioctl(fd, KCOV_UNIQUE_ENABLE, words);
+}
+
+FIXTURE(unique) {
+	unsigned long set;	/* words of the set */
+	unsigned long words;
+	uint64_t *area;
+	uint64_t *trace;	/* behind the set */
+	struct worker worker;
+	int fd;
+};
+
+FIXTURE_SETUP(unique)
+{
+	const char *missing = symbols_missing() ?: unique_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->set = set_words();
+	ASSERT_LT(0, self->set);
+	self->words = self->set + TRACE_WORDS;
+	self->fd = kcov_open_mapped(self->words, &self->area);
+	ASSERT_LE(0, self->fd);
+	self->trace = self->area + self->set;
+	ASSERT_EQ(0, worker_start(&self->worker));
+}
+
+FIXTURE_TEARDOWN(unique)
+{
+	worker_end(&self->worker);
+	close(self->fd);
+}
+
+static void clear(FIXTURE_DATA(unique) *self)
+{
+	memset(self->area, 0, self->set * sizeof(*self->area));
+	cover_reset(self->trace);
+}
+
+/* How often a trace has records in a system call, at its most frequent PC. */
+static uint64_t times_recorded(uint64_t *trace, const char *name)
+{
+	uint64_t i, j, count = cover_count(trace), most = 0;
+
+	for (i = 1; i <= count; i++) {
+		uint64_t one[2] = { 1, trace[i] }, times = 0;
+
+		if (!covers_syscall(one, name))
+			continue;
+		for (j = 1; j <= count; j++)
+			times += trace[j] == trace[i];
+		if (times > most)
+			most = times;
+	}
+	return most;
+}
+
+/* A set and a trace have room for something, or the call changes nothing. */
+TEST_F(unique, sizes)
+{
+	const unsigned long bad[] = {
+		0, self->words - 1, self->words, self->words + 1, 1UL << 31,
+		1UL << 32, 1UL << 60, 1UL << 61, 1UL << 63, ~0UL,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EINVAL, unique(self->fd, bad[i]))
+			TH_LOG("%#lx words of %#lx", bad[i], self->words);
+		EXPECT_EQ(-EINVAL, kcov_disable(self->fd));
+	}
+	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
+	EXPECT_EQ(0, unique(self->fd, self->words - 2));
+	EXPECT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(0, unique(self->fd, 1));
+	EXPECT_EQ(0, kcov_disable(self->fd));
+}
+
+/* As KCOV_ENABLE: the descriptor, then the thread, then the argument. */
+TEST_F(unique, errors_in_order)
+{
+	int fresh = kcov_open(), other = kcov_open();
+
+	ASSERT_EQ(0, kcov_init(other, 512));
+	EXPECT_EQ(-EINVAL, unique(fresh, 1));
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	EXPECT_EQ(-EINVAL, unique(self->fd, self->set));
+	EXPECT_EQ(-EINVAL, kcov_enable(self->fd, KCOV_TRACE_PC));
+	EXPECT_EQ(-EINVAL, unique(fresh, 1));
+	EXPECT_EQ(-EBUSY, unique(other, 1));
+	EXPECT_EQ(-EBUSY, unique(other, 0));
+	EXPECT_EQ(-EBUSY, kcov_enable(other, KCOV_TRACE_PC));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_UNIQUE_ENABLE, 1));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_DISABLE, 0));
+	EXPECT_EQ(0, kcov_disable(self->fd));
+	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+	EXPECT_EQ(-EINVAL, unique(self->fd, self->set));
+	EXPECT_EQ(-EBUSY, unique(other, 1));
+	EXPECT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(0, unique(other, 1));
+	EXPECT_EQ(0, kcov_disable(other));
+	close(fresh);
+	close(other);
+}
+
+TEST_F(unique, each_pc_once)
+{
+	uint64_t i, count, *seen = calloc(self->set, sizeof(*seen));
+	int call;
+
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	for (call = 0; call < 100; call++) {
+		mark_one();
+		mark_two();
+	}
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	count = cover_count(self->trace);
+	ASSERT_LT(0, count);
+	for (i = 1; i <= count; i++)
+		ASSERT_TRUE(in_kernel_text(self->trace[i] - 1));
+	EXPECT_EQ(0, set_add(seen, self->set, self->trace));
+	EXPECT_EQ(1, times_recorded(self->trace, MARK_ONE));
+	EXPECT_EQ(1, times_recorded(self->trace, MARK_TWO));
+}
+
+/* The bits of the set are those of what is recorded, where they have to be. */
+TEST_F(unique, positions)
+{
+	uint64_t *expected = calloc(self->set, sizeof(*expected));
+
+	EXPECT_EQ(0, set_size(self->area, self->set));
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	mark_one();
+	mark_two();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	ASSERT_EQ(0, set_add(expected, self->set, self->trace));
+	EXPECT_EQ(cover_count(self->trace), set_size(self->area, self->set));
+	EXPECT_EQ(0, memcmp(expected, self->area, self->set * sizeof(*expected)));
+	/* The first bit is that of the start of the kernel's code. */
+	EXPECT_TRUE(in_kernel_text(statistic("set_start")));
+	EXPECT_FALSE(in_kernel_text(statistic("set_start") - 1));
+	/* And the last word that of its end. */
+	EXPECT_TRUE(in_kernel_text(statistic("set_start") + (statistic("set_words") - 1) * 256));
+	EXPECT_FALSE(in_kernel_text(statistic("set_start") + statistic("set_words") * 256));
+}
+
+/* A bit that the user has set is a PC that has been seen. */
+TEST_F(unique, the_set_is_the_users)
+{
+	unsigned long i;
+
+	memset(self->area, 0xff, self->set * sizeof(*self->area));
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	mark_one();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(0, cover_count(self->trace));
+	for (i = 0; i < self->set; i++)
+		ASSERT_EQ(~0ULL, self->area[i]);
+	EXPECT_EQ(0, fdinfo(self->fd, "kcov-dropped-records"));
+}
+
+TEST_F(unique, reset_by_user_space)
+{
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	mark_one();
+	mark_one();
+	/* With its bits, a PC is not recorded, wherever the trace begins. */
+	cover_reset(self->trace);
+	mark_one();
+	EXPECT_EQ(0, times_recorded(self->trace, MARK_ONE));
+	clear(self);
+	mark_one();
+	mark_one();
+	EXPECT_EQ(1, times_recorded(self->trace, MARK_ONE));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+}
+
+/* What finds no place in the set is recorded every time, and not dropped. */
+TEST_F(unique, small_set)
+{
+	enum { CALLS = 10 };
+	int call;
+
+	ASSERT_EQ(0, unique(self->fd, 1));
+	cover_reset(self->area + 1);
+	for (call = 0; call < CALLS; call++)
+		mark_one();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(CALLS, times_recorded(self->area + 1, MARK_ONE));
+	EXPECT_EQ(0, fdinfo(self->fd, "kcov-dropped-records"));
+}
+
+/* A set that covers a part of the code: once there, every time elsewhere. */
+TEST_F(unique, set_of_a_part)
+{
+	enum { CALLS = 10 };
+	uint64_t i, part, below = 0, above = 0, one[2] = { 1 }, first = ~0ULL;
+	uint64_t *trace, *seen = calloc(self->set, sizeof(*seen));
+	int call;
+
+	/* Up to the word of the first PC of the call. */
+	ASSERT_EQ(0, unique(self->fd, self->set));
+	mark_one();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	for (i = 1; i <= cover_count(self->trace); i++) {
+		one[1] = self->trace[i];
+		if (covers_syscall(one, MARK_ONE) && one[1] < first)
+			first = one[1];
+	}
+	ASSERT_NE(~0ULL, first);
+	part = set_position(first) / 64;
+	ASSERT_LT(0, part);
+
+	memset(self->area, 0, self->words * sizeof(*self->area));
+	trace = self->area + part;
+	ASSERT_EQ(0, unique(self->fd, part));
+	for (call = 0; call < CALLS; call++)
+		mark_one();
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_EQ(0, set_add(seen, part, trace));
+	for (i = 1; i <= cover_count(trace); i++)
+		*(set_position(trace[i]) < part * 64 ? &below : &above) += 1;
+	EXPECT_EQ(below, set_size(self->area, part));
+	EXPECT_LE((uint64_t)CALLS, above);
+	EXPECT_EQ(CALLS, times_recorded(trace, MARK_ONE));
+}
+
+/* A PC for which there was no room is recorded when there is. */
+TEST_F(unique, full_trace)
+{
+	unsigned long set = self->words - 2;
+	uint64_t *trace = self->area + set;
+
+	ASSERT_LE(self->set, set);
+	ASSERT_EQ(0, unique(self->fd, set));
+	mark_one();
+	mark_one();
+	EXPECT_EQ(1, cover_count(trace));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_LT(0, fdinfo(self->fd, "kcov-dropped-records"));
+	/* Only what is recorded has been seen. */
+	EXPECT_EQ(1, set_size(self->area, self->set));
+	EXPECT_TRUE(set_has(self->area, set_position(trace[1])));
+}
+
+/* The user can look only; the kernel still records. */
+TEST(read_only_mapping)
+{
+	const char *missing = unique_missing() ?: symbols_missing();
+	unsigned long set, words;
+	uint64_t *area;
+	pid_t child;
+	int fd;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	set = set_words();
+	words = set + TRACE_WORDS;
+	fd = open(KCOV_DEVICE, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, kcov_init(fd, words));
+	area = mmap(NULL, words * 8, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, area);
+	EXPECT_EQ(-1, mprotect(area, words * 8, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
+	child = fork();
+	if (!child) {
+		*(volatile uint64_t *)area = 1;
+		_exit(0);
+	}
+	EXPECT_TRUE(WIFSIGNALED(exit_status(child)));
+
+	ASSERT_EQ(0, unique(fd, set));
+	mark_one();
+	EXPECT_EQ(1, times_recorded(area + set, MARK_ONE));
+	EXPECT_EQ(0, kcov_ioctl(fd, KCOV_RESET_TRACE, 0));
+	EXPECT_EQ(0, times_recorded(area + set, MARK_ONE));
+	mark_one();
+	EXPECT_EQ(1, times_recorded(area + set, MARK_ONE));
+	ASSERT_EQ(0, kcov_disable(fd));
+	close(fd);
+}
+
+/* Long calls. */
+
+static int visit(const char *path, const struct stat *stat, int type, struct FTW *place)
+{
+	return 0;
+}
+
+static void walk_directories(void)
+{
+	nftw("/sys/kernel", visit, 16, FTW_PHYS);
+}
+
+static void write_vectors(void)
+{
+	static char data[64];
+	static struct iovec vectors[1024];
+	static int file;
+	size_t i;
+
+	if (!file)
+		file = memfd_create("vectors", MFD_CLOEXEC);
+	for (i = 0; i < ARRAY_SIZE(vectors); i++)
+		vectors[i] = (struct iovec){ data, sizeof(data) };
+	if (pwritev(file, vectors, ARRAY_SIZE(vectors), 0) != sizeof(data) * ARRAY_SIZE(vectors))
+		abort();
+}
+
+/* A process with many mappings. */
+static void fork_process(void)
+{
+	static char *memory;
+	pid_t child;
+	size_t i;
+
+	if (!memory) {
+		memory = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		for (i = 0; i < 512; i++) {
+			memory[i * 65536] = 1;
+			mprotect(memory + i * 65536 + 4096, 4096, PROT_READ);
+		}
+	}
+	child = fork();
+	if (!child)
+		_exit(0);
+	exit_status(child);
+}
+
+FIXTURE(long_call) {
+	unsigned long set;
+	uint64_t *area;
+	int fd;
+};
+
+FIXTURE_VARIANT(long_call) {
+	void (*run)(void);
+};
+
+FIXTURE_VARIANT_ADD(long_call, directories) { .run = walk_directories };
+FIXTURE_VARIANT_ADD(long_call, vectors) { .run = write_vectors };
+FIXTURE_VARIANT_ADD(long_call, fork) { .run = fork_process };
+
+FIXTURE_SETUP(long_call)
+{
+	const char *missing = unique_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->set = set_words();
+	self->fd = kcov_open_mapped(LONG_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	/* Else fork() copies the mapping. */
+	ASSERT_EQ(0, madvise(self->area, LONG_WORDS * 8, MADV_DONTFORK));
+}
+
+FIXTURE_TEARDOWN(long_call)
+{
+	close(self->fd);
+}
+
+/*
+ * The trace is at least ten times shorter, and has the same PCs: none that is in
+ * every trace of the one kind is in none of the other. One trace is never quite
+ * the next, of calls as long as these.
+ */
+TEST_F(long_call, shorter_with_the_same_pcs)
+{
+	enum { RUNS = 6 };
+	size_t bytes = self->set * sizeof(uint64_t);
+	uint64_t *always[2], *ever[2], *seen = malloc(bytes);
+	uint64_t length[2] = { 0 }, repeated;
+	unsigned long word;
+	int run, kind;
+
+	for (kind = 0; kind < 2; kind++) {
+		always[kind] = malloc(bytes);
+		ever[kind] = calloc(1, bytes);
+		memset(always[kind], 0xff, bytes);
+	}
+	for (run = -2; run < RUNS; run++) {
+		for (kind = 0; kind < 2; kind++) {
+			uint64_t *trace = self->area + (kind ? self->set : 0);
+
+			memset(self->area, 0, bytes);
+			cover_reset(trace);
+			ASSERT_EQ(0, kind ? unique(self->fd, self->set) :
+				  kcov_enable(self->fd, KCOV_TRACE_PC));
+			variant->run();
+			ASSERT_EQ(0, kcov_disable(self->fd));
+			ASSERT_EQ(0, fdinfo(self->fd, "kcov-dropped-records"));
+			if (run < 0)
+				continue;
+			memset(seen, 0, bytes);
+			repeated = set_add(seen, self->set, trace);
+			if (kind)
+				ASSERT_EQ(0, repeated);
+			length[kind] += cover_count(trace);
+			for (word = 0; word < self->set; word++) {
+				always[kind][word] &= seen[word];
+				ever[kind][word] |= seen[word];
+			}
+		}
+	}
+	TH_LOG("%lu PCs on average, %lu with each once", length[0] / RUNS, length[1] / RUNS);
+	EXPECT_LE(10 * length[1], length[0]);
+	EXPECT_LT(0, set_size(always[0], self->set));
+	for (word = 0; word < self->set; word++) {
+		EXPECT_EQ(0, always[0][word] & ~ever[1][word]);
+		EXPECT_EQ(0, always[1][word] & ~ever[0][word]);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 import guest
 import programs
 import symbolize
-from checklib import Context, Result, boot_result, each_kernel, failed, output_of, verdict
+from checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
 from hostlib import BUILD, SCRIPTS, TOP, Failure
 
 ORDER = 55
@@ -41,6 +41,7 @@ run() {{
 	"$@" >/results/$name.out 2>/results/$name.err
 	echo $? >/results/$name.status
 }}
+run unique /samples/unique
 for language in "" {RUST}; do
 	run ${{language}}cmp /samples/${{language}}cmp
 	run ${{language}}remote /samples/${{language}}remote /work
@@ -112,6 +113,19 @@ def remote(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> Lis
     return problems
 
 
+def each_once(impl: str, symbolizer: symbolize.Symbolizer, results: Path) -> Result:
+    name = f"{impl}: the sample unique: each PC once"
+    complaint = (results / "unique.err").read_text(encoding="utf-8", errors="replace").strip()
+    if (results / "unique.status").read_text(encoding="ascii").strip() != "0" and "no KCOV_UNIQUE_ENABLE" in complaint:
+        return skipped(name, "this implementation has no KCOV_UNIQUE_ENABLE")
+    pcs = symbolize.parse_pcs(output(results, "unique"))
+    symbolizer.load(pcs)
+    names = {frame.function for pc in pcs for frame in symbolizer.frames(pc)}
+    problems = [f"{pc:#x} is there {times} times" for pc, times in Counter(pcs).items() if times > 1]
+    problems += [f"no PC in {function}" for function in ("iterate_dir", "proc_pident_readdir") if function not in names]
+    return verdict(name, problems)
+
+
 def difference(traces: Dict[str, List[Place]]) -> List[str]:
     """Where the traces of two implementations differ, in words."""
     (one, first), (other, second) = traces.items()
@@ -148,6 +162,7 @@ def run(context: Context) -> Iterator[Result]:
         samples.update({f"{RUST}{name}": path for name, path in programs.crate(SAMPLES / "rust", context.arch).items()})
         files = {f"/samples/{name}": path for name, path in samples.items()}
         files["/work"] = programs.build(WORK, obj, context.arch)
+        files["/samples/unique"] = programs.build(SAMPLES / "unique.c", obj, context.arch)
         outcome = context.boot(guest.Guest(obj=obj, name=f"samples-{impl}", arch=context.arch, command=COMMAND, files=files))
         yield boot_result(f"{impl}: the kernel stays sound", outcome)
         if outcome.death:
@@ -159,6 +174,10 @@ def run(context: Context) -> Iterator[Result]:
                 yield verdict(title, judged(impl, symbolizer, outcome.results, name))
             except Failure as failure:
                 yield failed(title, str(failure))
+        try:
+            yield each_once(impl, symbolizer, outcome.results)
+        except Failure as failure:
+            yield failed(f"{impl}: the sample unique", str(failure))
 
     yield from each_kernel(context, one)
     for name, both in traces.items():

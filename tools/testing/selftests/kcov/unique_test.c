@@ -406,12 +406,12 @@ FIXTURE_TEARDOWN(long_call)
  */
 TEST_F(long_call, shorter_with_the_same_pcs)
 {
-	enum { RUNS = 6 };
+	enum { RUNS = 10 };
 	size_t bytes = self->set * sizeof(uint64_t);
 	uint64_t *always[2], *ever[2], *seen = malloc(bytes);
 	uint64_t length[2] = { 0 }, repeated;
 	unsigned long word;
-	int run, kind;
+	int run, turn, kind;
 
 	for (kind = 0; kind < 2; kind++) {
 		always[kind] = malloc(bytes);
@@ -419,9 +419,12 @@ TEST_F(long_call, shorter_with_the_same_pcs)
 		memset(always[kind], 0xff, bytes);
 	}
 	for (run = -2; run < RUNS; run++) {
-		for (kind = 0; kind < 2; kind++) {
-			uint64_t *trace = self->area + (kind ? self->set : 0);
+		/* What a call does may depend on how often it ran: not always the same one first. */
+		for (turn = 0; turn < 2; turn++) {
+			uint64_t *trace;
 
+			kind = turn ^ (run & 1);
+			trace = self->area + (kind ? self->set : 0);
 			memset(self->area, 0, bytes);
 			cover_reset(trace);
 			ASSERT_EQ(0, kind ? unique(self->fd, self->set) :
@@ -446,8 +449,10 @@ TEST_F(long_call, shorter_with_the_same_pcs)
 	EXPECT_LE(10 * length[1], length[0]);
 	EXPECT_LT(0, set_size(always[0], self->set));
 	for (word = 0; word < self->set; word++) {
-		EXPECT_EQ(0, always[0][word] & ~ever[1][word]);
-		EXPECT_EQ(0, always[1][word] & ~ever[0][word]);
+		EXPECT_EQ(0, always[0][word] & ~ever[1][word])
+			TH_LOG("lost: bits of word %lu", word);
+		EXPECT_EQ(0, always[1][word] & ~ever[0][word])
+			TH_LOG("only there with each PC once: bits of word %lu", word);
 	}
 }
 

@@ -11,6 +11,10 @@ pub const ENABLE: Opcode = opcode::none(b'c', 100);
 pub const DISABLE: Opcode = opcode::none(b'c', 101);
 /// `KCOV_REMOTE_ENABLE`: starts collection of annotated sections that other tasks run.
 pub const REMOTE_ENABLE: Opcode = opcode::write::<RemoteHeader>(b'c', 102);
+/// `KCOV_UNIQUE_ENABLE`: starts collection of each PC once; the argument is the number of words of the set.
+pub const UNIQUE_ENABLE: Opcode = opcode::write::<usize>(b'c', 103);
+/// `KCOV_PC_CMP_ENABLE`: starts collection of PCs and comparisons; the argument is the number of words for PCs.
+pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
 
 /// `KCOV_TRACE_PC`.
 pub const TRACE_PC: usize = 0;
@@ -73,6 +77,8 @@ mod tests {
         assert_eq!(ENABLE, 0x6364);
         assert_eq!(DISABLE, 0x6365);
         assert_eq!(REMOTE_ENABLE, 0x4018_6366);
+        assert_eq!(UNIQUE_ENABLE, 0x4008_6367);
+        assert_eq!(PC_CMP_ENABLE, 0x4008_6369);
     }
 
     #[test]

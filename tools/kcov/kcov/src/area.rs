@@ -52,13 +52,6 @@ impl Area {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
     }
 
-    /// The count as the kernel or anybody else left it: not to be trusted as an index.
-    pub(crate) fn count(&self) -> u64 {
-        // ORDERING: Acquire pairs with the count that the kernel publishes after it merged a remote section;
-        // for collection on this very task program order is enough.
-        self.words()[0].load(Ordering::Acquire)
-    }
-
     /// Discards all records.
     pub(crate) fn reset(&self) {
         self.words()[0].store(0, Ordering::Relaxed);
@@ -93,10 +86,10 @@ pub(crate) mod tests {
     #[test]
     fn mapping_outlives_the_descriptor_and_is_shared() {
         let area = area_of(&[1, 2, 3]);
-        assert_eq!(area.count(), 1);
+        assert_eq!(area.words()[0].load(Ordering::Relaxed), 1);
         assert_eq!(area.words().len(), 3);
         area.reset();
-        assert_eq!(area.count(), 0);
+        assert_eq!(area.words()[0].load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -27,6 +27,10 @@ impl Kcov {
         Self { fd, area }
     }
 
+    pub(crate) fn parts(&self) -> (BorrowedFd<'_>, &Area) {
+        (self.fd.as_fd(), &self.area)
+    }
+
     /// How many words the buffer has, the count included.
     #[must_use]
     pub fn words(&self) -> usize {

@@ -67,6 +67,15 @@ impl Device {
         })
     }
 
+    /// How many words of a buffer a set for [`Kcov::collect_unique`] needs to cover the kernel image, in whole pages.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDivision`] if the kernel does not say, because it does not divide buffers.
+    pub fn set_words(&self) -> Result<usize, Error> {
+        crate::divided::set_words(&self.path)
+    }
+
     /// Gives the descriptor a buffer of `words` 64-bit words and maps it. Word 0 holds the count, so
     /// `words - 1` PCs or `(words - 1) / 4` comparisons fit.
     ///

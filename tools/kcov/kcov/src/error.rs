@@ -52,6 +52,21 @@ pub enum Error {
     /// Comparisons were asked of a kernel that does not collect them.
     #[error("the kernel does not collect comparisons: build it with CONFIG_KCOV_ENABLE_COMPARISONS")]
     NoComparisons,
+    /// A divided buffer was asked of a kernel that knows only whole ones.
+    #[error(
+        "the kernel does not divide buffers: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or collect PCs and comparisons one after the other and sort them"
+    )]
+    NoDivision,
+    /// A part of the buffer would have no room for anything.
+    #[error(
+        "a buffer of {words} words can't be divided behind word {front}: each part needs room for a count and a record, a set for a word"
+    )]
+    Division {
+        /// The size of the first part.
+        front: usize,
+        /// The size of the buffer.
+        words: usize,
+    },
     /// The buffer's size is out of range or does not fill whole pages.
     #[error(
         "a buffer of {words} words is not possible: take a number of words that fills whole pages (a multiple of {}) and stays below 2 GiB",

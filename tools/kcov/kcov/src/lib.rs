@@ -71,6 +71,7 @@ pub mod abi;
 mod area;
 mod collect;
 mod device;
+mod divided;
 mod error;
 mod records;
 mod remote;
@@ -78,6 +79,7 @@ mod sys;
 
 pub use collect::{ChildStart, Collection, Kcov};
 pub use device::Device;
+pub use divided::{Both, DividedCollection, Unique};
 pub use error::Error;
 pub use records::{Cmp, Comparison, Iter, Mode, OperandSize, Pc, Records, capacity};
 pub use remote::{CommonHandle, RemoteHandles, UsbBus};

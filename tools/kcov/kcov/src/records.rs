@@ -153,9 +153,18 @@ pub struct Records<'a, M: Mode> {
 
 impl<'a, M: Mode> Records<'a, M> {
     pub(crate) fn of(area: &'a Area) -> Self {
-        let words = area.words();
+        Self::of_words(area.words())
+    }
+
+    /// The records of a part of a buffer: a count, and room for records.
+    pub(crate) fn of_words(words: &'a [AtomicU64]) -> Self {
         let capacity = capacity::<M>(words.len());
-        let len = usize::try_from(area.count()).map_or(capacity, |count| count.min(capacity));
+        // The count is as the kernel or anybody else left it: not to be trusted as an index.
+        //
+        // ORDERING: Acquire pairs with the count that the kernel publishes after it merged a remote section;
+        // for collection on this very task program order is enough.
+        let count = words[0].load(Ordering::Acquire);
+        let len = usize::try_from(count).map_or(capacity, |count| count.min(capacity));
         Self {
             words: &words[1..],
             len,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The four ioctls.
+//! The ioctls.
 #![expect(unsafe_code, reason = "issues ioctls")]
 
 use std::os::fd::BorrowedFd;
@@ -17,6 +17,16 @@ pub(crate) fn init_trace(fd: BorrowedFd<'_>, words: usize) -> Result<(), Errno> 
 pub(crate) fn enable(fd: BorrowedFd<'_>, mode: usize) -> Result<(), Errno> {
     // SAFETY: As above. What the kernel writes from now on goes to the buffer, which is its own memory.
     unsafe { ioctl(fd, IntegerSetter::<{ abi::ENABLE }>::new_usize(mode)) }
+}
+
+pub(crate) fn unique_enable(fd: BorrowedFd<'_>, set: usize) -> Result<(), Errno> {
+    // SAFETY: As above.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::UNIQUE_ENABLE }>::new_usize(set)) }
+}
+
+pub(crate) fn pc_cmp_enable(fd: BorrowedFd<'_>, pcs: usize) -> Result<(), Errno> {
+    // SAFETY: As above.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::PC_CMP_ENABLE }>::new_usize(pcs)) }
 }
 
 pub(crate) fn disable(fd: BorrowedFd<'_>) -> Result<(), Errno> {

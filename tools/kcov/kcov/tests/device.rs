@@ -167,3 +167,63 @@ fn remote_handle_has_one_owner() {
         Err(error) => panic!("{error}"),
     }
 }
+
+/// A descriptor with room for a set in front, or nothing where the kernel divides no buffers, which is then said.
+fn with_set() -> Option<(Kcov, usize)> {
+    drop(kcov()?);
+    let device = Device::open().unwrap();
+    match device.set_words() {
+        Ok(set) => Some((device.with_buffer(set + WORDS).unwrap(), set)),
+        Err(error) => {
+            assert!(matches!(error, Error::NoDivision), "{error:?}");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn each_pc_is_collected_once() {
+    let Some((mut kcov, set)) = with_set() else { return };
+    let mut collection = kcov.collect_unique(set).unwrap();
+    for _ in 0..20 {
+        work();
+    }
+    collection.reset();
+    for _ in 0..20 {
+        work();
+    }
+    let pcs = collection.stop().unwrap();
+    let distinct: BTreeSet<u64> = pcs.iter().collect();
+    assert!(distinct.len() > 50, "{} PCs", distinct.len());
+    assert_eq!(distinct.len(), pcs.len());
+    assert_eq!(kcov.dropped(), Some(0));
+}
+
+#[test]
+fn pcs_and_comparisons_are_collected_together() {
+    let Some((mut kcov, set)) = with_set() else { return };
+    let collection = kcov.collect_both(set).unwrap();
+    work();
+    let (pcs, comparisons) = collection.stop().unwrap();
+    assert!(
+        pcs.len() > 50 && !comparisons.is_empty(),
+        "{pcs:?} {comparisons:?}"
+    );
+    let collection = kcov.collect_both(2).unwrap();
+    work();
+    assert!(collection.stop().unwrap().0.overflowed());
+    assert!(kcov.dropped().unwrap() > 0);
+    assert!(matches!(
+        kcov.collect_both(1).unwrap_err(),
+        Error::Division { .. }
+    ));
+}
+
+#[test]
+fn kernel_that_divides_no_buffers_says_so() {
+    let Some(mut kcov) = kcov() else { return };
+    if let Err(error) = kcov.collect_unique(1) {
+        assert!(matches!(error, Error::NoDivision), "{error:?}");
+    }
+}

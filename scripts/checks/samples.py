@@ -116,9 +116,12 @@ def remote(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> Lis
 def each_once(impl: str, symbolizer: symbolize.Symbolizer, results: Path) -> Result:
     name = f"{impl}: the sample unique: each PC once"
     complaint = (results / "unique.err").read_text(encoding="utf-8", errors="replace").strip()
-    if (results / "unique.status").read_text(encoding="ascii").strip() != "0" and "no KCOV_UNIQUE_ENABLE" in complaint:
-        return skipped(name, "this implementation has no KCOV_UNIQUE_ENABLE")
-    pcs = symbolize.parse_pcs(output(results, "unique"))
+    if (results / "unique.status").read_text(encoding="ascii").strip() != "0":
+        if "no KCOV_UNIQUE_ENABLE" in complaint:
+            return skipped(name, "this implementation has no KCOV_UNIQUE_ENABLE")
+        return failed(name, complaint or "it says nothing")
+    # What it says of its PCs goes to its standard error.
+    pcs = symbolize.parse_pcs((results / "unique.out").read_text(encoding="ascii").splitlines())
     symbolizer.load(pcs)
     names = {frame.function for pc in pcs for frame in symbolizer.frames(pc)}
     problems = [f"{pc:#x} is there {times} times" for pc, times in Counter(pcs).items() if times > 1]

@@ -11,14 +11,33 @@ import guest
 import kconfig
 import tap
 from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
-from hostlib import shown
+from hostlib import TOP, shown
 
 ORDER = 60
 
 SUITE = "kcov"
 # The options of these suites. Some of them judge only the implementation in Rust, so C's kernel may have none.
 OPTION = re.compile(r"CONFIG_KCOV_\w*KUNIT_TEST$")
+# The examples in the documentation of the `kernel` crate, of which those in our files are judged.
+DOCTEST_OPTION = "CONFIG_RUST_KERNEL_DOCTESTS"
+DOCTEST_SUITE = "rust_doctests_kernel"
 SELFTEST_END = re.compile(r"kcov: (done running self test|self test passed)")
+
+
+def doctests(impl: str, lines: List[str]) -> Iterator[Result]:
+    """Every file of ours in the `kernel` crate that has examples, and what became of each example."""
+    crate = TOP / "rust/kernel"
+    files = [path for path in sorted(crate.rglob("*.rs")) if "/// ```\n" in path.read_text(encoding="utf-8")]
+    suite = next((suite for suite in tap.kunit(lines).tests if suite.name == DOCTEST_SUITE), None)
+    results = list(suite.subtests.leaves()) if suite and suite.subtests else []
+    for path in files:
+        prefix = re.sub(r"\W", "_", f"rust_doctest_kernel/{path.relative_to(crate)}")
+        mine = [(name, test) for name, test in results if re.fullmatch(prefix + r"_\d+", name)]
+        title = f"{impl}: examples in {path.relative_to(TOP)}"
+        problems = [f"{name}: {test.outcome}" for name, test in mine if test.outcome != tap.PASSED]
+        if not mine:
+            problems.append(f"none of them ran ({DOCTEST_OPTION})")
+        yield failed(title, "\n".join(problems)) if problems else passed(title)
 
 
 def suites(impl: str, lines: List[str]) -> Iterator[Result]:
@@ -57,6 +76,7 @@ def run(context: Context) -> Iterator[Result]:
             yield from suites(impl, lines)
         elif impl == "rust":
             yield failed(f"{impl}: KUnit", f"its tests are not built: no CONFIG_KCOV_*KUNIT_TEST=y in {shown(obj / '.config')}")
+        yield from doctests(impl, lines)
         if config.get("CONFIG_KCOV_SELFTEST") == "y":
             complete = any(SELFTEST_END.search(line) for line in lines)
             name = f"{impl}: interrupts leave no coverage at boot"

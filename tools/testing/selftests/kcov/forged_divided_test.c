@@ -112,6 +112,9 @@ TEST_F(divided, forged)
 			/* A full trace keeps its words, and leaves the other alone. */
 			bool full = forged[j] >= FRONT && forged[j] != ~0ULL;
 
+			/* Work in the background takes its time. */
+			if (variant->remote && j != i)
+				continue;
 			for (word = 0; word < WORDS; word++)
 				self->area[word] = PATTERN(word);
 			if (is_unique)
@@ -127,8 +130,6 @@ TEST_F(divided, forged)
 			if (!is_unique && forged[i] >= FRONT && forged[i] != ~0ULL)
 				for (word = 1; word < FRONT; word++)
 					ASSERT_EQ(PATTERN(word), self->area[word]);
-			if (variant->remote)
-				break;
 		}
 	}
 	ASSERT_EQ(0, kcov_disable(self->fd));

@@ -15,7 +15,7 @@ import tap  # noqa: E402
 import test as frame  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
-from checks import bench, conformance, samples, style  # noqa: E402
+from checks import bench, conformance, samples, selftest, style  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
 
@@ -158,3 +158,23 @@ class BenchRules(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class SelfTest(unittest.TestCase):
+    FAILED = "[    1.2] kcov: self test failed: interrupts produced 3 PCs, in these functions:"
+
+    def test_passes(self):
+        self.assertEqual(selftest.judge(["[    1.2] kcov: self test passed: interrupts produced no coverage"]), [])
+
+    def test_names_functions(self):
+        named = ["[    1.2] kcov:   __hrtimer_rearm_deferred+0x1c/0x90"]
+        self.assertEqual(selftest.judge([self.FAILED, *named]), [])
+
+    def test_names_nothing(self):
+        self.assertIn("no function is named", selftest.judge([self.FAILED])[0])
+        self.assertIn("is no function", selftest.judge([self.FAILED, "[    1.2] kcov:   0xffffffff81234567"])[0])
+
+    def test_does_not_run(self):
+        self.assertIn("neither passed", selftest.judge(["[    1.2] Freeing unused kernel image"])[0])
+        records_nothing = "[    1.2] kcov: self test failed: an instrumented function was called, but nothing was recorded"
+        self.assertIn("nothing was recorded", selftest.judge([records_nothing])[0])

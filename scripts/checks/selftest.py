@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The self test at boot says whether interrupts leave coverage, names the functions that do, and lets the kernel live.
+
+Whether they do is up to the kernel tree: what matters here is that the test sees it, and how it says so. The test has
+to pass or to name functions of the kernel by their symbols, and must not find that nothing is recorded at all.
+"""
+
+import re
+from typing import Iterator, List
+
+import guest
+import kernel
+from checklib import Context, Result, boot_result, verdict
+from console import Expected
+
+ORDER = 65
+
+PASSED = re.compile(r"kcov: self test passed")
+FAILED = re.compile(r"kcov: self test failed: interrupts produced (?P<number>\d+) PCs, in these functions:")
+# What follows, a line each.
+FUNCTION = re.compile(r"kcov: {3}[A-Za-z_][\w.]*\+0x[0-9a-f]+/0x[0-9a-f]+$")
+NAMED = re.compile(r"kcov: {3}(?P<what>.+)$")
+
+EXPECTED = (Expected(r"WARNING: .*(?:selftest|kcov)", "the self test fails loudly"),)
+
+
+def judge(lines: List[str]) -> List[str]:
+    """What is wrong with what the self test said."""
+    if any(PASSED.search(line) for line in lines):
+        return []
+    found = next((match for match in map(FAILED.search, lines) if match), None)
+    if not found:
+        said = [line for line in lines if "kcov: " in line]
+        return ["it neither passed nor counted what interrupts left" + "".join(f"\n{line}" for line in said)]
+    named = [line for line in lines if NAMED.search(line)]
+    problems = [f"this is no function: {line}" for line in named if not FUNCTION.search(line)]
+    if int(found["number"]) and not named:
+        problems.append(f"{found['number']} PCs, and no function is named")
+    return problems
+
+
+def run(context: Context) -> Iterator[Result]:
+    if "rust" not in context.impls:
+        return
+    context.progress("building a kernel with it")
+    obj = kernel.build(kernel.Kernel(impl="rust", arch=context.arch, fragments=["selftest"]))
+    outcome = context.boot(guest.Guest(obj=obj, name="selftest", arch=context.arch, expected=EXPECTED))
+    yield boot_result("rust: the kernel with the self test boots", outcome)
+    yield verdict("rust: the self test passes, or names the functions", judge(outcome.console_lines()))

@@ -2,6 +2,7 @@
 //! Which kernel ran, and where it and its modules were: what it takes to symbolise a recording elsewhere.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::encoding::{Cursor, put, put_text};
@@ -135,13 +136,18 @@ fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
 
 /// Where `_stext` is, if the kernel tells; without privilege it says 0.
 fn start_of_text() -> u64 {
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    symbols
-        .lines()
+    fs::File::open("/proc/kallsyms").map_or(0, |symbols| address_of("_stext", BufReader::new(symbols)))
+}
+
+/// The address of a symbol in a list such as `/proc/kallsyms`, or 0. The kernel makes that list while it is read, which
+/// takes a while for all of it: reading ends with the symbol.
+fn address_of(symbol: &str, list: impl BufRead) -> u64 {
+    list.lines()
+        .map_while(Result::ok)
         .find_map(|line| {
             let (address, rest) = line.split_once(' ')?;
             let name = rest.split_once(' ')?.1;
-            (name == "_stext").then(|| u64::from_str_radix(address, 16).ok())?
+            (name == symbol).then(|| u64::from_str_radix(address, 16).ok())?
         })
         .unwrap_or(0)
 }
@@ -215,6 +221,16 @@ mod tests {
         assert_eq!(build_id(&notes), Some(b"id".to_vec()));
         assert_eq!(build_id(&notes[..notes.len() - 5]), None);
         assert_eq!(build_id(&[]), None);
+    }
+
+    #[test]
+    fn symbol_is_found_and_nothing_read_behind_it() {
+        let list = "0000000000000000 A fixed\nffffffff81000000 T _stext\nffffffff81000000 T _text\n";
+        let mut reader = list.as_bytes();
+        assert_eq!(address_of("_stext", &mut reader), 0xffff_ffff_8100_0000);
+        assert_eq!(reader, b"ffffffff81000000 T _text\n");
+        assert_eq!(address_of("_stext", &b"ffffffff81000000 T _stext.cold\tm\n"[..]), 0);
+        assert_eq!(address_of("_stext", &b""[..]), 0);
     }
 
     #[test]

@@ -194,6 +194,8 @@ pub enum Format {
     Raw,
     /// Every record on a line, in order.
     Trace,
+    /// The tasks, with how many records each has.
+    Tasks,
     /// Functions, with how often and how much of them ran (needs --vmlinux).
     Functions,
     /// JSON, one object on a line.

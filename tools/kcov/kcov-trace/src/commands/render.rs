@@ -21,6 +21,9 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
     if format == Format::Raw {
         return target.write(|out| Ok(recording::write(recording, out)?));
     }
+    if format == Format::Tasks {
+        return target.write(|out| trace::write_headings(recording, out));
+    }
     with_images(recording, symbols, |images| match (images, format) {
         (None, Format::Trace) => target.write(|out| trace::write(recording, None, out)),
         (None, Format::Json) => target.write(|out| json::write(recording, None, out)),

@@ -36,6 +36,18 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
     Ok(())
 }
 
+/// Writes what each task is headed with, and none of its records.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> {
+    for task in &recording.tasks {
+        writeln!(out, "{}", heading(task))?;
+    }
+    Ok(())
+}
+
 /// What a task's part is headed with.
 #[must_use]
 pub fn heading(task: &Task) -> String {

@@ -82,6 +82,16 @@ fn trace_without_symbols_is_addresses() {
 }
 
 #[test]
+fn tasks_have_a_line_each_and_need_no_symbols() {
+    let fixture = Fixture::new();
+    let tasks = fixture.succeeds(&["report", "-f", "tasks", "run.kcov"]);
+    assert_eq!(
+        tasks,
+        format!("task 7 (program): {} PCs\n", fixture.pcs().len())
+    );
+}
+
+#[test]
 fn functions_have_their_counts() {
     let fixture = Fixture::new();
     let table = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "functions", "run.kcov"]);

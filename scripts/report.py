@@ -16,10 +16,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import crates
 import guest
+import initramfs
 from hostlib import BUILD, SCRIPTS, die, main, shown, step
 
 OUT = BUILD / "report"
@@ -30,13 +31,14 @@ COMMAND = "exec kcov-trace --buffer 1048576 -o /results/workload.kcov -- sh /gue
 NUMBERS = re.compile(r"<dt>(Blocks|Functions|Files|Tasks)</dt><dd>([^<]+)</dd>")
 
 
-def record(obj: Path, trace: Path, arch: str) -> Path:
-    """Boots the guest; the recording that it left."""
-    step(f"Booting {shown(obj)} and running {shown(WORKLOAD)} under kcov-trace")
-    machine = guest.Guest(
-        obj=obj, name="report", arch=arch, command=COMMAND, files={"/bin/kcov-trace": trace, "/guest/workload.sh": WORKLOAD}
-    )
-    outcome = guest.boot(machine)
+def demonstration(obj: Path, trace: Path, arch: str, name: str = "report") -> guest.Guest:
+    """The guest that records the workload."""
+    files: Dict[str, initramfs.Source] = {"/bin/kcov-trace": trace, "/guest/workload.sh": WORKLOAD}
+    return guest.Guest(obj=obj, name=name, arch=arch, command=COMMAND, files=files)
+
+
+def recording_of(outcome: guest.Outcome) -> Path:
+    """The recording that the guest left."""
     problems = outcome.problems()
     recording = outcome.results / "workload.kcov"
     if outcome.status:
@@ -45,8 +47,15 @@ def record(obj: Path, trace: Path, arch: str) -> Path:
         problems.append(f"the guest left no recording; what it said is in {shown(outcome.guest.run / 'ports/output')}.")
     if problems:
         die("\n".join(problems))
-    OUT.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(recording, OUT / recording.name))
+    return recording
+
+
+def render(trace: Path, vmlinux: Path, recording: Path, page: Path) -> Dict[str, str]:
+    """Writes the page; the numbers at its head."""
+    command = [str(trace), "report", "--vmlinux", str(vmlinux), "-o", str(page), str(recording)]
+    if subprocess.call(command) != 0:
+        die(f"no report was made of {shown(recording)}; see the message above.")
+    return dict(NUMBERS.findall(page.read_text(encoding="utf-8")))
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:
@@ -63,13 +72,13 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         die(f"there is no {shown(vmlinux)} to symbolise with; build the kernel first (`make kernel`).")
 
     trace = crates.kcov_trace(arch)
-    recording = record(obj, trace, arch)
+    step(f"Booting {shown(obj)} and running {shown(WORKLOAD)} under kcov-trace")
+    outcome = guest.boot(demonstration(obj, trace, arch))
+    OUT.mkdir(parents=True, exist_ok=True)
+    recording = Path(shutil.copy(recording_of(outcome), OUT / "workload.kcov"))
     page = OUT / "index.html"
     step(f"Symbolising {shown(recording)} ({recording.stat().st_size >> 10} KiB) with {shown(vmlinux)}")
-    command = [str(trace), "report", "--vmlinux", str(vmlinux), "-o", str(page), str(recording)]
-    if subprocess.call(command) != 0:
-        die(f"no report was made of {shown(recording)}; see the message above.")
-    numbers = dict(NUMBERS.findall(page.read_text(encoding="utf-8")))
+    numbers = render(trace, vmlinux, recording, page)
     step(", ".join(f"{name.lower()}: {number}" for name, number in numbers.items()))
     step(f"The report is {shown(page)} ({page.stat().st_size >> 10} KiB); open it in a browser.")
     return 0

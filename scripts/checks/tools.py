@@ -1,61 +1,152 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The user-space crates: their tests, clippy and their documentation.
+The user-space crates: their tests on the host and in guests, clippy and their documentation.
 """
 
-import os
 import re
 import subprocess
-from typing import Iterator, List
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
 
-from checklib import LOGS, Context, Result, failed, passed
-from hostlib import BUILD, TOP, shown
+import browser
+import crates
+import guest
+import programs
+import tap
+from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, skipped
+from hostlib import shown
 
-ORDER = 20
+# Behind the host's own checks: here guests boot.
+ORDER = 57
 
-WORKSPACE = TOP / "tools/kcov"
+GUEST_TEST = crates.WORKSPACE / "guest/test.sh"
+FIXTURE = crates.WORKSPACE / "kcov-trace/tests/fixture/tasks.c"
+# Each of the two takes half a minute in an emulator on an idle machine.
+COMMAND = """
+KCOV_REQUIRED=1 /tools/device --show-output >/results/device.log 2>&1
+echo $? >/results/device.status
+sh /tools/test.sh /bin/kcov-trace /tools/tasks /results >/results/tools.tap 2>&1
+echo $? >/results/tools.status
+"""
+
+# What cargo prints before the tests of each program, a test's result, and what a test that passed has said.
+PROGRAM = re.compile(r"^running \d+ tests?$", re.MULTILINE)
 TEST = re.compile(r"^test (?P<name>.+?) \.\.\. (?P<outcome>ok|FAILED|ignored)\b", re.MULTILINE)
+SAID = re.compile(r"^---- (?P<name>.+?) stdout ----\n(?P<text>(?:(?!---- ).+\n)*)", re.MULTILINE)
+SKIPPED = re.compile(r"^skipped: (.*)", re.MULTILINE)
 
 
-def cargo(log: str, *arguments: str, **more: str) -> "subprocess.CompletedProcess[bytes]":
-    """Runs cargo on the workspace; what it says goes to a file as well."""
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(BUILD / "cargo"), "CARGO_TERM_COLOR": "never", **more}
+def cargo(log: str, *arguments: str, **more: str) -> Tuple[int, str]:
+    """Runs cargo on the workspace; its status and what it says, which goes to a file as well."""
+    # What stands behind two dashes is for the test programs.
+    split = (*arguments, "--").index("--")
     result = subprocess.run(
-        ["cargo", *arguments, "--workspace", "--locked"],
-        cwd=WORKSPACE,
-        env=environment,
+        ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]],
+        cwd=crates.WORKSPACE,
+        env=crates.environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
     )
     LOGS.mkdir(parents=True, exist_ok=True)
     (LOGS / log).write_bytes(result.stdout)
-    return result
+    return result.returncode, result.stdout.decode(errors="replace")
 
 
-def end_of(output: bytes, log: str) -> str:
-    lines: List[str] = output.decode(errors="replace").strip().splitlines()[-25:]
-    return "\n".join([*lines, f"the whole log is in {shown(LOGS / log)}"])
+def end_of(output: str, log: Path) -> str:
+    lines: List[str] = output.strip().splitlines()[-25:]
+    return "\n".join([*lines, f"the whole log is in {shown(log)}"])
+
+
+def libtest(output: str, log: Path, prefix: str = "") -> Iterator[Result]:
+    """
+    The results that test programs in Rust print with --show-output. One that says why it skips is no pass, although
+    Rust's own harness has no other word for it.
+    """
+    for part in PROGRAM.split(output)[1:]:
+        reasons: Dict[str, str] = {}
+        for said in SAID.finditer(part):
+            reason = SKIPPED.search(said["text"])
+            if reason:
+                reasons[said["name"]] = reason[1]
+        for match in TEST.finditer(part):
+            name = prefix + match["name"]
+            if match["outcome"] == "FAILED":
+                yield failed(name, end_of(output, log))
+            elif match["outcome"] == "ignored":
+                yield skipped(name, "it is marked to be ignored")
+            elif match["name"] in reasons:
+                yield skipped(name, reasons[match["name"]])
+            else:
+                yield passed(name)
+
+
+def host_tests(context: Context) -> Iterator[Result]:
+    found, why_not = browser.find()
+    context.progress("cargo test")
+    more = {"KCOV_BROWSER": found} if found else {}
+    log = LOGS / "cargo-test.log"
+    status, output = cargo(log.name, "test", "--", "--show-output", **more)
+    results = list(libtest(output, log))
+    for result in results:
+        yield skipped(result.name, why_not) if "Chromium" in result.detail and why_not else result
+    if status or not results:
+        yield failed("cargo test", end_of(output, log))
+
+
+def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
+    files = {
+        "/bin/kcov-trace": crates.kcov_trace(context.arch),
+        "/tools/device": crates.device_tests(context.arch),
+        "/tools/tasks": programs.build(FIXTURE, obj, context.arch),
+        "/tools/test.sh": GUEST_TEST,
+    }
+    outcome = context.boot(guest.Guest(obj=obj, name=f"tools-{impl}", arch=context.arch, command=COMMAND, files=files))
+    yield boot_result(f"{impl}: the kernel stays sound", outcome)
+    if outcome.death:
+        return
+    device, script = outcome.results / "device.log", outcome.results / "tools.tap"
+    output = device.read_text(encoding="utf-8", errors="replace")
+    results = list(libtest(output, device, f"{impl}: kcov: "))
+    yield from results
+    status = (outcome.results / "device.status").read_text(encoding="ascii").strip()
+    if status != "0" or not results:
+        yield failed(f"{impl}: kcov: the tests as a whole", f"status {status}\n{end_of(output, device)}")
+
+    document = tap.parse(script.read_text(encoding="utf-8", errors="replace").splitlines())
+    problems = document.all_problems()
+    for name, test in document.leaves():
+        title = f"{impl}: kcov-trace: {name}"
+        if test.outcome == tap.PASSED:
+            yield passed(title)
+        elif test.outcome == tap.SKIPPED:
+            yield skipped(title, test.reason)
+        else:
+            yield failed(title, "\n".join([*test.diagnostics, f"the whole output is in {shown(script)}"]))
+    status = (outcome.results / "tools.status").read_text(encoding="ascii").strip()
+    if (status != "0") != any(test.outcome == tap.FAILED for _, test in document.leaves()):
+        problems.append(f"its status {status} does not belong to its results")
+    if problems:
+        yield failed(f"{impl}: kcov-trace: the tests as a whole", "\n".join(problems))
 
 
 def run(context: Context) -> Iterator[Result]:
-    context.progress("cargo test")
-    tests = cargo("cargo-test.log", "test")
-    found = False
-    for match in TEST.finditer(tests.stdout.decode(errors="replace")):
-        found = True
-        if match["outcome"] == "FAILED":
-            yield failed(match["name"], end_of(tests.stdout, "cargo-test.log"))
-        elif match["outcome"] == "ok":
-            yield passed(match["name"])
-    if tests.returncode or not found:
-        yield failed("cargo test", end_of(tests.stdout, "cargo-test.log"))
+    on_host = list(host_tests(context))
 
     context.progress("clippy")
-    lint = cargo("cargo-clippy.log", "clippy", "--all-targets", RUSTFLAGS="-D warnings")
-    yield failed("clippy", end_of(lint.stdout, "cargo-clippy.log")) if lint.returncode else passed("clippy")
+    status, output = cargo("cargo-clippy.log", "clippy", "--all-targets", RUSTFLAGS="-D warnings")
+    yield failed("clippy", end_of(output, LOGS / "cargo-clippy.log")) if status else passed("clippy")
 
     context.progress("cargo doc")
-    documentation = cargo("cargo-doc.log", "doc", "--no-deps", RUSTDOCFLAGS="-D warnings")
-    name = "documentation"
-    yield failed(name, end_of(documentation.stdout, "cargo-doc.log")) if documentation.returncode else passed(name)
+    status, output = cargo("cargo-doc.log", "doc", "--no-deps", RUSTDOCFLAGS="-D warnings")
+    yield failed("documentation", end_of(output, LOGS / "cargo-doc.log")) if status else passed("documentation")
+
+    in_guest: List[Result] = []
+    if context.arch in crates.TARGETS:
+        in_guest = list(each_kernel(context, lambda impl, obj: guest_tests(context, impl, obj)))
+    # What the host has no KCOV for has run where there is one.
+    elsewhere = {result.name.rpartition(": kcov: ")[2] for result in in_guest}
+    for result in on_host:
+        if result.outcome != "skipped" or result.name not in elsewhere:
+            yield result
+    yield from in_guest

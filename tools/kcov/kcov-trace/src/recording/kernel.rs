@@ -229,7 +229,10 @@ mod tests {
         let mut reader = list.as_bytes();
         assert_eq!(address_of("_stext", &mut reader), 0xffff_ffff_8100_0000);
         assert_eq!(reader, b"ffffffff81000000 T _text\n");
-        assert_eq!(address_of("_stext", &b"ffffffff81000000 T _stext.cold\tm\n"[..]), 0);
+        assert_eq!(
+            address_of("_stext", &b"ffffffff81000000 T _stext.cold\tm\n"[..]),
+            0
+        );
         assert_eq!(address_of("_stext", &b""[..]), 0);
     }
 

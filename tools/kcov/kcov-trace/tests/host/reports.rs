@@ -85,10 +85,7 @@ fn trace_without_symbols_is_addresses() {
 fn tasks_have_a_line_each_and_need_no_symbols() {
     let fixture = Fixture::new();
     let tasks = fixture.succeeds(&["report", "-f", "tasks", "run.kcov"]);
-    assert_eq!(
-        tasks,
-        format!("task 7 (program): {} PCs\n", fixture.pcs().len())
-    );
+    assert_eq!(tasks, format!("task 7 (program): {} PCs\n", fixture.pcs().len()));
 }
 
 #[test]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of how the results of test programs in Rust, and the page of the report, are judged."""
+
+import sys
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# pylint: disable=wrong-import-position
+import browser  # noqa: E402
+import crates  # noqa: E402
+from checklib import FAILED, PASSED, SKIPPED, Context  # noqa: E402
+from checks import report, tools  # noqa: E402
+from hostlib import Failure  # noqa: E402
+
+OUTPUT = """
+running 3 tests
+test one ... ok
+test two ... ok
+test three ... ignored
+
+successes:
+
+---- one stdout ----
+skipped: there is no KCOV
+---- two stdout ----
+it was skipped: no, only said so
+
+successes:
+    one
+    two
+
+test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out
+
+running 2 tests
+test one ... ok
+test odd - name (line 3) ... FAILED
+
+test result: FAILED. 1 passed; 1 failed
+"""
+
+TREE = """<div id="tree"><details><summary class="row"><span class="name">{}/</span><span class="bar" style="--share:1%"></span>\
+<span class="percent">{}</span><span class="blocks">{}/{}</span></summary></details></div>"""
+LINE = '<div class="line code{}" data-line="{}" title="x"><span>1</span><span></span><code>{}</code></div>'
+
+
+class RustTests(unittest.TestCase):
+    def outcomes(self, output):
+        return [(result.name, result.outcome) for result in tools.libtest(output, Path("log"))]
+
+    def test_a_skipped_test_is_no_pass(self):
+        expected = [("one", SKIPPED), ("two", PASSED), ("three", SKIPPED), ("one", PASSED), ("odd - name (line 3)", FAILED)]
+        self.assertEqual(self.outcomes(OUTPUT), expected)
+
+    def test_nothing_is_found_in_a_broken_build(self):
+        self.assertEqual(self.outcomes("error[E0425]: test one ... ok"), [])
+
+    def check(self, on_host, in_guest):
+        """The results of the whole check if those are what the tests printed."""
+        cargo = mock.patch.object(tools, "cargo", return_value=(0, on_host))
+        guests = mock.patch.object(tools, "each_kernel", return_value=iter(tools.libtest(in_guest, Path("log"), "rust: kcov: ")))
+        with cargo, guests, mock.patch.object(browser, "find", return_value=("", "none")):
+            results = {result.name: result.outcome for result in tools.run(Context())}
+        return {name: outcome for name, outcome in results.items() if name.endswith("one")}
+
+    def test_what_ran_in_the_guest_is_not_skipped(self):
+        host = "running 1 test\ntest one ... ok\n---- one stdout ----\nskipped: there is no KCOV\n"
+        self.assertEqual(self.check(host, "running 1 test\ntest one ... ok\n"), {"rust: kcov: one": PASSED})
+        self.assertEqual(self.check(host, ""), {"one": SKIPPED})
+
+    def test_other_architectures_are_refused(self):
+        with self.assertRaisesRegex(Failure, "not of arm64"):
+            crates.kcov_trace("arm64")
+
+
+class Page(unittest.TestCase):
+    def test_an_empty_page_has_no_tree(self):
+        self.assertEqual(len(report.tree_problems("<html></html>")), len(report.FOLDERS))
+
+    def test_a_good_tree(self):
+        page = "".join(TREE.format(name, "4.2 %", 3, 70) for name in report.FOLDERS)
+        self.assertEqual(report.tree_problems(page), [])
+
+    def test_odd_numbers_are_found(self):
+        page = "".join(TREE.format(name, "NaN %", 80, 70) for name in report.FOLDERS)
+        self.assertEqual(len(report.tree_problems(page)), 2 * len(report.FOLDERS))
+
+    def lines(self, *lines):
+        return "".join(LINE.format(state, number, text) for number, (state, text) in enumerate(lines, 1))
+
+    def test_a_good_source(self):
+        page = self.lines(("", "/* text */"), (" uncovered", "x"), ("", report.ENTRY + " unsigned int fd"), (" covered here", "{"))
+        self.assertEqual(report.source_problems(page), [])
+
+    def test_a_source_without_colours_is_found(self):
+        page = self.lines(("", "/* text */"), ("", report.ENTRY), ("", "{"))
+        self.assertEqual(len(report.source_problems(page)), 3)
+
+    def test_a_source_that_is_not_there_is_found(self):
+        self.assertEqual(len(report.source_problems("Choose a file")), 4)
+
+
+class Browser(unittest.TestCase):
+    def test_why_there_is_none(self):
+        answer = mock.Mock(stdout=b"some\nerror: no such package\n")
+        with mock.patch("shutil.which", return_value=None), mock.patch("subprocess.run", return_value=answer):
+            browser.find.cache_clear()
+            found, why_not = browser.find()
+        browser.find.cache_clear()
+        self.assertEqual(found, "")
+        self.assertIn("no such package", why_not)
+
+
+if __name__ == "__main__":
+    unittest.main()

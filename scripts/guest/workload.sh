@@ -59,7 +59,7 @@ echo page >index.html
 httpd -f -p 127.0.0.1:8080 -h "$work" &
 server=$!
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-	wget -q -O fetched http://127.0.0.1:8080/index.html 2>wget.log && break
+	wget -q -O fetched 127.0.0.1:8080/index.html 2>wget.log && break
 	sleep 0.2
 done
 cmp index.html fetched

@@ -73,7 +73,7 @@ int main(void)
 
 	if (ioctl(fd, KCOV_UNIQUE_ENABLE, set))
 		err(1, errno == ENOTTY || errno == 524 ?
-		    "this kernel cannot record each PC once: set CONFIG_KCOV_UNIQUE=y, or use pc.c" :
+		    "cannot record each PC once: set CONFIG_KCOV_UNIQUE=y, or use pc.c" :
 		    "cannot enable tracing: use one descriptor for one thread");
 	/* Forget what the return from KCOV_UNIQUE_ENABLE has recorded. */
 	if (ioctl(fd, KCOV_RESET_TRACE, 0))

@@ -203,7 +203,8 @@ TEST(every_dropped_record_is_counted)
 			for (i = 0; i < CALLS; i++)
 				mark_one();
 			ASSERT_EQ(0, kcov_disable(many));
-			EXPECT_EQ((SMALL - 1) / (mode == KCOV_TRACE_PC ? 1 : WORDS_PER_CMP), small[0]);
+			EXPECT_EQ((SMALL - 1) / (mode == KCOV_TRACE_PC ? 1 : WORDS_PER_CMP),
+				  small[0]);
 			EXPECT_EQ(0, fdinfo(many, DROPPED));
 			ASSERT_LT(small[0], large[0]);
 			equal = small[0] + fdinfo(few, DROPPED) == large[0];

@@ -419,7 +419,7 @@ TEST_F(long_call, shorter_with_the_same_pcs)
 		memset(always[kind], 0xff, bytes);
 	}
 	for (run = -2; run < RUNS; run++) {
-		/* What a call does may depend on how often it ran: not always the same one first. */
+		/* What a call does may depend on how often it ran, so they take turns. */
 		for (turn = 0; turn < 2; turn++) {
 			uint64_t *trace;
 

@@ -127,23 +127,18 @@ impl Division {
         if matches!(mode, Mode::Pc | Mode::Cmp) {
             return Ok(Self::plain(mode, memory));
         }
-        let Memory { start, words } = memory;
-        let behind = words.checked_sub(front).ok_or(EINVAL)?;
+        let behind = memory.words.checked_sub(front).ok_or(EINVAL)?;
         // INVARIANT: By this function's requirement; the parts follow each other.
         let division = if mode == Mode::Unique {
             Self {
-                set: start,
+                set: memory.start,
                 direct_words: front.min(text().size / SET_WORD),
                 set_words: front,
-                pcs: Trace::new(Kind::Pc, start.wrapping_add(front), behind),
+                pcs: Trace::new(Kind::Pc, memory.start.wrapping_add(front), behind),
                 ..Self::nothing()
             }
         } else {
-            Self {
-                pcs: Trace::new(Kind::Pc, start, front),
-                comparisons: Trace::new(Kind::Comparison, start.wrapping_add(front), behind),
-                ..Self::nothing()
-            }
+            Self::with_both(memory, front)
         };
         let fits = match mode {
             Mode::Unique => front > 0 && division.pcs.capacity > 0,
@@ -166,17 +161,11 @@ impl Division {
     ///
     /// As for [`Division::of_buffer`]; nobody else uses the memory.
     pub(crate) unsafe fn of_area(mode: Mode, memory: Memory) -> Self {
-        let Memory { start, words } = memory;
-        let half = words / 2;
-        // INVARIANT: By this function's requirement; the parts follow each other.
+        // INVARIANT: By this function's requirement.
         let division = match mode {
             Mode::Pc | Mode::Cmp => Self::plain(mode, memory),
             Mode::Unique => Self::with_filter(memory),
-            Mode::PcCmp => Self {
-                pcs: Trace::new(Kind::Pc, start, half),
-                comparisons: Trace::new(Kind::Comparison, start.wrapping_add(half), words - half),
-                ..Self::nothing()
-            },
+            Mode::PcCmp => Self::with_both(memory, memory.words / 2),
         };
         division.reset_counts();
         division
@@ -193,6 +182,20 @@ impl Division {
                 pcs: Trace::new(Kind::Pc, memory.start, memory.words),
                 ..Self::nothing()
             }
+        }
+    }
+
+    /// A trace of PCs in the first `front` words, of which there are so many, and one of comparisons
+    /// behind it.
+    fn with_both(memory: Memory, front: usize) -> Self {
+        Self {
+            pcs: Trace::new(Kind::Pc, memory.start, front),
+            comparisons: Trace::new(
+                Kind::Comparison,
+                memory.start.wrapping_add(front),
+                memory.words - front,
+            ),
+            ..Self::nothing()
         }
     }
 

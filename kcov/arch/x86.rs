@@ -35,40 +35,41 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
     task
 }
 
+/// Loads a per-CPU variable of 32 bits.
+macro_rules! load {
+    ($variable:ident) => {{
+        let value;
+        // SAFETY: A load of a per-CPU variable.
+        unsafe {
+            asm!(
+                "mov {:e}, dword ptr gs:[rip + {}]",
+                out(reg) value,
+                sym $variable,
+                options(readonly, nostack, preserves_flags)
+            )
+        };
+        value
+    }};
+}
+
 /// Returns the preempt count of this CPU.
 ///
 /// Interrupts change it, but have changed it back when they return.
 #[inline(always)]
 pub(crate) fn preempt_count() -> u32 {
-    let count;
-    // SAFETY: A load of a per-CPU variable.
-    unsafe {
-        asm!(
-            "mov {:e}, dword ptr gs:[rip + {}]",
-            out(reg) count,
-            sym PREEMPT_COUNT,
-            options(readonly, nostack, preserves_flags)
-        )
-    };
-    count
+    load!(PREEMPT_COUNT)
 }
 
 /// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+#[cfg(CONFIG_SMP)]
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {
-    #[cfg(not(CONFIG_SMP))]
-    let cpu = 0;
-    #[cfg(CONFIG_SMP)]
-    let cpu;
-    #[cfg(CONFIG_SMP)]
-    // SAFETY: A load of a per-CPU variable.
-    unsafe {
-        asm!(
-            "mov {:e}, dword ptr gs:[rip + {}]",
-            out(reg) cpu,
-            sym CPU_NUMBER,
-            options(readonly, nostack, preserves_flags)
-        )
-    };
-    cpu
+    load!(CPU_NUMBER)
+}
+
+/// Returns the number of the only CPU.
+#[cfg(not(CONFIG_SMP))]
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    0
 }

@@ -15,16 +15,6 @@
 
 #include "../../../../samples/kcov/kcov_sample.h"
 
-#define VARIABLE(size)	KCOV_CMP_SIZE(size)
-#define CONSTANT(size)	(KCOV_CMP_SIZE(size) | KCOV_CMP_CONST)
-
-struct record {
-	uint64_t type;
-	uint64_t arg1;
-	uint64_t arg2;
-	uint64_t pc;
-};
-
 /* No two of these are alike, nor is any a constant of the samples. */
 static const struct kcov_sample_operands operands = {
 	.u64 = { 0x1122334455667788, 0x99aabbccddeeff01 },

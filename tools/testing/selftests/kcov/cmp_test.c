@@ -22,17 +22,6 @@
 #include "kcov.h"
 #include "symbols.h"
 
-/* Types: bit 0 says "one is a constant", bits 1 and 2 are log2 of the size. */
-#define VARIABLE(size)	KCOV_CMP_SIZE(size)
-#define CONSTANT(size)	(KCOV_CMP_SIZE(size) | KCOV_CMP_CONST)
-
-struct record {
-	uint64_t type;
-	uint64_t arg1;
-	uint64_t arg2;
-	uint64_t pc;
-};
-
 FIXTURE(cmp) {
 	uint64_t *area;
 	struct record *records;

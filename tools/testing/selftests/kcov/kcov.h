@@ -29,6 +29,18 @@
 
 #define WORDS_PER_CMP	4
 
+/* A record of a comparison. */
+struct record {
+	uint64_t type;
+	uint64_t arg1;
+	uint64_t arg2;
+	uint64_t pc;
+};
+
+/* Types: bit 0 says "one is a constant", bits 1 and 2 are log2 of the size. */
+#define VARIABLE(size)	KCOV_CMP_SIZE(size)
+#define CONSTANT(size)	(KCOV_CMP_SIZE(size) | KCOV_CMP_CONST)
+
 int kcov_open(void);
 long kcov_ioctl(int fd, unsigned long cmd, unsigned long arg);
 /* Returns the buffer of @words words, or NULL with errno set. */

@@ -5,31 +5,39 @@ the initramfs holds no library.
 """
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Dict
 
+import programs
 from hostlib import BUILD, TOP, die, run_logged, shown
 
 WORKSPACE = TOP / "tools/kcov"
 TARGET_DIR = BUILD / "cargo"
 LOGS = BUILD / "log"
-# What cargo calls the architectures whose guests run programs that the host's own cargo can build.
-TARGETS = {"x86_64": "x86_64-unknown-linux-gnu", "um": "x86_64-unknown-linux-gnu"}
+# What cargo calls the architectures.
+TARGETS = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "um": "x86_64-unknown-linux-gnu",
+    "arm64": "aarch64-unknown-linux-gnu",
+    "riscv64": "riscv64gc-unknown-linux-gnu",
+}
+# Those for whose guests the workspace is built: they run programs that the host runs too.
+WORKSPACE_ARCHITECTURES = ("x86_64", "um")
+STATIC = "-C target-feature=+crt-static"
 
 
 def environment(**more: str) -> Dict[str, str]:
-    return {**os.environ, "CARGO_TARGET_DIR": str(TARGET_DIR), "CARGO_TERM_COLOR": "never", **more}
+    return {**programs.environment(), "CARGO_TARGET_DIR": str(TARGET_DIR), "CARGO_TERM_COLOR": "never", **more}
 
 
 def static_environment() -> Dict[str, str]:
-    return environment(RUSTFLAGS="-C target-feature=+crt-static")
+    return environment(RUSTFLAGS=STATIC)
 
 
 def target_of(arch: str) -> str:
-    if arch not in TARGETS:
-        die(f"the crates are built for guests of {', '.join(TARGETS)} only, not of {arch}.")
+    if arch not in WORKSPACE_ARCHITECTURES:
+        die(f"the crates are built for guests of {', '.join(WORKSPACE_ARCHITECTURES)} only, not of {arch}.")
     return TARGETS[arch]
 
 
@@ -55,7 +63,23 @@ def device_tests(arch: str = "x86_64") -> Path:
     if result.returncode:
         die(f"the tests of the crate kcov could not be built; the log is {shown(log)}.")
     messages = [json.loads(line) for line in result.stdout.splitlines() if line.startswith(b"{")]
-    programs = [message["executable"] for message in messages if message.get("executable")]
-    if len(programs) != 1:
-        die(f"cargo built {len(programs)} programs instead of one for the tests of the crate kcov ({shown(log)}).")
-    return Path(programs[0])
+    built = [message["executable"] for message in messages if message.get("executable")]
+    if len(built) != 1:
+        die(f"cargo built {len(built)} programs instead of one for the tests of the crate kcov ({shown(log)}).")
+    return Path(built[0])
+
+
+def programs_of(directory: Path, arch: str = "x86_64") -> Dict[str, Path]:
+    """Builds the programs of a crate that is no part of the workspace, static; by name. rustc must not warn."""
+    target = TARGETS[arch]
+    linker = f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER"
+    # Objects with these flags have a directory of their own, or each change of the flags would compile them again.
+    place = BUILD / "cargo-guest"
+    more = {"CARGO_TARGET_DIR": str(place), "RUSTFLAGS": f"-D warnings {STATIC}", linker: programs.compiler(arch)}
+    log = LOGS / f"{directory.name}-{arch}.log"
+    command = ["cargo", "build", "--release", "--locked", "--target", target, "--manifest-path", str(directory / "Cargo.toml")]
+    run_logged(log, f"Building {shown(directory)}", command, env=environment(**more))
+    names = [path.stem for path in sorted((directory / "src/bin").glob("*.rs"))]
+    if not names:
+        die(f"{shown(directory)} has no program in src/bin.")
+    return {name: place / target / "release" / name for name in names}

@@ -22,13 +22,6 @@ COMPILERS = {
 }
 # The architecture whose headers a program includes. User-mode Linux runs programs of the host.
 HEADERS = {"x86_64": "x86", "um": "x86", "arm64": "arm64", "riscv64": "riscv"}
-# What rustc calls the programs of an architecture.
-RUST_TARGETS = {
-    "x86_64": "x86_64-unknown-linux-gnu",
-    "um": "x86_64-unknown-linux-gnu",
-    "arm64": "aarch64-unknown-linux-gnu",
-    "riscv64": "riscv64gc-unknown-linux-gnu",
-}
 # Variables of our own make that mean something else to the kernel's.
 PRIVATE_VARIABLES = "ARCH LLVM CC CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES".split()
 
@@ -84,23 +77,6 @@ def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = 
     if result.returncode:
         die(f"{shown(source)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
     return target
-
-
-def crate(directory: Path, arch: str = "x86_64") -> Dict[str, Path]:
-    """Builds the programs of a crate, static; by name. rustc must not warn."""
-    target = RUST_TARGETS[arch]
-    linker = f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER"
-    flags = "-D warnings -C target-feature=+crt-static"
-    # Objects with these flags have a directory of their own, or each change of the flags would compile them again.
-    place = BUILD / "cargo-guest"
-    env = {**environment(), "CARGO_TARGET_DIR": str(place), "RUSTFLAGS": flags, linker: compiler(arch), "CARGO_TERM_COLOR": "never"}
-    log = LOGS / f"{directory.name}-{arch}.log"
-    command = ["cargo", "build", "--release", "--locked", "--target", target, "--manifest-path", str(directory / "Cargo.toml")]
-    run_logged(log, f"Building {shown(directory)}", command, env=env)
-    names = [path.stem for path in sorted((directory / "src/bin").glob("*.rs"))]
-    if not names:
-        die(f"{shown(directory)} has no program in src/bin.")
-    return {name: place / target / "release" / name for name in names}
 
 
 def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:

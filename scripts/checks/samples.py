@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
+import crates
 import guest
 import programs
 import symbolize
@@ -162,7 +163,7 @@ def run(context: Context) -> Iterator[Result]:
 
     def one(impl: str, obj: Path) -> Iterator[Result]:
         samples = {name: programs.build(SAMPLES / f"{name}.c", obj, context.arch) for name in PROGRAMS}
-        samples.update({f"{RUST}{name}": path for name, path in programs.crate(SAMPLES / "rust", context.arch).items()})
+        samples.update({f"{RUST}{name}": path for name, path in crates.programs_of(SAMPLES / "rust", context.arch).items()})
         files = {f"/samples/{name}": path for name, path in samples.items()}
         files["/work"] = programs.build(WORK, obj, context.arch)
         files["/samples/unique"] = programs.build(SAMPLES / "unique.c", obj, context.arch)

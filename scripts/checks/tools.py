@@ -142,7 +142,7 @@ def run(context: Context) -> Iterator[Result]:
     yield failed("documentation", end_of(output, LOGS / "cargo-doc.log")) if status else passed("documentation")
 
     in_guest: List[Result] = []
-    if context.arch in crates.TARGETS:
+    if context.arch in crates.WORKSPACE_ARCHITECTURES:
         in_guest = list(each_kernel(context, lambda impl, obj: guest_tests(context, impl, obj)))
     # What the host has no KCOV for has run where there is one.
     elsewhere = {result.name.rpartition(": kcov: ")[2] for result in in_guest}

@@ -185,8 +185,8 @@ impl Division {
         }
     }
 
-    /// A trace of PCs in the first `front` words, of which there are so many, and one of comparisons
-    /// behind it.
+    /// A trace of PCs in the first `front` words, of which there are so many, and one of
+    /// comparisons behind it.
     fn with_both(memory: Memory, front: usize) -> Self {
         Self {
             pcs: Trace::new(Kind::Pc, memory.start, front),

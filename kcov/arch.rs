@@ -5,11 +5,22 @@
 //!
 //! The `kernel` crate and the C helpers have functions for the first three, but those are
 //! instrumented themselves, so that a hook which called them would never return. Everything here is
-//! inlined into the hooks.
+//! inlined into the hooks, but for architectures that have no file of their own.
 
 #![expect(unsafe_code)]
 
-#[cfg_attr(CONFIG_X86_64, path = "arch/x86.rs")]
+// User-mode Linux has the options of the processor that it runs on, too.
+#[cfg_attr(CONFIG_KCOV_GENERIC_ARCH, path = "arch/generic.rs")]
+#[cfg_attr(
+    not(CONFIG_KCOV_GENERIC_ARCH),
+    cfg_attr(CONFIG_UML, path = "arch/um.rs")
+)]
+#[cfg_attr(
+    not(any(CONFIG_KCOV_GENERIC_ARCH, CONFIG_UML)),
+    cfg_attr(CONFIG_X86_64, path = "arch/x86.rs"),
+    cfg_attr(CONFIG_ARM64, path = "arch/arm64.rs"),
+    cfg_attr(CONFIG_RISCV, path = "arch/riscv.rs")
+)]
 mod native;
 
 pub(crate) use native::{cpu, current_task, preempt_count};

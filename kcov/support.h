@@ -39,6 +39,13 @@ extern struct kcov_text kcov_text;
 
 void kcov_support_init(void);
 
+#ifdef CONFIG_KCOV_GENERIC_ARCH
+/* What other architectures read without a call: `current`, preempt_count(), and the CPU. */
+struct task_struct *kcov_current_task(void);
+unsigned int kcov_preempt_count(void);
+unsigned int kcov_cpu(void);
+#endif
+
 /* For the self test at boot: time for some timer interrupts, and a line for a leaked PC. */
 void kcov_selftest_wait(void);
 void kcov_selftest_leak(unsigned long pc);

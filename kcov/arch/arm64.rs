@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! arm64: the current task stands in a register that the kernel has for itself, and the preempt
+//! count in the task.
+//!
+//! A return address may carry a signature. The compiler takes it off where it gives a function its
+//! own one, also on processors that sign nothing.
+
+use core::{arch::asm, ptr::addr_of};
+use kernel::bindings;
+
+/// Returns the task that runs on this CPU.
+#[inline(always)]
+pub(crate) fn current_task() -> *mut bindings::task_struct {
+    let task;
+    // SAFETY: A read of a register. It is the same whenever the code that reads it runs, so the
+    // compiler may merge reads.
+    unsafe {
+        asm!(
+            "mrs {}, sp_el0",
+            out(reg) task,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+    task
+}
+
+/// Returns the preempt count of the current task, without the flag in its upper half.
+///
+/// Interrupts change it, but have changed it back when they return.
+#[inline(always)]
+pub(crate) fn preempt_count() -> u32 {
+    // SAFETY: The current task is valid, and of the count's two forms each is a number.
+    unsafe {
+        addr_of!((*current_task()).thread_info.__bindgen_anon_1.preempt.count).read_volatile()
+    }
+}
+
+/// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: The current task is valid.
+    unsafe { addr_of!((*current_task()).thread_info.cpu).read_volatile() }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! User-mode Linux: a processor is a thread of the host, the current task stands in a table of
+//! processors, and the preempt count in the task.
+
+use core::{ffi::c_void, ptr::addr_of};
+use kernel::bindings;
+
+extern "C" {
+    /// One entry for each processor, so it is larger than this says.
+    #[link_name = "cpu_tasks"]
+    static CPU_TASKS: [*mut c_void; 1];
+
+    #[cfg(CONFIG_SMP)]
+    #[link_name = "uml_curr_cpu"]
+    fn current_cpu() -> core::ffi::c_int;
+}
+
+#[cfg(not(CONFIG_SMP))]
+#[inline(always)]
+unsafe fn current_cpu() -> core::ffi::c_int {
+    0
+}
+
+/// Returns the task that runs on this CPU.
+///
+/// With several processors this calls a function, which reads a variable of the host's thread. It
+/// belongs to the part of the kernel that talks to the host, none of which is instrumented.
+#[inline(always)]
+pub(crate) fn current_task() -> *mut bindings::task_struct {
+    // SAFETY: The table has an entry for each processor, also before the first task runs. Only a
+    // switch of tasks writes to that of the own one; the task that reads it again is the same.
+    unsafe {
+        addr_of!(CPU_TASKS)
+            .cast::<*mut bindings::task_struct>()
+            .offset(current_cpu() as isize)
+            .read()
+    }
+}
+
+/// Returns the preempt count of the current task.
+///
+/// Interrupts change it, but have changed it back when they return.
+#[inline(always)]
+pub(crate) fn preempt_count() -> u32 {
+    // SAFETY: The current task is valid.
+    unsafe { addr_of!((*current_task()).thread_info.preempt_count).read_volatile() as u32 }
+}
+
+/// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: Can be called in every context.
+    unsafe { current_cpu() as u32 }
+}

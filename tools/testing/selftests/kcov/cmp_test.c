@@ -387,24 +387,24 @@ TEST(full_buffer_holds_whole_records)
 /* A switch with more cases than the buffer has room for stops in its midst. */
 TEST(switch_stops_at_the_end)
 {
-	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
+	/* Room for what comes before prctl()'s switch, and for less than half of its cases. */
+	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP, ROOM = 24 };
 	uint64_t *area;
 	int fd = kcov_open_mapped(WORDS, &area);
 	long ret;
 
 	ASSERT_LE(0, fd);
-	/* Room for two, and the two before prctl()'s switch are few. */
 	ret = kcov_enable(fd, KCOV_TRACE_CMP);
 	if (ret == -ENOTSUPP)
 		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
 	ASSERT_EQ(0, ret);
-	area[0] = RECORDS - 10;
+	area[0] = RECORDS - ROOM;
 	prctl_with(0x5a17c0de);
 	ASSERT_EQ(0, kcov_disable(fd));
 	EXPECT_EQ(RECORDS, cover_count(area));
 	EXPECT_EQ(0x5a17c0de, area[1 + WORDS_PER_CMP * (RECORDS - 1) + 2]);
 	EXPECT_EQ(0, area[WORDS - 1]);
-	EXPECT_EQ(0, area[1 + WORDS_PER_CMP * (RECORDS - 11)]);
+	EXPECT_EQ(0, area[1 + WORDS_PER_CMP * (RECORDS - ROOM - 1)]);
 }
 
 int main(int argc, char **argv)

@@ -10,7 +10,12 @@
 #include "kcov.h"
 #include "symbols.h"
 
-/* Where the first instruction of the kernel is linked to run. */
+/* Where the first instruction of the kernel is linked to run, and its name. */
+#if defined(__riscv)
+#define FIRST_SYMBOL	"_start"
+#else
+#define FIRST_SYMBOL	"_text"
+#endif
 #if defined(__x86_64__)
 #define LINKED_TEXT	0xffffffff81000000ULL
 #elif defined(__aarch64__)
@@ -84,12 +89,14 @@ static void read_kallsyms(void)
 	fclose(file);
 	text_start = address_of("_stext");
 	text_end = address_of("_etext");
-	offset = address_of("_text") - LINKED_TEXT;
 	if (!text_start || !text_end) {
 		symbols_problem = "/proc/kallsyms shows no addresses; run as root";
 		return;
 	}
-	if (!LINKED_TEXT) {
+	/* User-mode Linux is a program in the lower half, and does not move. */
+	if (text_start >> 63)
+		offset = address_of(FIRST_SYMBOL) - LINKED_TEXT;
+	if (text_start >> 63 && !LINKED_TEXT) {
 		symbols_problem = "the link address of this architecture is not known";
 		return;
 	}
@@ -206,7 +213,7 @@ bool covers_syscall(const uint64_t *area, const char *name)
 		const char *symbol = symbol_at(area[i] - 1);
 		const char *tail = strstr(symbol, "sys_");
 
-		if (symbol[0] == '_' && tail && same_function(tail + 4, name))
+		if ((symbol[0] == '_' || tail == symbol) && tail && same_function(tail + 4, name))
 			return true;
 	}
 	return false;
@@ -285,6 +292,34 @@ const char *call_decoder_missing(void)
 {
 	return NULL;
 }
+#elif defined(__riscv) && __riscv_xlen == 64
+/* The numbers that an instruction has in it, scattered over its bits. */
+static int32_t jump_distance(uint32_t jal)
+{
+	return ((int32_t)(jal & 0x80000000) >> 11) | (jal & 0xff000) | (jal >> 9 & 0x800) |
+	       (jal >> 20 & 0x7fe);
+}
+
+static uint64_t call_target(uint64_t address)
+{
+	/* Either one instruction, or one for the upper and one for the lower bits. */
+	uint32_t upper, call;
+
+	if (!text_read(address - sizeof(call), &call, sizeof(call)))
+		return 0;
+	if ((call & 0xfff) == 0x0ef)
+		return address - sizeof(call) + jump_distance(call);
+	if ((call & 0xfffff) != 0x080e7 ||
+	    !text_read(address - 2 * sizeof(call), &upper, sizeof(upper)) ||
+	    (upper & 0xfff) != 0x097)
+		return 0;
+	return address - 2 * sizeof(call) + (int32_t)(upper & 0xfffff000) + ((int32_t)call >> 20);
+}
+
+const char *call_decoder_missing(void)
+{
+	return NULL;
+}
 #else
 static uint64_t call_target(uint64_t address)
 {
@@ -338,9 +373,37 @@ static bool indirect_call_before(uint64_t address)
 	return false;
 }
 
+/* Whether the function at @start has a jump to the function @name, which is how it ends with a call of it. */
+static bool jumps_to(uint64_t start, const char *name)
+{
+	unsigned char code[4096];
+	const struct symbol *function = find(start);
+	uint64_t hook = address_of(name);
+	size_t size, i;
+
+	if (!function || function->address != start)
+		return false;
+	while (function < symbols + symbol_count && function->address == start)
+		function++;
+	size = function->address - start < sizeof(code) ? function->address - start : sizeof(code);
+	if (!text_read(start, code, size))
+		return false;
+	for (i = 0; i + 5 <= size; i++) {
+		int32_t displacement;
+
+		memcpy(&displacement, code + i + 1, sizeof(displacement));
+		if (code[i] == 0xe9 && start + i + 5 + displacement == hook)
+			return true;
+	}
+	return false;
+}
+
 bool hook_called_before(uint64_t address, const char *name)
 {
 	if (called_before(address, name))
+		return true;
+	/* With link-time optimization, clang too lets functions end with a jump to a hook. */
+	if (jumps_to(call_target(address), name))
 		return true;
 	return kernel_built_by_gcc() &&
 	       (in_kernel_text(call_target(address)) || indirect_call_before(address));

@@ -46,6 +46,11 @@ KASAN = "KASAN=y KASAN_GENERIC=y KASAN_INLINE=y KASAN_VMALLOC=y FRAME_WARN=0"
 CELLS: Tuple[Cell, ...] = (
     Cell("clang", "clang"),
     Cell("gcc", "GCC", llvm="gcc"),
+    Cell("um", "user-mode Linux", arch="um"),
+    Cell("arm64", "arm64", arch="arm64"),
+    Cell("riscv64", "riscv64", arch="riscv64"),
+    # The functions in C lie outside of the object, so the hooks are no leaves there.
+    Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", checks=("conformance",)),
     Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
     Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
     Cell("kasan", "KASAN", KASAN),
@@ -96,5 +101,29 @@ CELLS: Tuple[Cell, ...] = (
         "MODVERSIONS=y GENDWARFKSYMS=y LTO_CLANG_THIN=y",
         file="kernel/module/Kconfig",
         line="depends on !LTO",
+    ),
+    Forbidden(
+        "um-inline-helpers",
+        "RUST_INLINE_HELPERS in user-mode Linux",
+        "RUST_INLINE_HELPERS=y",
+        arch="um",
+        file="lib/Kconfig.debug",
+        line="depends on !UML",
+    ),
+    Forbidden(
+        "arm64-bti",
+        "arm64 with BTI in the kernel, clang 21 and later",
+        "ARM64_BTI_KERNEL=y",
+        arch="arm64",
+        file="arch/arm64/Kconfig",
+        line="depends on !CC_IS_CLANG || CLANG_VERSION < 210000",
+    ),
+    Forbidden(
+        "riscv64-gcc",
+        "riscv64 with GCC",
+        arch="riscv64",
+        llvm="gcc",
+        file="arch/riscv/Kconfig",
+        line="select HAVE_RUST if RUSTC_SUPPORTS_RISCV && CC_IS_CLANG",
     ),
 )

@@ -24,7 +24,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Callable, Dict, Iterator, List, Optional, Tuple
 
 import console
 import initramfs
@@ -199,7 +199,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
     kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *clock_args(guest), *guest.kernel_args]
     if machine.qemu is None:
-        terminal = "con0=fd:0,fd:1" if interactive else "con0=null,fd:1"
+        terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
         ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
         return [
@@ -209,6 +209,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
             f"uml_dir={guest.run}",
             terminal,
             "con=null",
+            "noreboot",
             *kernel_args,
             *ports,
         ]
@@ -321,8 +322,9 @@ def _boot(guest: Guest, on_output: Optional[Callable[[str], None]]) -> Outcome:
         (guest.run / "command").write_text(" ".join(map(shlex.quote, command)) + "\n", encoding="utf-8")
         started = time.monotonic()
         with open(guest.run / "emulator.log", "wb") as errors:
-            # A user-mode kernel's console is its standard output; QEMU writes the console's log itself.
-            output = open(guest.run / "console.log", "wb") if guest.machine.qemu is None else errors
+            # A user-mode kernel's console is its standard output, which has to be a pipe to be waited for; QEMU writes
+            # the console's log itself.
+            output, copier = (errors, None) if guest.machine.qemu else copying(guest.run / "console.log")
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=guest.run, env=_environment()
             )
@@ -332,10 +334,19 @@ def _boot(guest: Guest, on_output: Optional[Callable[[str], None]]) -> Outcome:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-                if output is not errors:
+                if copier:
                     output.close()
+                    copier.wait()
         initrd.unlink()
         return _outcome(guest, process.returncode, timed_out, time.monotonic() - started)
+
+
+def copying(target: Path) -> Tuple[IO[bytes], "subprocess.Popen[bytes]"]:
+    """A pipe whose content goes to a file, and the process that sees to it."""
+    with open(target, "wb") as file:
+        copier = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+    assert copier.stdin is not None
+    return copier.stdin, copier
 
 
 def _environment() -> Dict[str, str]:

@@ -73,9 +73,10 @@ class Architecture:
 
 ARCHITECTURES = {
     "x86_64": Architecture("x86_64", "bzImage", "arch/x86/boot/bzImage", "x86_64-linux-gnu-", ("remote", "samples")),
-    "um": Architecture("um", "vmlinux", "vmlinux"),
-    "arm64": Architecture("arm64", "Image", "arch/arm64/boot/Image", "aarch64-linux-gnu-"),
-    "riscv64": Architecture("riscv", "Image", "arch/riscv/boot/Image", "riscv64-linux-gnu-"),
+    # No USB: there is no bus in user-mode Linux.
+    "um": Architecture("um", "vmlinux", "vmlinux", "", ("samples",)),
+    "arm64": Architecture("arm64", "Image", "arch/arm64/boot/Image", "aarch64-linux-gnu-", ("remote", "samples")),
+    "riscv64": Architecture("riscv", "Image", "arch/riscv/boot/Image", "riscv64-linux-gnu-", ("remote", "samples")),
 }
 IMPLEMENTATIONS = {"rust": "CONFIG_KCOV_RUST", "c": "CONFIG_KCOV_C"}
 

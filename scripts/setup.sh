@@ -99,7 +99,7 @@ open_suite() {
 	[ -e "$keyring" ] || want_packages debian-archive-keyring
 	mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
 	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$SUITE" >"$root/sources.list"
-	run_logged "$LOGS/apt-suite.log" "Reading the package lists of $SUITE" private_apt apt-get update
+	run_logged "$LOGS/apt-suite.log" "Reading the package lists of $SUITE" private_apt apt-get update || return
 	touch "$root/ready"
 }
 
@@ -210,20 +210,32 @@ part_i386() { want_packages gcc-multilib; }
 
 # foreign_busybox DEBIAN-ARCHITECTURE: a static busybox of another architecture in the cache.
 foreign_busybox() {
-	local deb
+	local deb suite
 	[ -x "$CACHE/busybox-$1/bin/busybox" ] || [ -x "$CACHE/busybox-$1/usr/bin/busybox" ] && return 0
-	CACHE=$CACHE/foreign-$1
-	PRIVATE_ARCH=(-o "APT::Architecture=$1" -o "APT::Architectures=$1")
-	mkdir -p "$CACHE"
-	SUITE=trixie open_suite
-	step "Downloading busybox for $1"
-	deb=$(fetch_deb "busybox-static:$1")
-	CACHE=${CACHE%/foreign-*}
-	PRIVATE_ARCH=()
-	mkdir -p "$CACHE/busybox-$1"
-	dpkg-deb -x "$deb" "$CACHE/busybox-$1"
-	rm -f "$deb"
+	# Mirrors may lack an architecture in one suite; any busybox will do.
+	for suite in trixie testing unstable; do
+		if deb=$(fetch_foreign "$1" "$suite" busybox-static); then
+			mkdir -p "$CACHE/busybox-$1"
+			dpkg-deb -x "$deb" "$CACHE/busybox-$1"
+			rm -f "$deb"
+			return
+		fi
+	done
+	die "no suite of the mirror has a busybox for $1; see the messages above."
 }
+
+# fetch_foreign DEBIAN-ARCHITECTURE SUITE NAME: downloads a package of another architecture and prints the file's path.
+fetch_foreign() (
+	CACHE=$CACHE/foreign-$1-$2
+	PRIVATE_ARCH=(-o "APT::Architecture=$1" -o "APT::Architectures=$1")
+	SUITE=$2
+	mkdir -p "$CACHE/debs"
+	{
+		open_suite || exit
+		step "Downloading $3 for $1"
+	} >&2
+	fetch_deb "$3:$1"
+)
 
 part_arm64() {
 	want_packages qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 import guest
+import initramfs
 import programs
 import tap
-from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
+from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
 from console import Expected
-from hostlib import TOP, Failure, shown
+from hostlib import BUILD, TOP, Failure, shown
 
 ORDER = 50
 
@@ -48,7 +49,10 @@ UPSTREAM_EXPECTED = (
     ),
 )
 
+# The code of the kernel, where /proc/kcore does not have it: user-mode Linux knows of no memory of a machine.
+TEXT = "/kernel-text"
 COMMAND = f"""
+[ -e {TEXT} ] && export KCOV_VMLINUX={TEXT}
 for program in /kcov/*; do
 	name=${{program##*/}}
 	echo "### $name"
@@ -125,6 +129,18 @@ class Progress:
             self.context.progress(f"{self.impl}, {self.program}: {match[1]}")
 
 
+def kernel_text(obj: Path, arch: str) -> Dict[str, initramfs.Source]:
+    """The file that TEXT names, for guests that need one."""
+    if arch != "um":
+        return {}
+    target = BUILD / "programs" / arch / "kernel-text"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    status, said = output_of(["strip", "-o", target, obj / "vmlinux"])
+    if status:
+        raise Failure(f"the code of {shown(obj / 'vmlinux')} could not be copied: {said.strip()}")
+    return {TEXT: target}
+
+
 def run(context: Context) -> Iterator[Result]:
     known = known_failures(UPSTREAM_FAILURES)
     seen = set()
@@ -137,7 +153,7 @@ def run(context: Context) -> Iterator[Result]:
                 name=f"conformance-{impl}",
                 arch=context.arch,
                 command=COMMAND,
-                files={f"/kcov/{name}": path for name, path in suite.items()},
+                files={**{f"/kcov/{name}": path for name, path in suite.items()}, **kernel_text(obj, context.arch)},
                 timeout=60 + PROGRAM_SECONDS * len(suite),
                 expected=EXPECTED + (UPSTREAM_EXPECTED if impl == "c" else RUST_EXPECTED),
             ),

@@ -71,6 +71,7 @@ CELLS: Tuple[Cell, ...] = (
         "tracing",
         "ftrace and kprobes",
         "FTRACE=y FUNCTION_TRACER=y DYNAMIC_FTRACE=y KPROBES=y KPROBE_EVENTS=y",
+        checks=("leaf", "conformance", "tracing"),
     ),
     Forbidden(
         "preempt-none",

@@ -332,18 +332,6 @@ const char *call_decoder_missing(void)
 }
 #endif
 
-bool called_before(uint64_t address, const char *name)
-{
-	uint64_t target = call_target(address);
-	const struct symbol *callee = find(target);
-
-	/* A function may have several names. */
-	for (; callee && callee >= symbols && callee->address == target; callee--)
-		if (!strcmp(callee->name, name))
-			return true;
-	return false;
-}
-
 /* Whether the bytes that end at @address may be a call through a register or through memory. */
 static bool indirect_call_before(uint64_t address)
 {
@@ -371,6 +359,35 @@ static bool indirect_call_before(uint64_t address)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * User-mode Linux puts the address of what it calls into a register first, which
+ * has to be some instruction on the way from the start of the function.
+ */
+static bool called_through_register(uint64_t address, const char *name)
+{
+	const struct symbol *function = find(address - 1);
+	uint64_t at, value, target = address_of(name);
+
+	if (text_start >> 63 || !function || !target || !indirect_call_before(address))
+		return false;
+	for (at = function->address; at + sizeof(value) < address; at++)
+		if (text_read(at, &value, sizeof(value)) && value == target)
+			return true;
+	return false;
+}
+
+bool called_before(uint64_t address, const char *name)
+{
+	uint64_t target = call_target(address);
+	const struct symbol *callee = find(target);
+
+	/* A function may have several names. */
+	for (; callee && callee >= symbols && callee->address == target; callee--)
+		if (!strcmp(callee->name, name))
+			return true;
+	return called_through_register(address, name);
 }
 
 /* Whether the function at @start has a jump to the function @name, which is how it ends with a call of it. */

@@ -8,6 +8,7 @@ tree with one configuration. Prints a table, and writes build/bench/results.json
   calls    what system calls cost in a guest whose emulator counts instructions
   remote   what remote sections cost: at native speed if nobody collects them, in the same guest, and in one with two
            CPUs at the same time
+  native   what the same system calls take in user-mode Linux, which runs at native speed
   size     code, data, fields of a task, memory of descriptors, handles and areas
 
 A missed target is marked in the table; the status is 1 only if something could not be measured. The ticks are
@@ -22,12 +23,12 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 import guest
 import kernel
-from bench import boots, calls, figures, hooks, native_sections, plot, remote, size
+from bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
 from bench.figures import IMPLS, Figure
 from hostlib import BUILD, Failure, Progress, command_output, die, main, say, shown, step, warn
 
 OUT = BUILD / "bench"
-PARTS = ("hooks", "calls", "remote", "size")
+PARTS = ("hooks", "calls", "native", "remote", "size")
 # Of the guests with two CPUs, of which several are booted.
 TIMED_BOOTS = 3
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -96,12 +97,15 @@ def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[Lis
     """All figures, and what could not be measured."""
     found: List[Figure] = []
     failures: List[str] = []
-    counting = [part for part in parts if part != "hooks"]
+    counting = [part for part in parts if part not in ("hooks", "native")]
+    # Kernels of their own, which are built before anything is measured.
+    user_mode = native_calls.kernels() if "native" in parts else {}
     steps: List[Tuple[str, bool, Callable[[Callable[[str], None]], List[Figure]]]] = [
         ("the hooks", "hooks" in parts, lambda progress: hooks.measure(objs, cpu, smoke, progress)),
         ("sections", "remote" in parts, lambda progress: native_sections.measure(objs, smoke, progress)),
         ("code and data", "size" in parts, lambda progress: size.object_figures(objs)),
         ("instructions in a guest", bool(counting), lambda progress: measure_counting(objs, counting, smoke, progress)),
+        ("user-mode Linux", "native" in parts, lambda progress: native_calls.measure(user_mode, progress)),
         ("two CPUs in a guest", "remote" in parts, lambda progress: measure_timed(objs, smoke, progress)),
     ]
     for title, wanted, run in steps:
@@ -163,7 +167,9 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     cpu = max(os.sched_getaffinity(0)) if options.cpu is None else options.cpu
 
     objs = object_directories(options.obj)
-    found, failures = measure(objs, options.only or list(PARTS), cpu, options.smoke)
+    # The short run does with the kernels that are there.
+    parts = options.only or [part for part in PARTS if part != "native" or not options.smoke]
+    found, failures = measure(objs, parts, cpu, options.smoke)
 
     say()
     say(machine())

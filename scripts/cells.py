@@ -41,14 +41,17 @@ LOCKS = (
     "PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y "
     "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y DEBUG_KMEMLEAK=y"
 )
+MODULES = "SAMPLE_KCOV_MODULE=m SAMPLE_KCOV_RUST_MODULE=m"
+# Where `make test` does not come.
+MORE = ("leaf", "conformance", "unique", "kunit", "samples")
 KASAN = "KASAN=y KASAN_GENERIC=y KASAN_INLINE=y KASAN_VMALLOC=y FRAME_WARN=0"
 
 CELLS: Tuple[Cell, ...] = (
     Cell("clang", "clang"),
     Cell("gcc", "GCC", llvm="gcc"),
-    Cell("um", "user-mode Linux", arch="um"),
-    Cell("arm64", "arm64", arch="arm64"),
-    Cell("riscv64", "riscv64", arch="riscv64"),
+    Cell("um", "user-mode Linux", arch="um", checks=MORE),
+    Cell("arm64", "arm64", arch="arm64", checks=MORE),
+    Cell("riscv64", "riscv64", arch="riscv64", checks=MORE),
     # The functions in C lie outside of the object, so the hooks are no leaves there.
     Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", checks=("conformance",)),
     Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
@@ -62,7 +65,14 @@ CELLS: Tuple[Cell, ...] = (
     Cell("cfi", "CFI and IBT", "CFI=y X86_KERNEL_IBT=y"),
     Cell("lto", "ThinLTO", "LTO_CLANG_THIN=y"),
     Cell("inline-helpers", "RUST_INLINE_HELPERS", "RUST_INLINE_HELPERS=y"),
-    Cell("modversions", "MODVERSIONS with GENDWARFKSYMS", "MODVERSIONS=y GENDWARFKSYMS=y"),
+    # Callers in modules are not among the symbols that the conformance suite knows of.
+    Cell("modules", "loadable modules", MODULES, checks=("leaf", "modules")),
+    Cell(
+        "modversions",
+        "MODVERSIONS with GENDWARFKSYMS",
+        f"MODVERSIONS=y GENDWARFKSYMS=y {MODULES}",
+        checks=("leaf", "conformance", "modules"),
+    ),
     Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n"),
     Cell("no-instrument-all", "without INSTRUMENT_ALL", "KCOV_INSTRUMENT_ALL=n"),

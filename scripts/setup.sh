@@ -237,13 +237,25 @@ fetch_foreign() (
 	fetch_deb "$3:$1"
 )
 
+# rust_library TARGET: Rust's compiled library for programs in guests of another architecture.
+rust_library() {
+	[ -z "$(find "$(rustc --print sysroot)/lib/rustlib/$1/lib" -name 'libstd-*' 2>/dev/null)" ] || return 0
+	have rustup || {
+		step "rustc has no library for $1; programs in Rust cannot be tested there"
+		return 0
+	}
+	run_logged "$LOGS/rust-target.log" "Installing Rust's library for $1" rustup target add "$1"
+}
+
 part_arm64() {
 	want_packages qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	rust_library aarch64-unknown-linux-gnu
 	foreign_busybox arm64
 }
 
 part_riscv64() {
 	want_packages qemu-system-misc gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+	rust_library riscv64gc-unknown-linux-gnu
 	foreign_busybox riscv64
 }
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What system calls cost at native speed (calls.c), in user-mode Linux: a program of the host, so that nothing is emulated.
+Most of the time goes by in switches of the host between its processes, which no implementation can change.
+"""
+
+from pathlib import Path
+from typing import Callable, Dict, List
+
+import guest
+import kernel
+import programs
+from bench.boots import lines_of
+from bench.calls import MODES, SOURCE
+from bench.figures import IMPLS, Figure, pair
+from hostlib import die
+
+BOOTS = 5
+ROUNDS = 61
+COMMAND = "".join(f"calls {mode} time {ROUNDS} >/results/calls.{mode} || exit\n" for mode in MODES)
+
+
+def kernels() -> Dict[str, Path]:
+    """Both implementations for user-mode Linux, from the same tree."""
+    return {impl: kernel.build(kernel.Kernel(impl=impl, arch="um")) for impl in IMPLS}
+
+
+def run(impl: str, obj: Path, number: int) -> Dict[str, float]:
+    """The median cost of each call in each mode, in nanoseconds, of one boot."""
+    machine = guest.Guest(
+        obj=obj,
+        name=f"bench-{impl}-native-{number}",
+        arch="um",
+        command=COMMAND,
+        files={"/bin/calls": programs.build(SOURCE, obj, "um")},
+        timeout=180,
+    )
+    outcome = guest.boot(machine)
+    problems = outcome.problems()
+    if outcome.status:
+        problems.append(f"the command failed with status {outcome.status}: {outcome.output.strip()[-500:]}")
+    if problems:
+        die("measuring in user-mode Linux failed: " + "\n".join(problems))
+    return {
+        f"calls.{words[1]}.{name}.native": float(words[2])
+        for mode, name in MODES.items()
+        for words in lines_of(outcome, f"calls.{mode}", 3)
+    }
+
+
+def measure(objs: Dict[str, Path], progress: Callable[[str], None]) -> List[Figure]:
+    """The least of several boots, in which the implementations take turns: whatever disturbs only adds."""
+    best: Dict[str, Dict[str, float]] = {impl: {} for impl in IMPLS}
+    for number in range(BOOTS):
+        for impl in IMPLS if number % 2 else reversed(IMPLS):
+            progress(f"{impl}: boot {number + 1} of {BOOTS}")
+            for name, value in run(impl, objs[impl], number).items():
+                best[impl][name] = min(value, best[impl].get(name, value))
+    return [pair(name, "ns", {impl: best[impl][name] for impl in IMPLS}) for name in best["c"]]

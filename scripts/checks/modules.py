@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Code of loadable modules, in C and in Rust, is recorded, and gets its names and lines.
+
+The sample modules are loaded in a guest, where kcov-trace records a program that has them compare numbers; the
+recordings are symbolised here.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+import crates
+import guest
+import programs
+from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed
+from hostlib import SCRIPTS, Failure
+
+ORDER = 61
+# The usual kernels have the samples built in; the cell `modules` of the matrix asks for this.
+ON_DEMAND = True
+
+
+@dataclass(frozen=True)
+class Sample:
+    module: str
+    device: str
+    # The file with the function that compares.
+    source: str
+
+
+SAMPLES = (
+    Sample("kcov_sample", "/dev/kcov-sample", "samples/kcov/kcov_sample.c"),
+    Sample("rust_kcov_sample", "/dev/rust-kcov-sample", "samples/kcov/rust_kcov_sample.rs"),
+)
+FUNCTION = "compare_code"
+COMMAND = """
+insmod /modules/{module}.ko || exit
+kcov-trace -o /results/{module}.kcov -- compare {device} || exit
+rmmod {module} || exit
+"""
+
+
+def symbolised(sample: Sample, trace: Path, obj: Path, recording: Path) -> Result:
+    name = f"{sample.module}: its code has names and lines"
+    command = [trace, "report", "--vmlinux", obj / "vmlinux", "--modules", obj, "--format", "trace", recording]
+    status, said = output_of(command)
+    if status:
+        return failed(name, said[-2000:])
+    place = re.compile(rf"{FUNCTION}\b.*{re.escape(sample.source)}:\d+")
+    found = sum(bool(place.search(line)) for line in said.splitlines())
+    return passed(name) if found else failed(name, f"no line has {FUNCTION} with a line of {sample.source}:\n{said[:2000]}")
+
+
+def run(context: Context) -> Iterator[Result]:
+    def one(impl: str, obj: Path) -> Iterator[Result]:
+        files = {f"/modules/{sample.module}.ko": obj / "samples/kcov" / f"{sample.module}.ko" for sample in SAMPLES}
+        missing = [path.name for path in files.values() if not path.exists()]
+        if missing:
+            raise Failure(f"the kernel has no {', '.join(missing)}; `make matrix ONLY=modules` builds one that has")
+        trace = crates.kcov_trace(context.arch)
+        outcome = context.boot(
+            guest.Guest(
+                obj=obj,
+                name=f"modules-{impl}",
+                arch=context.arch,
+                command="".join(COMMAND.format(module=sample.module, device=sample.device) for sample in SAMPLES),
+                files={
+                    **files,
+                    "/bin/kcov-trace": trace,
+                    "/bin/compare": programs.build(SCRIPTS / "samples/compare.c", obj, context.arch),
+                },
+            )
+        )
+        yield boot_result(f"{impl}: the kernel stays sound", outcome)
+        if outcome.death:
+            return
+        if outcome.status:
+            yield failed(f"{impl}: the modules are loaded and recorded", f"status {outcome.status}: {outcome.output.strip()}")
+            return
+        for sample in SAMPLES:
+            yield symbolised(sample, trace, obj, outcome.results / f"{sample.module}.kcov")
+
+    yield from each_kernel(context, one)

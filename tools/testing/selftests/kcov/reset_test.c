@@ -49,7 +49,8 @@ MODE(remote_both, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC_CMP, "pc+cmp", true, true, F
 static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
 {
 	if (variant->cmd == KCOV_REMOTE_ENABLE)
-		return remote_enable_divided(self->fd, variant->argument, variant->front, 1024, HANDLE);
+		return remote_enable_divided(self->fd, variant->argument, variant->front, 1024,
+					     HANDLE);
 	return kcov_ioctl(self->fd, variant->cmd, variant->argument);
 }
 

@@ -367,15 +367,16 @@ static bool indirect_call_before(uint64_t address)
  */
 static bool called_through_register(uint64_t address, const char *name)
 {
+	static unsigned char code[1 << 18];
 	const struct symbol *function = find(address - 1);
-	uint64_t at, value, target = address_of(name);
+	uint64_t target = address_of(name);
+	size_t size;
 
 	if (text_start >> 63 || !function || !target || !indirect_call_before(address))
 		return false;
-	for (at = function->address; at + sizeof(value) < address; at++)
-		if (text_read(at, &value, sizeof(value)) && value == target)
-			return true;
-	return false;
+	size = address - function->address;
+	return size <= sizeof(code) && text_read(function->address, code, size) &&
+	       memmem(code, size, &target, sizeof(target));
 }
 
 bool called_before(uint64_t address, const char *name)
@@ -390,7 +391,7 @@ bool called_before(uint64_t address, const char *name)
 	return called_through_register(address, name);
 }
 
-/* Whether the function at @start has a jump to the function @name, which is how it ends with a call of it. */
+/* Whether the function at @start has a jump to @name, which is how it ends with a call of it. */
 static bool jumps_to(uint64_t start, const char *name)
 {
 	unsigned char code[4096];

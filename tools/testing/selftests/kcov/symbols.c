@@ -391,12 +391,14 @@ bool called_before(uint64_t address, const char *name)
 	return called_through_register(address, name);
 }
 
-/* Whether the function at @start has a jump to @name, which is how it ends with a call of it. */
-static bool jumps_to(uint64_t start, const char *name)
+/*
+ * Whether the function at @start has a jump to the hook, which is how it ends with
+ * a call of it; or one to a function that does, and so on.
+ */
+static bool jumps_to(uint64_t start, uint64_t hook, int depth)
 {
 	unsigned char code[4096];
 	const struct symbol *function = find(start);
-	uint64_t hook = address_of(name);
 	size_t size, i;
 
 	if (!function || function->address != start)
@@ -408,9 +410,12 @@ static bool jumps_to(uint64_t start, const char *name)
 		return false;
 	for (i = 0; i + 5 <= size; i++) {
 		int32_t displacement;
+		uint64_t target;
 
 		memcpy(&displacement, code + i + 1, sizeof(displacement));
-		if (code[i] == 0xe9 && start + i + 5 + displacement == hook)
+		target = start + i + 5 + displacement;
+		if (code[i] == 0xe9 &&
+		    (target == hook || (depth && jumps_to(target, hook, depth - 1))))
 			return true;
 	}
 	return false;
@@ -421,7 +426,7 @@ bool hook_called_before(uint64_t address, const char *name)
 	if (called_before(address, name))
 		return true;
 	/* With link-time optimization, clang too lets functions end with a jump to a hook. */
-	if (jumps_to(call_target(address), name))
+	if (jumps_to(call_target(address), address_of(name), 3))
 		return true;
 	return kernel_built_by_gcc() &&
 	       (in_kernel_text(call_target(address)) || indirect_call_before(address));

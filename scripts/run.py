@@ -2,22 +2,45 @@
 # SPDX-License-Identifier: GPL-2.0
 """
 `make run`: shows which kernel code one read(2) runs. Builds the kernel, boots it, has the C program
-samples/kcov/pc.c record the system call in the guest, and names every recorded PC.
+samples/kcov/pc.c record the system call in the guest, and lets kcov-trace name every recorded PC.
 
-  run.py [--impl rust|c] [--obj DIR] [--functions]
+  run.py [--impl rust|c] [--obj DIR] [--format FORMAT]
+
+The guest only prints addresses, and hands out its build id beside them: `kcov-trace import` makes a recording of both
+on the host. So a guest of any architecture will do, whatever kcov-trace was built for.
 """
 
 import argparse
 import os
+import subprocess
 from pathlib import Path
 from typing import List, Optional
 
+import crates
 import guest
 import programs
-import symbolize
 from hostlib import TOP, die, main, say, shown, step
 
 PROGRAM = TOP / "samples/kcov/pc.c"
+CALL = "read(-1, NULL, 0)"
+COMMAND = "cat /sys/kernel/notes >/results/notes; exec pc >/results/pcs"
+
+
+def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
+    """The recording of what the guest printed."""
+    problems = outcome.problems()
+    if outcome.status:
+        problems.append(f"the program failed with status {outcome.status}: {outcome.output.strip()}")
+    if problems:
+        die("\n".join(problems))
+    recording = outcome.guest.run / "read.kcov"
+    command = [trace, "import", "--name", CALL, "-o", recording, outcome.results / "pcs"]
+    notes = outcome.results / "notes"
+    if notes.exists() and notes.stat().st_size:
+        command += ["--notes", notes]
+    if subprocess.call([str(word) for word in command]) != 0:
+        die(f"what the program printed ({shown(outcome.results / 'pcs')}) is no recording; see the message above.")
+    return recording
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:
@@ -25,28 +48,27 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument("--impl", choices=("rust", "c"), default=os.environ.get("IMPL") or "rust")
     parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=os.environ.get("ARCH") or "x86_64")
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
-    parser.add_argument("--functions", action="store_true", help="without the lines about inlining")
+    parser.add_argument("--format", default="listing", help="another of kcov-trace's formats")
     options = parser.parse_args(arguments)
     obj = options.obj.absolute() if options.obj else guest.object_directory(options.impl, options.arch)
+    vmlinux = obj / "vmlinux"
+    if not vmlinux.exists():
+        die(f"there is no {shown(vmlinux)} to name PCs with; build the kernel first (`make kernel`).")
 
+    trace = crates.kcov_trace()
     program = programs.build(PROGRAM, obj, options.arch)
-    step(f"Booting {shown(obj)} and recording read(-1, NULL, 0) with {shown(PROGRAM)}")
+    step(f"Booting {shown(obj)} and recording {CALL} with {shown(PROGRAM)}")
     outcome = guest.boot(
-        guest.Guest(obj=obj, name="run", arch=options.arch, files={"/bin/pc": program}, command="exec pc")
+        guest.Guest(obj=obj, name="run", arch=options.arch, files={"/bin/pc": program}, command=COMMAND)
     )
-    problems = outcome.problems()
-    if outcome.status:
-        problems.append(f"the program failed with status {outcome.status}: {outcome.output.strip()}")
-    if problems:
-        die("\n".join(problems))
-    pcs = symbolize.parse_pcs(outcome.output.splitlines())
-    step(f"Naming {len(pcs)} PCs with {shown(obj / 'vmlinux')}")
+    recording = recording_of(outcome, trace)
+    step(f"Naming the PCs of {shown(recording)} with {shown(vmlinux)}")
     say()
-    for line in symbolize.trace(symbolize.Symbolizer(obj), pcs, inlined=not options.functions):
-        say(line)
+    command = [str(trace), "report", "--vmlinux", str(vmlinux), "--format", options.format, str(recording)]
+    status = subprocess.call(command)
     say()
-    step(f"{len(pcs)} PCs; the guest booted in {outcome.boot_time:.1f} s (console: {shown(outcome.log)})")
-    return 0
+    step(f"The guest booted in {outcome.boot_time:.1f} s (console: {shown(outcome.log)})")
+    return status
 
 
 if __name__ == "__main__":

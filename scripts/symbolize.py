@@ -1,27 +1,20 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-Names the places that recorded PCs stand for.
-
-  symbolize.py [--obj DIR] [--functions] [FILE]
-
-Reads hexadecimal PCs, one per line, and prints `0x… function file:line` for each; the functions into which that
-one was inlined follow on indented lines. A PC is the address behind the call of the hook, so the place of the
-call is looked up. Addresses are those of vmlinux, whatever KASLR did.
+Names the places that recorded PCs stand for, for the checks: with LLVM's symbolizer, which shares nothing with
+kcov-trace, and to the column. A PC is the address behind the call of the hook, so the place of the call is looked up.
+Addresses are those of vmlinux, whatever KASLR did.
 """
 
-import argparse
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
-from hostlib import CACHE, die, first_line, main
+from hostlib import CACHE, die, first_line
 
 UNKNOWN = "??"
 # Rust's library is no part of the kernel tree; its files are named from this directory on.
@@ -128,36 +121,3 @@ def parse_pcs(lines: Iterable[str]) -> List[int]:
         except ValueError:
             die(f"line {number} holds no hexadecimal PC: '{text[:80]}'.")
     return pcs
-
-
-def trace(symbolizer: Symbolizer, pcs: Sequence[int], inlined: bool = True) -> List[str]:
-    """The lines for a person: columns aligned, inlining below."""
-    symbolizer.load(pcs)
-    rows = [(pc, symbolizer.frames(pc)) for pc in pcs]
-    width = max((len(frames[0].function) for _, frames in rows), default=0)
-    width = min(width, 48)
-    lines = []
-    for pc, frames in rows:
-        lines.append(f"{pc:#018x} {frames[0].function:<{width}} {frames[0].place}")
-        if inlined:
-            lines += [f"{'':18}   (inlined by {frame.function} {frame.place})" for frame in frames[1:]]
-    return lines
-
-
-def command_interface(arguments: List[str]) -> Optional[int]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--obj", type=Path, default=Path("."), help="object directory of the kernel (default: here)")
-    parser.add_argument("--functions", action="store_true", help="without the lines about inlining")
-    parser.add_argument("file", nargs="?", default="-", help="file of PCs (default: standard input)")
-    options = parser.parse_args(arguments)
-    if options.file == "-":
-        lines = sys.stdin.read().splitlines()
-    else:
-        lines = Path(options.file).read_text(encoding="ascii", errors="replace").splitlines()
-    for line in trace(Symbolizer(options.obj), parse_pcs(lines), inlined=not options.functions):
-        print(line)
-    return 0
-
-
-if __name__ == "__main__":
-    main(command_interface)

@@ -40,6 +40,8 @@ pub enum Action {
     Diff(DiffArgs),
     /// Put recordings of the same kernel together.
     Merge(MergeArgs),
+    /// Make a recording of PCs that another program printed.
+    Import(ImportArgs),
 }
 
 /// Arguments of tracing.
@@ -161,6 +163,23 @@ pub struct MergeArgs {
     pub recordings: Vec<PathBuf>,
 }
 
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The recording to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// A copy of /sys/kernel/notes from where the PCs were recorded, which holds the kernel's build id.
+    #[arg(long, value_name = "FILE")]
+    pub notes: Option<PathBuf>,
+    /// What the PCs are of.
+    #[arg(long, value_name = "TEXT", default_value = "imported")]
+    pub name: String,
+    /// Hexadecimal PCs, one on a line; lines that are empty or start with # are passed over. '-' is standard input.
+    #[arg(value_name = "TEXT-FILE")]
+    pub pcs: PathBuf,
+}
+
 /// How to collect.
 #[derive(Clone, Debug, Args)]
 pub struct CollectArgs {
@@ -194,6 +213,8 @@ pub enum Format {
     Raw,
     /// Every record on a line, in order.
     Trace,
+    /// Every record in order, in columns, with what it is inlined into on lines of its own (needs --vmlinux).
+    Listing,
     /// The tasks, with how many records each has.
     Tasks,
     /// Functions, with how often and how much of them ran (needs --vmlinux).

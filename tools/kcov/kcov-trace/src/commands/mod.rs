@@ -2,6 +2,7 @@
 //! What each subcommand does.
 
 mod diff;
+mod import;
 mod merge;
 mod remote;
 mod render;
@@ -29,5 +30,6 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Remote(args)) => remote::remote(&args),
         Some(Action::Diff(args)) => diff::diff(&args),
         Some(Action::Merge(args)) => merge::merge(&args),
+        Some(Action::Import(args)) => import::import(&args),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::cli::{Format, OutputArgs, SymbolArgs};
 use crate::coverage::coverage;
 use crate::images::{Files, Images, Search};
-use crate::output::{Target, comparisons, functions, html, json, lcov, trace};
+use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace};
 use crate::recording::{self, Recording};
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
@@ -45,6 +45,7 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
             target.write(|out| match format {
                 Format::Functions => functions::write(recording, &symbols, out),
                 Format::Json => json::write(recording, Some(&symbols), out),
+                Format::Listing => listing::write(recording, &symbols, out),
                 _ => trace::write(recording, Some(&symbols), out),
             })
         }

@@ -7,6 +7,7 @@ pub mod functions;
 pub mod html;
 pub mod json;
 pub mod lcov;
+pub mod listing;
 pub mod trace;
 
 pub use file::{Target, broken_pipe};

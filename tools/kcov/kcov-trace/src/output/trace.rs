@@ -72,7 +72,7 @@ pub fn heading(task: &Task) -> String {
     text
 }
 
-fn operands(comparison: &Comparison) -> String {
+pub(super) fn operands(comparison: &Comparison) -> String {
     let digits = comparison.size.bytes() * 2 + 2;
     let mark = if comparison.constant { " (constant)" } else { "" };
     format!(

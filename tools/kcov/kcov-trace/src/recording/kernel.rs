@@ -117,8 +117,9 @@ fn bytes(cursor: &mut Cursor<'_>) -> Option<Vec<u8>> {
     Some(cursor.bytes(length)?.to_vec())
 }
 
-/// The build id among ELF notes, which all have 4-byte alignment here.
-fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
+/// The build id among ELF notes, as `/sys/kernel/notes` has them: all with 4-byte alignment.
+#[must_use]
+pub fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     const NT_GNU_BUILD_ID: u32 = 3;
     loop {
         let (head, rest) = notes.split_at_checked(12)?;

@@ -10,7 +10,7 @@ mod write;
 
 use kcov::Comparison;
 
-pub use kernel::{Kernel, Module};
+pub use kernel::{Kernel, Module, build_id};
 pub use read::{ReadError, read, read_bytes};
 pub use write::write;
 

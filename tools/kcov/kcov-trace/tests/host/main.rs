@@ -3,6 +3,7 @@
 
 mod browser;
 mod fixture;
+mod foreign;
 mod modules;
 mod refusals;
 mod reports;

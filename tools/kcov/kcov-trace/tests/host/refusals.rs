@@ -123,7 +123,7 @@ fn kernel_without_the_hook() {
 #[test]
 fn formats_that_need_vmlinux() {
     let fixture = Fixture::new();
-    for format in ["functions", "lcov", "html"] {
+    for format in ["listing", "functions", "lcov", "html"] {
         let error = fixture.fails(&["report", "-f", format, "run.kcov"]);
         assert!(error.contains("--vmlinux"), "{error}");
     }

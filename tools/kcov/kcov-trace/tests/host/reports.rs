@@ -269,3 +269,72 @@ fn moved_kernel_finds_its_functions() {
         fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "functions", "run.kcov"])
     );
 }
+
+#[test]
+fn imported_text_is_the_recording() {
+    let fixture = Fixture::new();
+    let text: String = fixture.pcs().iter().map(|pc| format!("{pc:#x}\n")).collect();
+    fs::write(fixture.path("pcs.txt"), &text).unwrap();
+    tool(
+        Command::new("objcopy")
+            .args([
+                "-O",
+                "binary",
+                "--only-section=.note.gnu.build-id",
+                "vmlinux",
+                "notes",
+            ])
+            .current_dir(fixture.folder.path()),
+    );
+    fixture.succeeds(&[
+        "import", "--notes", "notes", "--name", "a call", "-o", "in.kcov", "pcs.txt",
+    ]);
+    let imported = kcov_trace::recording::read(&fixture.path("in.kcov")).unwrap();
+    assert_eq!(imported.pcs().collect::<Vec<_>>(), fixture.pcs());
+    assert_eq!(imported.kernel.build_id, fixture.recording.kernel.build_id);
+    assert_eq!(
+        fixture.succeeds(&["report", "-f", "tasks", "in.kcov"]),
+        format!("a call: {} PCs\n", fixture.pcs().len())
+    );
+    let error = fixture.fails(&["import", "--notes", "pcs.txt", "-o", "out.kcov", "pcs.txt"]);
+    assert!(
+        error.contains("pcs.txt holds no build id") && error.contains("/sys/kernel/notes"),
+        "{error}"
+    );
+    let error = fixture.fails(&["import", "-o", "out.kcov", "vmlinux"]);
+    assert!(
+        error.contains("vmlinux: line 1 holds no hexadecimal PC"),
+        "{error}"
+    );
+    let error = fixture.fails(&["import", "-o", "out.kcov", "none.txt"]);
+    assert!(error.contains("none.txt cannot be read"), "{error}");
+    assert!(!fixture.path("out.kcov").exists());
+}
+
+#[test]
+fn listing_has_columns_and_inlining_below() {
+    let fixture = Fixture::new();
+    let arguments = ["report", "--vmlinux", "vmlinux", "-f", "listing", "run.kcov"];
+    let listing = fixture.succeeds(&arguments);
+    let trace = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "trace", "run.kcov"]);
+    // The same words as in the trace, where they stand on one line.
+    let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let joined = listing
+        .replace("(inlined by ", ", inlined into ")
+        .replace(")\n", "\n")
+        .replace("\n                     ,", ",");
+    assert_eq!(words(&joined), words(&trace), "{listing}");
+    let places: Vec<usize> = listing
+        .lines()
+        .filter(|line| line.starts_with("0x"))
+        .map(|line| line.find('/').unwrap())
+        .collect();
+    assert!(
+        places.iter().all(|column| *column == places[0]),
+        "no columns:\n{listing}"
+    );
+    assert!(
+        listing.contains("\n                     (inlined by outer "),
+        "{listing}"
+    );
+}

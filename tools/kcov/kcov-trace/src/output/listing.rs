@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The trace for a person: in columns, and the functions that something was inlined into below it.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::trace::{heading, operands};
+use crate::recording::{Recording, Records};
+use crate::symbolised::{NamedFrame, Symbolised};
+
+/// Names that are longer do not make the column wider.
+const WIDEST: usize = 48;
+/// How far the lines about inlining are moved in: behind the address.
+const INDENT: usize = 21;
+
+/// Writes the listing.
+///
+/// # Errors
+///
+/// What the writer answers.
+pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -> Result<()> {
+    for task in &recording.tasks {
+        writeln!(out, "# {}", heading(task))?;
+        match &task.records {
+            Records::Pcs(pcs) => {
+                let width = width(pcs.iter().copied(), symbols);
+                for pc in pcs {
+                    write_record(*pc, "", width, symbols, out)?;
+                }
+            }
+            Records::Comparisons(comparisons) => {
+                let width = width(comparisons.iter().map(|comparison| comparison.pc), symbols);
+                for comparison in comparisons {
+                    write_record(
+                        comparison.pc,
+                        &format!(" {}", operands(comparison)),
+                        width,
+                        symbols,
+                        out,
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How wide the column of the functions is.
+fn width(pcs: impl Iterator<Item = u64>, symbols: &Symbolised) -> usize {
+    pcs.filter_map(|pc| symbols.frames(pc).next())
+        .map(|frame| name(&frame).chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(WIDEST)
+}
+
+fn write_record(pc: u64, more: &str, width: usize, symbols: &Symbolised, out: &mut dyn Write) -> Result<()> {
+    let mut frames = symbols.frames(pc);
+    let (function, at) = match frames.next() {
+        Some(frame) => (name(&frame), place(&frame)),
+        None => ("?", String::new()),
+    };
+    let module = symbols
+        .module(pc)
+        .map_or(String::new(), |module| format!(" [{module}]"));
+    let line = format!("{pc:#018x} {function:<width$} {at}{module}{more}");
+    writeln!(out, "{}", line.trim_end())?;
+    for frame in frames {
+        let line = format!("{} {}", name(&frame), place(&frame));
+        writeln!(out, "{:INDENT$}(inlined by {})", "", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn name<'a>(frame: &NamedFrame<'a>) -> &'a str {
+    if frame.function.is_empty() {
+        "?"
+    } else {
+        frame.function
+    }
+}
+
+fn place(frame: &NamedFrame<'_>) -> String {
+    if frame.file.is_empty() {
+        String::new()
+    } else {
+        format!("{}:{}", frame.file, frame.line)
+    }
+}

@@ -7,6 +7,7 @@
 //! | [`recording`] | what was collected, in memory and in files |
 //! | [`symbols`] | `vmlinux` and modules: call sites, functions, lines |
 //! | [`images`] | which place of which file a recorded PC is |
+//! | [`signals`] | what signals do to this program |
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
 //! | [`coverage`] | coverage by file, line and function |
@@ -20,6 +21,7 @@ pub mod images;
 pub mod output;
 pub mod progress;
 pub mod recording;
+pub mod signals;
 pub mod sources;
 pub mod symbolised;
 pub mod symbols;

@@ -11,6 +11,7 @@ use kcov::{Cmp, CommonHandle, Device, Mode, Pc, RemoteHandles, UsbBus};
 use super::render::{check_output, render, render_comparisons, warn};
 use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
+use crate::signals::{self, Catching};
 use crate::tracer;
 
 pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
@@ -68,7 +69,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
 fn collect<M: Mode>(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<M::Record>, bool)> {
     let mut kcov = Device::open()?.with_buffer(args.collect.buffer)?;
     // Signals end the collection, not the program.
-    tracer::catch_signals();
+    let catching = Catching::start();
     // The command inherits the common handle from the task that attaches it: this one.
     let collection = kcov.collect_remote::<M>(handles)?;
     let status =
@@ -89,6 +90,7 @@ fn collect<M: Mode>(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, 
                 0
             }
         };
+    drop(catching);
     let records = collection.stop()?;
     Ok((status, records.iter().collect(), records.overflowed()))
 }
@@ -101,7 +103,7 @@ fn wait(time: Option<Duration>) {
             Some(until) => until.saturating_duration_since(std::time::Instant::now()),
             None => Duration::from_secs(1),
         };
-        if left.is_zero() || tracer::take_caught_signal().is_some() {
+        if left.is_zero() || signals::take_caught().is_some() {
             return;
         }
         // Short, since a signal may come just before the sleep.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use rustix::fs::Access;
 
 use crate::cli::{Format, OutputArgs, SymbolArgs};
 use crate::coverage::coverage;
@@ -141,11 +142,29 @@ pub(super) fn check_output(output: Option<&Path>) -> Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
+    if path.is_dir() {
+        bail!(
+            "{} cannot be written: it is a folder; name a file",
+            path.display()
+        );
+    }
     if !folder.is_dir() {
         bail!(
             "{} cannot be written: {} is no folder",
             path.display(),
             folder.display()
+        );
+    }
+    let place = if path.exists() && !path.is_file() {
+        path.as_path()
+    } else {
+        folder
+    };
+    if let Err(error) = rustix::fs::access(place, Access::WRITE_OK) {
+        bail!(
+            "{} cannot be written: {}: {error}",
+            path.display(),
+            place.display()
         );
     }
     Ok(())

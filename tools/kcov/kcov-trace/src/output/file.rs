@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::signals::Unfinished;
+
 /// Where output goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -35,19 +37,15 @@ impl Target {
     /// What `render` answers, or the system.
     pub fn write(&self, render: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         match self {
-            Self::Stdout => {
-                let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-                render(&mut out)?;
-                out.flush()?;
-                Ok(())
-            }
+            Self::Stdout => written(io::stdout().lock(), "standard output", render).map(drop),
             // A terminal, a pipe or /dev/null cannot be replaced.
             Self::File(path) if fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
-                let failed = || format!("{} cannot be written", path.display());
-                let file = File::options().write(true).open(path).with_context(failed)?;
-                let mut out = BufWriter::new(file);
-                render(&mut out)?;
-                out.flush().with_context(failed)
+                let name = path.display().to_string();
+                let file = File::options()
+                    .write(true)
+                    .open(path)
+                    .with_context(|| format!("{name} cannot be written"))?;
+                written(file, &name, render).map(drop)
             }
             Self::File(path) => write_beside(path, render),
         }
@@ -59,15 +57,58 @@ fn write_beside(path: &Path, render: impl FnOnce(&mut dyn Write) -> Result<()>) 
     let mut beside = OsString::from(path);
     beside.push(format!(".{}.partial", std::process::id()));
     let partial = Partial(PathBuf::from(beside));
+    let unfinished = Unfinished::note(&partial.0);
     let file = File::create(&partial.0).with_context(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 16, file);
-    render(&mut out)?;
-    out.into_inner()
-        .map_err(io::IntoInnerError::into_error)
-        .and_then(|file| file.sync_all())
-        .with_context(failed)?;
-    fs::rename(&partial.0, path).with_context(failed)
+    let file = written(file, &path.display().to_string(), render)?;
+    file.sync_all().with_context(failed)?;
+    fs::rename(&partial.0, path).with_context(failed)?;
+    drop(unfinished);
+    Ok(())
     // After the rename there is nothing to be removed under the partial name.
+}
+
+/// Lets `render` write to the place, and says which one it was if that fails.
+fn written<W: Write>(place: W, name: &str, render: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<W> {
+    let mut out = BufWriter::with_capacity(
+        1 << 16,
+        Watched {
+            inner: place,
+            failed: false,
+        },
+    );
+    let failed = || format!("{name} cannot be written");
+    if let Err(error) = render(&mut out) {
+        // What was asked for may fail as well, for reasons of its own.
+        return Err(if out.get_ref().failed {
+            error.context(failed())
+        } else {
+            error
+        });
+    }
+    let mut watched = out
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .with_context(failed)?;
+    watched.inner.flush().with_context(failed)?;
+    Ok(watched.inner)
+}
+
+/// A writer that remembers whether something could not be written.
+struct Watched<W> {
+    inner: W,
+    failed: bool,
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(bytes);
+        self.failed |= matches!(&result, Err(error) if error.kind() != io::ErrorKind::Interrupted);
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// A file that is removed unless it was renamed.

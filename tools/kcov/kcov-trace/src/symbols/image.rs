@@ -88,7 +88,25 @@ impl ImageFile {
     /// When it cannot be opened or mapped.
     #[expect(unsafe_code, reason = "a mapping of a file")]
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        let cannot = || format!("{} cannot be opened", path.display());
+        // Before it is opened: to open a pipe would wait for somebody to write to it.
+        let found = std::fs::metadata(path).with_context(cannot)?;
+        if found.is_dir() {
+            bail!("{} is a folder; name the file vmlinux in it", path.display());
+        }
+        if !found.is_file() {
+            bail!(
+                "{} is no regular file; name the uncompressed vmlinux",
+                path.display()
+            );
+        }
+        if found.len() == 0 {
+            bail!(
+                "{} is empty; copy it again, or build the kernel again",
+                path.display()
+            );
+        }
+        let file = File::open(path).with_context(cannot)?;
         // SAFETY: A private mapping that is only read. Somebody who truncates the file meanwhile ends this
         // program with SIGBUS, as with every program that maps its input.
         let map =
@@ -111,9 +129,22 @@ impl ImageFile {
 
 impl<'a> Image<'a> {
     fn parse(path: &'a Path, data: &'a [u8]) -> Result<Self> {
+        if !data.starts_with(&object::elf::ELFMAG) {
+            bail!(
+                "{} is not an ELF file; name the uncompressed vmlinux, not bzImage or Image",
+                path.display()
+            );
+        }
+        if let Some(end) = end_of_sections(data).filter(|end| *end > data.len() as u64) {
+            bail!(
+                "{} is cut off: it has {} bytes of at least {end}; copy it again, or build the kernel again",
+                path.display(),
+                data.len()
+            );
+        }
         let elf = object::File::parse(data).with_context(|| {
             format!(
-                "{} is not an ELF file; name the uncompressed vmlinux, not bzImage or Image",
+                "{} is damaged; copy it again, or build the kernel again",
                 path.display()
             )
         })?;
@@ -260,6 +291,24 @@ impl<'a> Image<'a> {
         self.dwarf
             .borrow(|section| EndianSlice::new(section, LittleEndian))
     }
+}
+
+/// Where the table of sections ends, which linkers put behind everything else; `None` if it is no 64-bit ELF file, which
+/// is somebody else's to say. A head that is cut off itself ends where it should.
+fn end_of_sections(data: &[u8]) -> Option<u64> {
+    const HEAD: usize = 64;
+    if *data.get(4)? != object::elf::ELFCLASS64 || *data.get(5)? != object::elf::ELFDATA2LSB {
+        return None;
+    }
+    let Some(head) = data.first_chunk::<HEAD>() else {
+        return Some(HEAD as u64);
+    };
+    let short = |at: usize| u64::from(u16::from_le_bytes([head[at], head[at + 1]]));
+    let table = head[40..48]
+        .iter()
+        .rev()
+        .fold(0, |all, byte| all << 8 | u64::from(*byte));
+    table.checked_add(short(58) * short(60))
 }
 
 /// Gives every section with code an address of its own.

@@ -26,6 +26,7 @@ use kcov::{Cmp, Device, Kcov, Mode, Pc};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::recording::{Records, Task};
+use crate::signals::{self, Catching};
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
 
@@ -102,8 +103,9 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
     };
     let (first, mut failure) = start(command)?;
     tracer.tasks.insert(first, Traced::new(&tracer.options));
-    catch_signals();
+    let catching = Catching::start();
     let status = tracer.follow(first)?;
+    drop(catching);
     let mut number = Vec::new();
     failure.read_to_end(&mut number)?;
     if let Some(cause) = ptrace::error_from(&number) {
@@ -117,17 +119,6 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
         status,
         tasks: tracer.finished,
     })
-}
-
-/// Lets the signals by which a user ends a program no longer end this one.
-pub fn catch_signals() {
-    ptrace::catch(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP]);
-}
-
-/// The last signal that was caught since this was asked before.
-#[must_use]
-pub fn take_caught_signal() -> Option<i32> {
-    ptrace::take_caught()
 }
 
 /// Makes the child and seizes it before it runs the command. The pipe tells of a failing exec.
@@ -218,7 +209,7 @@ impl Tracer {
     fn follow(&mut self, first: Tid) -> io::Result<i32> {
         let mut status = None;
         loop {
-            if let Some(signal) = ptrace::take_caught() {
+            if let Some(signal) = signals::take_caught() {
                 match status {
                     // The terminal has sent these to the command as well.
                     None if matches!(signal, libc::SIGINT | libc::SIGQUIT) => {}

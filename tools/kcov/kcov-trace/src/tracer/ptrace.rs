@@ -318,32 +318,6 @@ pub(super) fn fork_command(
     }
 }
 
-/// Makes waits end when one of the signals arrives, and counts it.
-pub(super) fn catch(signals: &[i32]) {
-    for signal in signals {
-        // SAFETY: The handler only stores to atomics. No SA_RESTART: waitpid is to be interrupted.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = note_signal as extern "C" fn(c_int) as usize;
-            libc::sigaction(*signal, &raw const action, std::ptr::null_mut());
-        }
-    }
-}
-
-static CAUGHT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-
-extern "C" fn note_signal(signal: c_int) {
-    CAUGHT.store(signal, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// The last caught signal that was not taken yet.
-pub(super) fn take_caught() -> Option<i32> {
-    match CAUGHT.swap(0, std::sync::atomic::Ordering::Relaxed) {
-        0 => None,
-        signal => Some(signal),
-    }
-}
-
 /// Sends a signal to a process.
 pub(super) fn signal_process(process: Tid, signal: i32) {
     // SAFETY: Two numbers.

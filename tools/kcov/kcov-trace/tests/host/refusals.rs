@@ -2,9 +2,12 @@
 //! Bad input: one sentence, the right status, and nothing left behind.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::fixture::{Fixture, tool};
+use crate::fixture::{Fixture, compile, sources, tool};
 use kcov::Comparison;
 use kcov_trace::recording::Records;
 
@@ -161,8 +164,143 @@ fn output_that_cannot_be_written() {
         "run.kcov",
     ]);
     assert!(error.contains("nowhere"), "{error}");
-    let full = fixture.fails(&["report", "-o", "/dev/full", "-f", "raw", "run.kcov"]);
-    assert!(full.contains("/dev/full"), "{full}");
+    let error = fixture.fails(&["report", "-o", ".", "-f", "raw", "run.kcov"]);
+    assert!(error.contains(". cannot be written: it is a folder"), "{error}");
+    // The one fails while the report is made, the other at its end.
+    let mut long = fixture.recording.clone();
+    long.tasks[0].records = Records::Pcs(vec![fixture.pcs()[0]; 100_000]);
+    fixture.save("long.kcov", &long);
+    for recording in ["long.kcov", "run.kcov"] {
+        for format in ["trace", "raw", "json"] {
+            let full = fixture.fails(&["report", "-o", "/dev/full", "-f", format, recording]);
+            assert!(
+                full.starts_with("kcov-trace: /dev/full cannot be written: No space left on device"),
+                "{full}"
+            );
+        }
+    }
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_kcov-trace"))
+        .args(["report", "long.kcov"])
+        .current_dir(fixture.folder.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("kcov-trace: standard output cannot be written: No space left"),
+        "{error}"
+    );
+}
+
+#[test]
+fn file_that_may_grow_no_more() {
+    let fixture = Fixture::new();
+    let mut long = fixture.recording.clone();
+    long.tasks[0].records = Records::Pcs(vec![fixture.pcs()[0]; 100_000]);
+    fixture.save("long.kcov", &long);
+    let before = fixture.files();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 1; exec \"$0\" report -f trace -o out.txt long.kcov",
+        ])
+        .arg(env!("CARGO_BIN_EXE_kcov-trace"))
+        .current_dir(fixture.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGXFSZ), "{output:?}");
+    assert_eq!(fixture.files(), before);
+}
+
+#[test]
+fn vmlinux_that_is_cut_off_or_none_at_all() {
+    let fixture = Fixture::new();
+    let bytes = fs::read(&fixture.vmlinux).unwrap();
+    for length in [5, 20, 63, 64, 1000, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(fixture.path("short"), &bytes[..length]).unwrap();
+        let error = fixture.fails(&["report", "--vmlinux", "short", "run.kcov"]);
+        let wanted = if length == 5 { "is damaged" } else { "is cut off" };
+        assert!(
+            error.contains(&format!("short {wanted}")) && error.contains("copy it again"),
+            "{length}: {error}"
+        );
+    }
+    fs::write(fixture.path("empty"), "").unwrap();
+    for (name, wanted) in [
+        (".", ". is a folder; name the file vmlinux in it"),
+        ("empty", "empty is empty"),
+        ("/dev/zero", "/dev/zero is no regular file"),
+        ("missing", "missing cannot be opened: No such file"),
+    ] {
+        let error = fixture.fails(&["report", "--vmlinux", name, "run.kcov"]);
+        assert!(error.contains(wanted), "{error}");
+    }
+    // The place where the number of sections stands.
+    let mut damaged = bytes;
+    damaged[62] = 0xfe;
+    damaged[63] = 0xff;
+    fs::write(fixture.path("damaged"), damaged).unwrap();
+    let error = fixture.fails(&["report", "--vmlinux", "damaged", "run.kcov"]);
+    assert!(error.contains("damaged is damaged"), "{error}");
+}
+
+#[test]
+fn signal_during_a_report_leaves_no_file() {
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path();
+    // The source is a pipe that nobody writes to: the report does not get further than to its opening.
+    let map = format!("-fdebug-prefix-map={}={}", sources().display(), folder.display());
+    compile(
+        folder,
+        "program.c",
+        "program.o",
+        &[
+            "-fsanitize-coverage=trace-pc",
+            "-fno-optimize-sibling-calls",
+            &map,
+        ],
+    );
+    tool(
+        Command::new("gcc")
+            .args([
+                "-no-pie",
+                "-Wl,--build-id=sha1",
+                "-o",
+                "vmlinux",
+                "hook.o",
+                "program.o",
+            ])
+            .current_dir(folder),
+    );
+    tool(Command::new("mkfifo").arg("program.c").current_dir(folder));
+    let mut recording = fixture.recording.clone();
+    recording.kernel.build_id.clear();
+    fixture.save("run.kcov", &recording);
+    fs::write(fixture.path("page.html"), "old").unwrap();
+    let before = fixture.files();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let child = Command::new(env!("CARGO_BIN_EXE_kcov-trace"))
+            .args(["report", "--vmlinux", "vmlinux", "-o", "page.html", "run.kcov"])
+            .current_dir(folder)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let partial = format!("page.html.{}.partial", child.id());
+        let until = Instant::now() + Duration::from_secs(60);
+        while !fixture.path(&partial).exists() {
+            assert!(Instant::now() < until, "{partial} does not appear");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+        let number = rustix::process::Signal::from_named_raw(signal).unwrap();
+        rustix::process::kill_process(pid, number).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.signal(), Some(signal), "{output:?}");
+        assert_eq!(fixture.files(), before);
+        assert_eq!(fs::read_to_string(fixture.path("page.html")).unwrap(), "old");
+    }
 }
 
 #[test]

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What signals do to this program: they end it, as they end every program, but for the time of a collection, which
+//! they end instead; and before they end it a file that is half written is removed.
+#![expect(unsafe_code, reason = "installs signal handlers")]
+
+use std::ffi::{CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+
+/// Those by which a user ends a program.
+const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
+/// Those that a file that shrinks under its mapping, a limit or a panic sends.
+const FAILING: [c_int; 3] = [libc::SIGBUS, libc::SIGXFSZ, libc::SIGABRT];
+
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+/// The name of the file to be removed, or null.
+static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+
+/// Signals are noted, and end waits, while this lives.
+#[derive(Debug)]
+pub struct Catching {
+    before: Vec<(c_int, libc::sighandler_t)>,
+}
+
+impl Catching {
+    /// From now on the signals by which a user ends a program no longer end this one.
+    #[must_use]
+    pub fn start() -> Self {
+        let before = ENDING.map(|signal| (signal, set(signal, handler(note), 0)));
+        Self {
+            before: before.to_vec(),
+        }
+    }
+}
+
+impl Drop for Catching {
+    fn drop(&mut self) {
+        for (signal, before) in &self.before {
+            set(*signal, *before, 0);
+        }
+    }
+}
+
+/// The last signal that was caught since this was asked before.
+#[must_use]
+pub fn take_caught() -> Option<i32> {
+    match CAUGHT.swap(0, Ordering::Relaxed) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// A file that is removed if a signal ends this program. There is one at a time.
+#[derive(Debug)]
+pub struct Unfinished {
+    before: Vec<(c_int, libc::sighandler_t)>,
+}
+
+impl Unfinished {
+    /// Notes the name of a file that is going to be written. A name with a NUL byte is none, and cannot be written.
+    #[must_use]
+    pub fn note(path: &Path) -> Self {
+        let name = CString::new(path.as_os_str().as_bytes()).map_or(null_mut(), CString::into_raw);
+        // Never freed: a handler may be reading it, on any thread. This happens once in a run.
+        UNFINISHED.store(name, Ordering::Release);
+        let mut before = Vec::new();
+        for signal in ENDING.into_iter().chain(FAILING) {
+            let old = set(signal, handler(remove), libc::SA_RESTART);
+            if old == libc::SIG_IGN {
+                set(signal, old, 0);
+            } else {
+                before.push((signal, old));
+            }
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        UNFINISHED.store(null_mut(), Ordering::Release);
+        for (signal, before) in &self.before {
+            set(*signal, *before, 0);
+        }
+    }
+}
+
+fn handler(function: extern "C" fn(c_int)) -> libc::sighandler_t {
+    function as *const () as libc::sighandler_t
+}
+
+/// Sets what a signal does; gives what it did.
+fn set(signal: c_int, action: libc::sighandler_t, flags: c_int) -> libc::sighandler_t {
+    // SAFETY: The handlers call only what is safe in a handler and touch atomics only. A wait is to be interrupted
+    // where the caller does not pass SA_RESTART.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        let mut new: libc::sigaction = std::mem::zeroed();
+        new.sa_sigaction = action;
+        new.sa_flags = flags;
+        libc::sigaction(signal, &raw const new, &raw mut old);
+        old.sa_sigaction
+    }
+}
+
+extern "C" fn note(signal: c_int) {
+    CAUGHT.store(signal, Ordering::Relaxed);
+}
+
+extern "C" fn remove(signal: c_int) {
+    let name = UNFINISHED.load(Ordering::Acquire);
+    // SAFETY: The name is never freed. unlink, signal and raise may be called in a handler; the signal comes again when
+    // this one returns, and then ends the program.
+    unsafe {
+        if !name.is_null() {
+            libc::unlink(name);
+        }
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}

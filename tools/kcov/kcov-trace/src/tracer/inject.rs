@@ -87,11 +87,15 @@ impl Injection {
         let wanted = self.system_calls().instruction;
         let here = self.registers.instruction_pointer();
         let before = here.wrapping_sub(wanted.len() as u64);
-        if let Ok(word) = ptrace::peek(self.tid, before) {
-            if word.to_ne_bytes().starts_with(wanted) {
+        match ptrace::peek(self.tid, before) {
+            Ok(word) if word.to_ne_bytes().starts_with(wanted) => {
                 self.instruction_at = before;
                 return Ok(());
             }
+            Ok(_) => {}
+            // Nothing is mapped there. Any other error is not about the memory: the task may have been killed.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EFAULT)) => {}
+            Err(error) => return Err(error),
         }
         if !alone {
             return Err(io::Error::other(

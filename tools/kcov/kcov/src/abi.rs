@@ -13,6 +13,8 @@ pub const DISABLE: Opcode = opcode::none(b'c', 101);
 pub const REMOTE_ENABLE: Opcode = opcode::write::<RemoteHeader>(b'c', 102);
 /// `KCOV_UNIQUE_ENABLE`: starts collection of each PC once; the argument is the number of words of the set.
 pub const UNIQUE_ENABLE: Opcode = opcode::write::<usize>(b'c', 103);
+/// `KCOV_RESET_TRACE`: discards what was collected.
+pub const RESET_TRACE: Opcode = opcode::none(b'c', 104);
 /// `KCOV_PC_CMP_ENABLE`: starts collection of PCs and comparisons; the argument is the number of words for PCs.
 pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
 
@@ -20,6 +22,10 @@ pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
 pub const TRACE_PC: usize = 0;
 /// `KCOV_TRACE_CMP`.
 pub const TRACE_CMP: usize = 1;
+/// `KCOV_TRACE_UNIQUE_PC`, for remote sections only.
+pub const TRACE_UNIQUE_PC: usize = 2;
+/// `KCOV_TRACE_PC_CMP`, for remote sections only.
+pub const TRACE_PC_CMP: usize = 3;
 
 /// `KCOV_REMOTE_MAX_HANDLES`: the most handles that one call attaches.
 pub const REMOTE_MAX_HANDLES: usize = 0x100;
@@ -46,12 +52,14 @@ pub const WORDS_PER_CMP: usize = 4;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct RemoteHeader {
-    /// `KCOV_TRACE_PC` or `KCOV_TRACE_CMP`.
+    /// One of `KCOV_TRACE_*`.
     pub trace_mode: u32,
     /// Words of the buffer that a section is lent.
     pub area_size: u32,
     /// How many handles follow.
     pub num_handles: u32,
+    /// Words of the front of a divided buffer; not looked at in the modes that do not divide it.
+    pub front_size: u32,
     /// The handle that children inherit, or 0.
     pub common_handle: u64,
 }
@@ -78,12 +86,14 @@ mod tests {
         assert_eq!(DISABLE, 0x6365);
         assert_eq!(REMOTE_ENABLE, 0x4018_6366);
         assert_eq!(UNIQUE_ENABLE, 0x4008_6367);
+        assert_eq!(RESET_TRACE, 0x6368);
         assert_eq!(PC_CMP_ENABLE, 0x4008_6369);
     }
 
     #[test]
     fn remote_argument_has_the_layout_of_the_header() {
         assert_eq!(size_of::<RemoteHeader>(), 24);
+        assert_eq!(std::mem::offset_of!(RemoteHeader, front_size), 12);
         assert_eq!(std::mem::offset_of!(RemoteHeader, common_handle), 16);
         assert_eq!(std::mem::offset_of!(RemoteArg, handles), 24);
         assert_eq!(size_of::<RemoteArg>(), 24 + 8 * REMOTE_MAX_HANDLES);

@@ -79,7 +79,7 @@ impl Kcov {
     /// [`collect`](Self::collect).
     pub fn collect_remote<M: Mode>(&mut self, handles: &RemoteHandles) -> Result<Collection<'_, M>, Error> {
         self.area.reset();
-        sys::remote_enable(self.fd.as_fd(), &handles.arg(M::NUMBER)).map_err(enable_error)?;
+        sys::remote_enable(self.fd.as_fd(), &handles.arg(M::NUMBER, 0)).map_err(enable_error)?;
         Ok(Collection::new(self))
     }
 
@@ -90,13 +90,18 @@ impl Kcov {
     ///
     /// [`Error::System`] if the descriptor cannot be duplicated.
     pub fn child_start<M: Mode>(&self) -> Result<ChildStart<M>, Error> {
+        self.start_in_child(Start::Mode(M::NUMBER))
+    }
+
+    pub(crate) fn start_in_child<K>(&self, start: Start) -> Result<ChildStart<K>, Error> {
         let fd = self.fd.try_clone().map_err(|cause| Error::System {
             call: "dup of the descriptor",
             cause,
         })?;
         Ok(ChildStart {
             fd,
-            mode: PhantomData,
+            start,
+            kind: PhantomData,
         })
     }
 
@@ -181,14 +186,24 @@ impl<M: Mode> Drop for Collection<'_, M> {
     }
 }
 
-/// Starts collection in a child; made by [`Kcov::child_start`].
-#[derive(Debug)]
-pub struct ChildStart<M: Mode> {
-    fd: OwnedFd,
-    mode: PhantomData<fn() -> M>,
+/// How a collection is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// In a mode that has the buffer for itself.
+    Mode(usize),
+    /// Each PC once, with a set of so many words.
+    Unique(usize),
 }
 
-impl<M: Mode> ChildStart<M> {
+/// Starts collection in a child; made by [`Kcov::child_start`] and [`Kcov::child_start_unique`].
+#[derive(Debug)]
+pub struct ChildStart<K> {
+    fd: OwnedFd,
+    start: Start,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> ChildStart<K> {
     /// Starts collection on the calling task, until it exits; an `exec` does not end it. Only a system call:
     /// it may be used between `fork` and `exec`.
     ///
@@ -196,7 +211,10 @@ impl<M: Mode> ChildStart<M> {
     ///
     /// The system's error, as `pre_exec` wants it.
     pub fn start(&self) -> std::io::Result<()> {
-        Ok(sys::enable(self.fd.as_fd(), M::NUMBER)?)
+        Ok(match self.start {
+            Start::Mode(mode) => sys::enable(self.fd.as_fd(), mode),
+            Start::Unique(set) => sys::unique_enable(self.fd.as_fd(), set),
+        }?)
     }
 }
 

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use crate::area::Area;
-use crate::collect::Kcov;
+use crate::collect::{ChildStart, Kcov, Start};
 use crate::error::Error;
 use crate::records::{Cmp, Pc, Records, capacity};
+use crate::remote::RemoteHandles;
 use crate::{abi, sys};
 
 /// The file that says how many words a set needs, next to KCOV's file.
@@ -68,6 +69,84 @@ impl Kcov {
         self.start(Division::Both(pcs))
     }
 
+    /// Empties the buffer and collects the sections with the given handles, whichever task runs them, each PC once,
+    /// until the guard is stopped or dropped.
+    ///
+    /// A section's records reach the buffer when the section ends; those that the set, the first `set` words, has seen
+    /// are left out then.
+    ///
+    /// ```no_run
+    /// use kcov::{CommonHandle, Device, RemoteHandles};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::open()?;
+    /// let set = device.set_words()?;
+    /// let mut kcov = device.with_buffer(set + (64 << 10))?;
+    /// let handles = RemoteHandles::new(4096).common(CommonHandle::new(std::process::id()).ok_or("no handle")?);
+    /// let collection = kcov.collect_remote_unique(&handles, set)?;
+    /// // Children inherit the handle: what the kernel does for them elsewhere is collected.
+    /// std::process::Command::new("some-test").status()?;
+    /// for pc in &collection.stop()? {
+    ///     println!("{pc:#x}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise as for
+    /// [`collect_unique`](Self::collect_unique).
+    pub fn collect_remote_unique(
+        &mut self,
+        handles: &RemoteHandles,
+        set: usize,
+    ) -> Result<DividedCollection<'_, Unique>, Error> {
+        self.start_remote(Division::Unique(set), handles)
+    }
+
+    /// Empties the buffer and collects PCs and comparisons of the sections with the given handles, until the guard is
+    /// stopped or dropped.
+    ///
+    /// The first `pcs` words of the buffer are for PCs and their count, the others for comparisons.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise as for
+    /// [`collect_both`](Self::collect_both).
+    pub fn collect_remote_both(
+        &mut self,
+        handles: &RemoteHandles,
+        pcs: usize,
+    ) -> Result<DividedCollection<'_, Both>, Error> {
+        self.start_remote(Division::Both(pcs), handles)
+    }
+
+    /// As [`child_start`](Self::child_start), for a child that collects each PC once. What it has collected is read
+    /// with [`unique_buffer`](Self::unique_buffer).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Division`] if there is no room for a set or a PC, [`Error::System`] if the descriptor cannot be
+    /// duplicated.
+    pub fn child_start_unique(&self, set: usize) -> Result<ChildStart<Unique>, Error> {
+        Division::Unique(set).check(self.words())?;
+        self.start_in_child(Start::Unique(set))
+    }
+
+    /// The buffer as a child uses it that collects each PC once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Division`] if there is no room for a set or a PC.
+    pub fn unique_buffer(&mut self, set: usize) -> Result<UniqueBuffer<'_>, Error> {
+        Division::Unique(set).check(self.words())?;
+        Ok(UniqueBuffer {
+            words: self.parts().1.words(),
+            set,
+        })
+    }
+
     /// How many records there was no room for in the last collection, in any mode; nothing if the kernel does not
     /// count them.
     #[must_use]
@@ -89,6 +168,35 @@ impl Kcov {
             fd,
             area,
             division,
+            remote: false,
+            kind: PhantomData,
+        })
+    }
+
+    fn start_remote<K>(
+        &mut self,
+        division: Division,
+        handles: &RemoteHandles,
+    ) -> Result<DividedCollection<'_, K>, Error> {
+        division.check(self.words())?;
+        let (fd, area) = self.parts();
+        division.reset(area.words());
+        let mode = match division {
+            Division::Unique(_) => abi::TRACE_UNIQUE_PC,
+            Division::Both(_) => abi::TRACE_PC_CMP,
+        };
+        sys::remote_enable(fd, &handles.arg(mode, division.front())).map_err(|errno| match errno {
+            Errno::EXIST => Error::HandleInUse,
+            // A kernel that knows only whole buffers refuses the mode with the same number as a descriptor that
+            // collects, and does not know this call.
+            Errno::INVAL if sys::reset_trace(fd) == Err(Errno::NOTTY) => Error::NoDivision,
+            errno => division.error(errno),
+        })?;
+        Ok(DividedCollection {
+            fd,
+            area,
+            division,
+            remote: true,
             kind: PhantomData,
         })
     }
@@ -153,6 +261,8 @@ pub struct DividedCollection<'a, K> {
     fd: BorrowedFd<'a>,
     area: &'a Area,
     division: Division,
+    /// Whether others write to the buffer: those that end sections.
+    remote: bool,
     // A raw pointer keeps the guard on its thread.
     kind: PhantomData<(K, *mut ())>,
 }
@@ -160,6 +270,11 @@ pub struct DividedCollection<'a, K> {
 impl<'a, K> DividedCollection<'a, K> {
     /// Discards what was collected so far and goes on collecting.
     pub fn reset(&mut self) {
+        // Sections that end meanwhile must find the set and the trace both emptied or neither. For this very thread
+        // it is cheaper to do it here; and what it runs on its way back from a call would be collected.
+        if self.remote && sys::reset_trace(self.fd).is_ok() {
+            return;
+        }
         self.division.reset(self.area.words());
     }
 
@@ -192,6 +307,33 @@ impl<'a> DividedCollection<'a, Both> {
     pub fn stop(self) -> Result<(Records<'a, Pc>, Records<'a, Cmp>), Error> {
         let (pcs, comparisons) = self.end()?;
         Ok((Records::of_words(pcs), Records::of_words(comparisons)))
+    }
+}
+
+/// A buffer with a set in front, while nobody collects into it, or a child does that is stopped.
+///
+/// Made by [`Kcov::unique_buffer`].
+#[derive(Debug)]
+pub struct UniqueBuffer<'a> {
+    words: &'a [AtomicU64],
+    set: usize,
+}
+
+impl UniqueBuffer<'_> {
+    /// The PCs that are in the buffer.
+    #[must_use]
+    pub fn records(&self) -> Records<'_, Pc> {
+        Records::of_words(&self.words[self.set..])
+    }
+
+    /// Discards the PCs. They are not collected again, since they count as seen.
+    pub fn discard(&mut self) {
+        self.words[self.set].store(0, Ordering::Relaxed);
+    }
+
+    /// Discards the PCs, and that they were seen.
+    pub fn reset(&mut self) {
+        Division::Unique(self.set).reset(self.words);
     }
 }
 
@@ -245,6 +387,21 @@ mod tests {
         };
         assert_eq!(values(Division::Unique(3)), [0, 0, 0, 0, 7, 7]);
         assert_eq!(values(Division::Both(3)), [0, 7, 7, 0, 7, 7]);
+    }
+
+    #[test]
+    fn discarded_pcs_stay_seen() {
+        let area = area_of(&[5, 2, 10, 20, 0, 0]);
+        let mut buffer = UniqueBuffer {
+            words: area.words(),
+            set: 1,
+        };
+        assert_eq!(buffer.records().iter().collect::<Vec<_>>(), [10, 20]);
+        buffer.discard();
+        assert!(buffer.records().is_empty());
+        assert_eq!(area.words()[0].load(Ordering::Relaxed), 5);
+        buffer.reset();
+        assert_eq!(area.words()[0].load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -59,6 +59,10 @@
 //! # }
 //! ```
 //!
+//! Kernels with KCOV in Rust can record each PC once, which keeps long calls short
+//! ([`Kcov::collect_unique`]), and PCs and comparisons in one run ([`Kcov::collect_both`]); both for the sections of
+//! other tasks too ([`Kcov::collect_remote_unique`], [`Kcov::collect_remote_both`]).
+//!
 //! # Which kernels
 //!
 //! 64-bit ones, with upstream's KCOV or with the one in Rust: the interface is the same. The words of the
@@ -79,7 +83,7 @@ mod sys;
 
 pub use collect::{ChildStart, Collection, Kcov};
 pub use device::Device;
-pub use divided::{Both, DividedCollection, Unique};
+pub use divided::{Both, DividedCollection, Unique, UniqueBuffer};
 pub use error::Error;
 pub use records::{Cmp, Comparison, Iter, Mode, OperandSize, Pc, Records, capacity};
 pub use remote::{CommonHandle, RemoteHandles, UsbBus};

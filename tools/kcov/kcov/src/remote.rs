@@ -69,6 +69,7 @@ impl RemoteHandles {
                     trace_mode: 0,
                     area_size: area_words,
                     num_handles: 0,
+                    front_size: 0,
                     common_handle: 0,
                 },
                 handles: [0; abi::REMOTE_MAX_HANDLES],
@@ -110,10 +111,12 @@ impl RemoteHandles {
         self.len() == 0
     }
 
-    pub(crate) fn arg(&self, mode: usize) -> abi::RemoteArg {
+    /// The argument for a mode; `front` matters in those that divide the buffer.
+    pub(crate) fn arg(&self, mode: usize, front: usize) -> abi::RemoteArg {
         let mut arg = self.arg;
-        // Both modes are small numbers.
+        // The modes are small numbers, and no buffer has 2^32 words.
         arg.header.trace_mode = mode as u32;
+        arg.header.front_size = front as u32;
         arg
     }
 }
@@ -154,8 +157,8 @@ mod tests {
     fn argument_carries_mode_and_size() {
         let arg = RemoteHandles::new(64)
             .common(CommonHandle::new(5).unwrap())
-            .arg(1);
-        assert_eq!(arg.header.trace_mode, 1);
+            .arg(3, 16);
+        assert_eq!((arg.header.trace_mode, arg.header.front_size), (3, 16));
         assert_eq!(arg.header.area_size, 64);
         assert_eq!(arg.header.num_handles, 0);
         assert_eq!(arg.header.common_handle, 5);

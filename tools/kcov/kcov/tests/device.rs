@@ -221,9 +221,127 @@ fn pcs_and_comparisons_are_collected_together() {
 }
 
 #[test]
+fn child_collects_each_pc_once() {
+    let Some((mut kcov, set)) = with_set() else { return };
+    kcov.unique_buffer(set).unwrap().reset();
+    let start = kcov.child_start_unique(set).unwrap();
+    let mut command = Command::new("true");
+    // SAFETY: One system call.
+    unsafe { command.pre_exec(move || start.start()) };
+    assert!(command.status().unwrap().success());
+    let mut buffer = kcov.unique_buffer(set).unwrap();
+    let pcs = buffer.records();
+    let distinct: BTreeSet<u64> = pcs.iter().collect();
+    assert!(distinct.len() > 100, "{} PCs", distinct.len());
+    assert_eq!(distinct.len(), pcs.len());
+    buffer.discard();
+    assert!(buffer.records().is_empty());
+    assert!(matches!(
+        kcov.child_start_unique(0).unwrap_err(),
+        Error::Division { .. }
+    ));
+}
+
+/// Has the kernel work elsewhere for a child of this process, which inherits its common handle: with the program that
+/// `KCOV_WORK` names. What makes work differs from kernel to kernel.
+fn remote_work() -> Option<()> {
+    let Some(program) = std::env::var_os("KCOV_WORK") else {
+        eprintln!("skipped: KCOV_WORK names no program that makes the kernel work in a section");
+        return None;
+    };
+    assert!(Command::new(program).status().unwrap().success());
+    Some(())
+}
+
+#[test]
+fn remote_sections_give_each_pc_once() {
+    let Some((mut kcov, set)) = with_set() else { return };
+    let handles = RemoteHandles::new(4096).common(CommonHandle::new(78).unwrap());
+    let mut collection = kcov.collect_remote_unique(&handles, set).unwrap();
+    if remote_work().is_none() {
+        return;
+    }
+    collection.reset();
+    for _ in 0..3 {
+        remote_work();
+    }
+    let pcs = collection.stop().unwrap();
+    let distinct: BTreeSet<u64> = pcs.iter().collect();
+    assert!(!distinct.is_empty());
+    assert_eq!(distinct.len(), pcs.len());
+    // Three times the same, where nothing is left out.
+    let collection = kcov.collect_remote::<Pc>(&handles).unwrap();
+    for _ in 0..3 {
+        remote_work();
+    }
+    let plain = collection.stop().unwrap();
+    assert!(
+        plain.len() >= 2 * distinct.len(),
+        "{} PCs, {} each once",
+        plain.len(),
+        distinct.len()
+    );
+}
+
+#[test]
+fn remote_sections_give_pcs_and_comparisons() {
+    let Some((mut kcov, set)) = with_set() else { return };
+    let handles = RemoteHandles::new(4096).common(CommonHandle::new(79).unwrap());
+    let collection = match kcov.collect_remote_both(&handles, set) {
+        Err(Error::NoComparisons) => return eprintln!("skipped: {}", Error::NoComparisons),
+        other => other.unwrap(),
+    };
+    if remote_work().is_none() {
+        return;
+    }
+    let (pcs, comparisons) = collection.stop().unwrap();
+    assert!(
+        !pcs.is_empty() && !comparisons.is_empty(),
+        "{pcs:?} {comparisons:?}"
+    );
+}
+
+#[test]
+fn remote_sections_in_divided_buffers_have_their_errors() {
+    let Some((mut first, set)) = with_set() else {
+        return;
+    };
+    let (mut second, _) = with_set().unwrap();
+    let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_001)).unwrap();
+    let collection = first.collect_remote_unique(&handles, set).unwrap();
+    let errors = thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let unique = second.collect_remote_unique(&handles, set).map(drop);
+                let both = second.collect_remote_both(&handles, 2).map(drop);
+                [unique.unwrap_err(), both.unwrap_err()]
+            })
+            .join()
+            .unwrap()
+    });
+    for error in errors {
+        assert!(
+            matches!(error, Error::HandleInUse | Error::NoComparisons),
+            "{error:?}"
+        );
+    }
+    // This task collects remote sections already.
+    let error = second
+        .collect_remote_unique(&RemoteHandles::new(64), set)
+        .unwrap_err();
+    assert!(matches!(error, Error::Busy), "{error:?}");
+    drop(collection);
+    let error = first.collect_remote_unique(&handles, 0).unwrap_err();
+    assert!(matches!(error, Error::Division { .. }), "{error:?}");
+}
+
+#[test]
 fn kernel_that_divides_no_buffers_says_so() {
     let Some(mut kcov) = kcov() else { return };
-    if let Err(error) = kcov.collect_unique(1) {
+    if let Err(error) = kcov.collect_unique(1).map(drop) {
+        assert!(matches!(error, Error::NoDivision), "{error:?}");
+        let handles = RemoteHandles::new(64);
+        let error = kcov.collect_remote_unique(&handles, 1).unwrap_err();
         assert!(matches!(error, Error::NoDivision), "{error:?}");
     }
 }

@@ -14,15 +14,18 @@ import guest
 import programs
 import tap
 from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, skipped
-from hostlib import shown
+from hostlib import SCRIPTS, shown
 
 # Behind the host's own checks: here guests boot.
 ORDER = 57
 
 GUEST_TEST = crates.WORKSPACE / "guest/test.sh"
 FIXTURE = crates.WORKSPACE / "kcov-trace/tests/fixture/tasks.c"
+# Has the sample module work for a process elsewhere.
+WORK = SCRIPTS / "samples/work.c"
 # Each of the two takes half a minute in an emulator on an idle machine.
 COMMAND = """
+export KCOV_UNIQUE={unique} KCOV_WORK=/tools/work
 KCOV_REQUIRED=1 /tools/device --show-output >/results/device.log 2>&1
 echo $? >/results/device.status
 sh /tools/test.sh /bin/kcov-trace /tools/tasks /results >/results/tools.tap 2>&1
@@ -99,9 +102,12 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
         "/bin/kcov-trace": crates.kcov_trace(context.arch),
         "/tools/device": crates.device_tests(context.arch),
         "/tools/tasks": programs.build(FIXTURE, obj, context.arch),
+        "/tools/work": programs.build(WORK, obj, context.arch),
         "/tools/test.sh": GUEST_TEST,
     }
-    outcome = context.boot(guest.Guest(obj=obj, name=f"tools-{impl}", arch=context.arch, command=COMMAND, files=files))
+    offered = "CONFIG_KCOV_UNIQUE=y" in (obj / ".config").read_text(encoding="utf-8").splitlines()
+    command = COMMAND.format(unique="yes" if offered else "no")
+    outcome = context.boot(guest.Guest(obj=obj, name=f"tools-{impl}", arch=context.arch, command=command, files=files))
     yield boot_result(f"{impl}: the kernel stays sound", outcome)
     if outcome.death:
         return

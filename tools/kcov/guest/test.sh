@@ -7,7 +7,9 @@
 #   test.sh KCOV-TRACE TASKS RESULTS
 #
 # KCOV-TRACE and TASKS are static programs; TASKS is built of kcov-trace/tests/fixture/tasks.c. In the directory
-# RESULTS recordings are left for the host, which has the vmlinux to symbolise them with.
+# RESULTS recordings are left for the host, which has the vmlinux to symbolise them with. Two variables say what the
+# kernel offers: KCOV_UNIQUE is "yes" if it records each PC once, "no" if not. KCOV_WORK names a program that has the
+# kernel work in a section with its common handle.
 
 set -u
 trace=$1
@@ -67,6 +69,25 @@ expect_at_least() {
 	fi
 }
 
+# count_of FILE: how many records the tasks of a recording have, all together.
+count_of() {
+	"$trace" report -f tasks "$1" 2>/dev/null | sed -n 's/.*: \([0-9]*\) \(PC\|comparison\)s\{0,1\}.*/\1/p' |
+		awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# expect_once NAME FILE: no task of the recording has a PC twice.
+expect_once() {
+	"$trace" report "$2" >"$work/stdout" 2>"$work/stderr"
+	twice=$(awk '/^#/ { task++; next } seen[task, $1]++ { print $1 }' "$work/stdout" | head -n 1)
+	if [ -n "$twice" ]; then
+		report "$1" "$twice is there twice"
+	elif ! grep -q '^0x' "$work/stdout"; then
+		report "$1" "there is no PC at all"
+	else
+		report "$1" ""
+	fi
+}
+
 run -o "$results/true.kcov" -- true
 expect "a command is traced" 0
 run report "$results/true.kcov"
@@ -82,6 +103,15 @@ expect_error "a command that does not exist" 127 "no-such-command cannot be run"
 echo text >"$work/text"
 run -o "$work/none.kcov" -- "$work/text"
 expect_error "a file that is no program" 126 "cannot be run"
+mkdir "$work/folder"
+for kind in cmp "remote --common 7"; do
+	# shellcheck disable=SC2086
+	run $kind -o "$work/none.kcov" -- no-such-command
+	expect_error "a command that does not exist, with $kind" 127 "no-such-command cannot be run"
+	# shellcheck disable=SC2086
+	run $kind -o "$work/none.kcov" -- "$work/folder"
+	expect_error "a command that is a folder, with $kind" 126 "cannot be run"
+done
 if [ -e "$work/none.kcov" ]; then
 	report "no file is left of a command that did not run" "$work/none.kcov is there"
 else
@@ -106,12 +136,75 @@ expect_at_least "holds more than the buffer" PCs "$(grep -c '^0xffffffff' "$work
 run --buffer 100 -- true
 expect_error "a buffer that fills no page" 2 "whole pages"
 
-if zcat /proc/config.gz 2>/dev/null | grep -q '^CONFIG_KCOV_ENABLE_COMPARISONS=y' || [ ! -e /proc/config.gz ]; then
-	run cmp -- true
+run cmp -- true
+if grep -qF CONFIG_KCOV_ENABLE_COMPARISONS "$work/stderr"; then
+	expect_error "a kernel without comparisons" 2 "CONFIG_KCOV_ENABLE_COMPARISONS"
+else
 	expect "comparisons" 0
 	expect_at_least "with constants marked" constants "$(grep -c ' =0x' "$work/stdout")" 10
+	run cmp -o "$results/cmp.kcov" -- true
+	expect "a recording of comparisons" 0
+	run cmp --all "$results/cmp.kcov"
+	expect "is shown by site" 0
+	expect_at_least "with constants marked there too" constants "$(grep -c ' =0x' "$work/stdout")" 10
+	run diff "$results/cmp.kcov" "$results/cmp.kcov"
+	report "no difference to itself in comparisons" "$(grep '^0x' "$work/stdout")"
+	run diff "$results/true.kcov" "$results/cmp.kcov"
+	expect_error "no difference of PCs to comparisons" 2 "the same kind"
+fi
+run cmp "$results/true.kcov"
+expect_error "PCs are no comparisons" 2 "not comparisons"
+
+if [ "${KCOV_UNIQUE:-no}" = yes ]; then
+	run -o "$work/plain.kcov" -- sh -c 'ls -R /sys/class; :'
+	run --unique -o "$results/unique.kcov" -- sh -c 'ls -R /sys/class; :'
+	expect "each PC once" 0
+	expect_once "none of a task's is there twice" "$results/unique.kcov"
+	expect_at_least "of all that there are" PCs "$(count_of "$results/unique.kcov")" 500
+	plain=$(count_of "$work/plain.kcov")
+	expect_at_least "in ten times less room" PCs "$plain" $((10 * $(count_of "$results/unique.kcov")))
+	# A few differ from run to run, not a tenth.
+	run diff -o "$work/lost.kcov" "$results/unique.kcov" "$work/plain.kcov"
+	"$trace" merge --unique -o "$work/all.kcov" "$work/plain.kcov"
+	expect_at_least "which is nearly what runs" PCs "$(count_of "$work/all.kcov")" $((10 * $(count_of "$work/lost.kcov")))
+	run --unique --buffer 512 --each-syscall -o "$work/small.kcov" -- ls -R /sys/class
+	expect_once "a buffer that is emptied gives none twice" "$work/small.kcov"
+	run --unique -o "$work/tasks.kcov" -- "$tasks" first "$files"
+	expect "tasks are left as they were with a set, too" 0
+	expect_once "and each has its own" "$work/tasks.kcov"
+else
+	run --unique -o "$work/none.kcov" -- true
+	expect_error "a kernel that cannot record each PC once" 2 "CONFIG_KCOV_UNIQUE"
+	run remote --unique --usb 1 --seconds 0.1
+	expect_error "of sections neither" 2 "CONFIG_KCOV_UNIQUE"
 fi
 
+if [ -n "${KCOV_WORK:-}" ]; then
+	run remote --common 7 -o "$results/section.kcov" -- sh -c "$KCOV_WORK; $KCOV_WORK; $KCOV_WORK"
+	expect "sections of a command's handle" 0
+	expect_at_least "are recorded" PCs "$(count_of "$results/section.kcov")" 3
+	if [ "${KCOV_UNIQUE:-no}" = yes ]; then
+		run remote --common 7 --unique -o "$work/section.kcov" -- sh -c "$KCOV_WORK; $KCOV_WORK; $KCOV_WORK"
+		expect "with each PC once" 0
+		expect_once "in all of them together" "$work/section.kcov"
+	fi
+fi
+
+# A signal ends the collection, not the program.
+"$trace" remote --usb 1 -o "$work/signal.kcov" &
+first=$!
+sleep 2
+kill -TERM "$first"
+status=0
+wait "$first" || status=$?
+run report "$work/signal.kcov"
+if [ "$status" -eq 0 ]; then
+	expect "a signal ends the collection of sections" 0
+else
+	report "a signal ends the collection of sections" "status $status instead of 0"
+fi
+run remote --usb 1 --usb 1 --seconds 0.1
+expect "a bus that is named twice" 0
 run remote --usb 1 --common 7 --seconds 0.2 -o "$results/remote.kcov"
 expect "remote handles" 0
 run remote --usb 1 -o "$work/remote.kcov" -- sh -c 'exit 5'
@@ -131,6 +224,18 @@ expect "a difference" 0
 expect_at_least "has PCs" PCs "$(grep -c '^0xffffffff' "$work/stdout")" 50
 run diff "$work/ls.kcov" "$work/ls.kcov"
 report "no difference to itself" "$(grep '^0x' "$work/stdout")"
+run merge -o "$work/both.kcov" "$results/true.kcov" "$work/ls.kcov"
+expect "two recordings are put together" 0
+sum=$(($(count_of "$results/true.kcov") + $(count_of "$work/ls.kcov")))
+if [ "$(count_of "$work/both.kcov")" -eq "$sum" ]; then
+	report "with all that they hold" ""
+else
+	report "with all that they hold" "$(count_of "$work/both.kcov") PCs instead of $sum"
+fi
+run merge --unique -o "$work/once.kcov" "$work/both.kcov"
+expect_once "or with each PC once" "$work/once.kcov"
+run diff "$work/once.kcov" "$work/ls.kcov"
+report "which leaves no difference to a part" "$(grep '^0x' "$work/stdout")"
 
 run -- "$trace" -o "$work/inner.kcov" -- true
 if grep -qF "cannot be traced" "$work/stderr"; then

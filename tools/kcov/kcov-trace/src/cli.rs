@@ -50,6 +50,10 @@ pub struct TraceArgs {
     /// How to collect.
     #[command(flatten)]
     pub collect: CollectArgs,
+    /// Record each PC once for each task, so that long commands fill no buffer. Counts are then those of tasks. Wants
+    /// a kernel with KCOV in Rust.
+    #[arg(long)]
+    pub unique: bool,
     /// Where the output goes and how it looks.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -120,6 +124,9 @@ pub struct RemoteArgs {
     /// Collect comparisons instead of PCs.
     #[arg(long)]
     pub comparisons: bool,
+    /// Record each PC once. Wants a kernel with KCOV in Rust.
+    #[arg(long, conflicts_with = "comparisons")]
+    pub unique: bool,
     /// How to collect.
     #[command(flatten)]
     pub collect: CollectArgs,

@@ -23,6 +23,15 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
             b.kernel.release
         );
     }
+    if let Some(reason) = differ_in_kind(&a, &b) {
+        bail!(
+            "{} holds {} and {} {}; only recordings of the same kind can be compared",
+            args.a.display(),
+            reason.0,
+            args.b.display(),
+            reason.1
+        );
+    }
     keep_once(&mut b);
     // Modules are elsewhere after each boot; their places in the files are the same.
     if args.symbols.vmlinux.is_some() && !(a.kernel.modules.is_empty() && b.kernel.modules.is_empty()) {
@@ -48,6 +57,21 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     }
     render(&b, &args.output, &args.symbols)?;
     Ok(0)
+}
+
+/// What each of two recordings holds, if the one holds nothing but PCs and the other nothing but comparisons.
+fn differ_in_kind(a: &Recording, b: &Recording) -> Option<(&'static str, &'static str)> {
+    let holds = |recording: &Recording| {
+        (
+            recording.pcs().next().is_some(),
+            recording.comparisons().next().is_some(),
+        )
+    };
+    match (holds(a), holds(b)) {
+        ((true, false), (false, true)) => Some(("PCs", "comparisons")),
+        ((false, true), (true, false)) => Some(("comparisons", "PCs")),
+        _ => None,
+    }
 }
 
 /// The places that a recording covers. A PC that has none counts for nothing.

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Collecting sections that other tasks run.
 
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use kcov::{Cmp, CommonHandle, Device, Mode, Pc, RemoteHandles, UsbBus};
+use kcov::{Cmp, CommonHandle, Device, Error, Mode, Pc, RemoteHandles, UsbBus};
 
 use super::render::{check_output, render, render_comparisons, warn};
+use super::trace::no_unique;
 use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
 use crate::signals::{self, Catching};
@@ -20,7 +22,8 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
         bail!("--seconds wants a number from 0 on");
     }
     let mut handles = RemoteHandles::new(args.section_words);
-    for bus in &args.usb {
+    // The kernel would take a bus that is named twice for one that is in use.
+    for bus in args.usb.iter().collect::<BTreeSet<_>>() {
         handles = handles.usb(UsbBus(*bus))?;
     }
     if let Some(handle) = args.common.and_then(CommonHandle::new) {
@@ -33,6 +36,9 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     let (status, records, overflowed) = if args.comparisons {
         let (status, records, overflowed) = collect::<Cmp>(args, &handles)?;
         (status, Records::Comparisons(records), overflowed)
+    } else if args.unique {
+        let (status, records, overflowed) = collect_unique(args, &handles)?;
+        (status, Records::Pcs(records), overflowed)
     } else {
         let (status, records, overflowed) = collect::<Pc>(args, &handles)?;
         (status, Records::Pcs(records), overflowed)
@@ -51,7 +57,10 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
         tasks: vec![Task {
             tid: 0,
             parent: 0,
-            name: format!("{} remote handles", handles.len()),
+            name: match handles.len() {
+                1 => "1 remote handle".into(),
+                count => format!("{count} remote handles"),
+            },
             overflowed,
             problem: None,
             records,
@@ -65,34 +74,52 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     Ok(status)
 }
 
-/// Collects until the command or the time is over.
+/// Collects until the command or the time is over; gives the status, the records, and whether some are missing.
 fn collect<M: Mode>(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<M::Record>, bool)> {
     let mut kcov = Device::open()?.with_buffer(args.collect.buffer)?;
-    // Signals end the collection, not the program.
-    let catching = Catching::start();
     // The command inherits the common handle from the task that attaches it: this one.
     let collection = kcov.collect_remote::<M>(handles)?;
-    let status =
-        match args.command.split_first() {
-            Some((program, arguments)) => {
-                let status = Command::new(program).args(arguments).status().map_err(|cause| {
-                    tracer::Error::Command {
-                        command: program.clone(),
-                        cause,
-                    }
-                })?;
-                status
-                    .code()
-                    .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
-            }
-            None => {
-                wait(args.seconds.map(Duration::from_secs_f64));
-                0
-            }
-        };
-    drop(catching);
+    let status = work(args)?;
     let records = collection.stop()?;
     Ok((status, records.iter().collect(), records.overflowed()))
+}
+
+/// As [`collect`], with each PC once.
+fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<u64>, bool)> {
+    let told = |error| match error {
+        Error::NoDivision => no_unique(),
+        other => other.into(),
+    };
+    let device = Device::open()?;
+    let set = device.set_words().map_err(told)?;
+    let mut kcov = device.with_buffer(set + args.collect.buffer)?;
+    let collection = kcov.collect_remote_unique(handles, set).map_err(told)?;
+    let status = work(args)?;
+    let records = collection.stop()?;
+    // Modules have no bits in a set of this size.
+    let mut seen = HashSet::new();
+    let once = records.iter().filter(|pc| seen.insert(*pc)).collect();
+    Ok((status, once, records.overflowed()))
+}
+
+/// Runs the command, or lets the time pass; gives the status.
+fn work(args: &RemoteArgs) -> Result<i32> {
+    // Signals end the collection, not the program.
+    let _catching = Catching::start();
+    let Some((program, arguments)) = args.command.split_first() else {
+        wait(args.seconds.map(Duration::from_secs_f64));
+        return Ok(0);
+    };
+    let status = Command::new(program)
+        .args(arguments)
+        .status()
+        .map_err(|cause| tracer::Error::Command {
+            command: program.clone(),
+            cause,
+        })?;
+    Ok(status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
 }
 
 /// Sleeps until the time is over or a signal comes.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 
 use super::merge::read_all;
 use super::render::{check_output, render, render_comparisons, warn};
@@ -13,7 +13,12 @@ use crate::tracer;
 
 pub(super) fn trace(args: &TraceArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
-    let (status, recording) = record(&args.command, &args.collect, false)?;
+    let mode = if args.unique {
+        tracer::Mode::UniquePcs
+    } else {
+        tracer::Mode::Pcs
+    };
+    let (status, recording) = record(&args.command, &args.collect, mode)?;
     render(&recording, &args.output, &args.symbols)?;
     Ok(status)
 }
@@ -21,22 +26,29 @@ pub(super) fn trace(args: &TraceArgs) -> Result<i32> {
 pub(super) fn cmp(args: &CmpArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
     let (status, recording) = if args.command.is_empty() {
-        (0, read_all(&args.recordings)?)
+        let recording = read_all(&args.recordings)?;
+        if recording.comparisons().next().is_none() && recording.pcs().next().is_some() {
+            bail!("the recording holds PCs, not comparisons; record with 'cmp', or look at it with 'report'");
+        }
+        (0, recording)
     } else {
-        record(&args.command, &args.collect, true)?
+        record(&args.command, &args.collect, tracer::Mode::Comparisons)?
     };
     render_comparisons(&recording, args.all, &args.output, &args.symbols)?;
     Ok(status)
 }
 
-fn record(command: &[OsString], collect: &CollectArgs, comparisons: bool) -> Result<(i32, Recording)> {
+fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Result<(i32, Recording)> {
     let mut kernel = Kernel::running();
     let options = tracer::Options {
-        comparisons,
+        mode,
         words: collect.buffer,
         each_system_call: collect.each_syscall,
     };
-    let outcome = tracer::run(command, &options)?;
+    let outcome = tracer::run(command, &options).map_err(|error| match error {
+        tracer::Error::Kcov(kcov::Error::NoDivision) => no_unique(),
+        other => other.into(),
+    })?;
     // Modules may have been loaded by the command.
     kernel.add_modules_of(Kernel::running());
     note_problems(&outcome.tasks);
@@ -49,6 +61,13 @@ fn record(command: &[OsString], collect: &CollectArgs, comparisons: bool) -> Res
         tasks: outcome.tasks,
     };
     Ok((outcome.status, recording))
+}
+
+/// What to do where the kernel cannot record each PC once.
+pub(super) fn no_unique() -> anyhow::Error {
+    anyhow!(
+        "this kernel cannot record each PC once: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --unique out and put the recording through 'kcov-trace merge --unique'"
+    )
 }
 
 /// Tells which tasks lack records, and why.

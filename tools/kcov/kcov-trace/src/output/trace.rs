@@ -51,9 +51,11 @@ pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> 
 /// What a task's part is headed with.
 #[must_use]
 pub fn heading(task: &Task) -> String {
-    let what = match task.records {
-        Records::Pcs(_) => "PCs",
-        Records::Comparisons(_) => "comparisons",
+    let what = match (&task.records, task.records.len()) {
+        (Records::Pcs(_), 1) => "PC",
+        (Records::Pcs(_), _) => "PCs",
+        (Records::Comparisons(_), 1) => "comparison",
+        (Records::Comparisons(_), _) => "comparisons",
     };
     let mut text = match task.tid {
         0 => task.name.clone(),

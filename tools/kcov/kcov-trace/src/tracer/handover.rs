@@ -12,7 +12,6 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kcov::abi;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Resource, Rlimit};
 
@@ -27,8 +26,15 @@ const CONTROL: usize = 96;
 const PAIR: usize = 128;
 const _: () = assert!(PAIR + 8 <= SCRATCH);
 
+/// The call that starts a collection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Enable {
+    pub(super) command: u64,
+    pub(super) argument: u64,
+}
+
 /// Lets the task collect into the descriptor's buffer. It is `alone` if no other task runs in its memory.
-pub(super) fn start(tid: Tid, kcov: impl AsFd, mode: u64, alone: bool) -> Result<(), Failure> {
+pub(super) fn start(tid: Tid, kcov: impl AsFd, enable: Enable, alone: bool) -> Result<(), Failure> {
     let status = Status::of(tid)?;
     let suspended = status.filtered;
     if suspended && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err() {
@@ -37,10 +43,10 @@ pub(super) fn start(tid: Tid, kcov: impl AsFd, mode: u64, alone: bool) -> Result
         )));
     }
     let mut injection = Injection::begin(tid, status.process, alone)?;
-    let mut result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), mode);
+    let mut result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), enable);
     if matches!(&result, Err(Failure::System(error)) if error.raw_os_error() == Some(libc::EMFILE)) {
         let limit = raise_limit(status.process)?;
-        result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), mode);
+        result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), enable);
         prlimit(status.process, limit)?;
     }
     // A task that is gone has nothing to be put back.
@@ -78,7 +84,7 @@ fn hand_over(
     tid: Tid,
     process: Tid,
     kcov: BorrowedFd<'_>,
-    mode: u64,
+    enable: Enable,
 ) -> Result<(), Failure> {
     let calls = injection.system_calls();
     let at = |offset: usize| injection.scratch_at() + offset as u64;
@@ -107,7 +113,7 @@ fn hand_over(
         injection.call(calls.close, [end as u64, 0, 0, 0])?;
     }
     let fd = received? as u64;
-    let enabled = injection.call(calls.ioctl, [fd, abi::ENABLE.into(), mode, 0]);
+    let enabled = injection.call(calls.ioctl, [fd, enable.command, enable.argument, 0]);
     if !matches!(enabled, Err(Failure::Gone(_))) {
         injection.call(calls.close, [fd, 0, 0, 0])?;
     }

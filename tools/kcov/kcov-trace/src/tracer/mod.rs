@@ -15,14 +15,14 @@ mod registers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use kcov::{Cmp, Device, Kcov, Mode, Pc};
+use kcov::{Cmp, Device, Kcov, Pc, abi};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::recording::{Records, Task};
@@ -30,13 +30,24 @@ use crate::signals::{self, Catching};
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
 
+/// What to collect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// PCs, in order.
+    Pcs,
+    /// Each PC once for each task.
+    UniquePcs,
+    /// Comparisons, in order.
+    Comparisons,
+}
+
 /// What to collect, and how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Comparisons instead of PCs. Default: PCs.
-    pub comparisons: bool,
-    /// Words of each task's buffer. Default: 256 Ki.
+    /// What to collect. Default: PCs.
+    pub mode: Mode,
+    /// Words of each task's buffer, without those of a set. Default: 256 Ki.
     pub words: usize,
     /// Whether every task is stopped at each system call and its buffer emptied, so that only a single system
     /// call can fill it. Default: no.
@@ -46,7 +57,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            comparisons: false,
+            mode: Mode::Pcs,
             words: 256 << 10,
             each_system_call: false,
         }
@@ -92,10 +103,12 @@ pub enum Error {
 ///
 /// [`Error`]: KCOV cannot be used, the command cannot be run, or tracing failed.
 pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
+    let set = set_words(options)?;
     let mut tracer = Tracer {
         options: options.clone(),
+        set,
         // The first descriptor is made before anything runs, so that an unusable KCOV is noticed here.
-        pool: vec![Device::open()?.with_buffer(options.words)?],
+        pool: vec![usable(options, set)?],
         tasks: HashMap::new(),
         parents: HashMap::new(),
         finished: Vec::new(),
@@ -119,6 +132,29 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
         status,
         tasks: tracer.finished,
     })
+}
+
+/// How many words of each buffer are for a set.
+fn set_words(options: &Options) -> Result<usize, kcov::Error> {
+    match options.mode {
+        Mode::UniquePcs => Device::open()?.set_words(),
+        Mode::Pcs | Mode::Comparisons => Ok(0),
+    }
+}
+
+/// A descriptor with its buffer, if the kernel can collect what is wanted.
+fn usable(options: &Options, set: usize) -> Result<Kcov, kcov::Error> {
+    let mut kcov = Device::open()?.with_buffer(set + options.words)?;
+    let tried = match options.mode {
+        Mode::Pcs => Ok(()),
+        Mode::UniquePcs => kcov.collect_unique(set).map(drop),
+        Mode::Comparisons => kcov.collect::<Cmp>().map(drop),
+    };
+    match tried {
+        // Somebody collects what this very program does, which does not concern the command.
+        Ok(()) | Err(kcov::Error::Busy) => Ok(kcov),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the child and seizes it before it runs the command. The pipe tells of a failing exec.
@@ -149,6 +185,8 @@ struct Traced {
     overflowed: bool,
     problem: Option<String>,
     records: Records,
+    /// With a set, the PCs that were recorded: those of modules have no bits in a set of this size.
+    seen: HashSet<u64>,
 }
 
 impl Traced {
@@ -160,18 +198,19 @@ impl Traced {
             name: String::new(),
             overflowed: false,
             problem: None,
-            records: if options.comparisons {
-                Records::Comparisons(Vec::new())
-            } else {
-                Records::Pcs(Vec::new())
+            records: match options.mode {
+                Mode::Pcs | Mode::UniquePcs => Records::Pcs(Vec::new()),
+                Mode::Comparisons => Records::Comparisons(Vec::new()),
             },
+            seen: HashSet::new(),
         }
     }
 
     /// Takes what is in the buffer, if it is at least so full: 0 for always. The task must be stopped.
-    fn empty_buffer(&mut self, from: usize) {
+    fn empty_buffer(&mut self, from: usize, set: usize) {
         let Some(kcov) = &mut self.kcov else { return };
         let overflowed = match &mut self.records {
+            Records::Pcs(pcs) if set > 0 => take_unique(kcov, set, from, &mut self.seen, pcs),
             Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
             Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
         };
@@ -180,7 +219,7 @@ impl Traced {
 }
 
 /// Moves the records out of the buffer; tells whether it was full.
-fn take<M: Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
+fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
     let records = kcov.records::<M>();
     if records.len() < from {
         return false;
@@ -191,9 +230,35 @@ fn take<M: Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool 
     overflowed
 }
 
+/// As [`take`], for a buffer with a set, from which PCs stay known.
+fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>, to: &mut Vec<u64>) -> bool {
+    // The buffer was divided like this when it was made.
+    let Ok(mut buffer) = kcov.unique_buffer(set) else {
+        return false;
+    };
+    let records = buffer.records();
+    if records.len() < from {
+        return false;
+    }
+    let overflowed = records.overflowed();
+    to.extend(records.iter().filter(|pc| seen.insert(*pc)));
+    buffer.discard();
+    overflowed
+}
+
+/// Discards what is in the buffer, and that it was seen.
+fn reset(kcov: &mut Kcov, set: usize) {
+    kcov.reset();
+    if let Ok(mut buffer) = kcov.unique_buffer(set) {
+        buffer.reset();
+    }
+}
+
 #[derive(Debug)]
 struct Tracer {
     options: Options,
+    /// How many words of each buffer are for a set; 0 without one.
+    set: usize,
     /// Descriptors with buffers that no task uses.
     pool: Vec<Kcov>,
     tasks: HashMap<Tid, Traced>,
@@ -254,7 +319,10 @@ impl Tracer {
                 return Ok(());
             }
         }
-        let half = self.options.words / if self.options.comparisons { 8 } else { 2 };
+        let half = match self.options.mode {
+            Mode::Pcs | Mode::UniquePcs => self.options.words / 2,
+            Mode::Comparisons => self.options.words / 8,
+        };
         let mut signal = 0;
         let mut from = half;
         match stop {
@@ -278,7 +346,7 @@ impl Tracer {
             Stop::Signal(number) => signal = number,
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
-            task.empty_buffer(from);
+            task.empty_buffer(from, self.set);
             if stop == Stop::Exit {
                 task.name = name_of(tid);
             }
@@ -316,7 +384,7 @@ impl Tracer {
     fn start_collection(&mut self, tid: Tid, alone: bool) -> After {
         let kcov = match self.pool.pop() {
             Some(kcov) => Ok(kcov),
-            None => Device::open().and_then(|device| device.with_buffer(self.options.words)),
+            None => Device::open().and_then(|device| device.with_buffer(self.set + self.options.words)),
         };
         let Some(task) = self.tasks.get_mut(&tid) else {
             return After::Stopped;
@@ -329,15 +397,19 @@ impl Tracer {
                 return After::Stopped;
             }
         };
-        let mode = if self.options.comparisons {
-            Cmp::NUMBER
-        } else {
-            Pc::NUMBER
-        } as u64;
-        match handover::start(tid, &kcov, mode, alone) {
+        let (command, argument) = match self.options.mode {
+            Mode::Pcs => (abi::ENABLE, abi::TRACE_PC),
+            Mode::UniquePcs => (abi::UNIQUE_ENABLE, self.set),
+            Mode::Comparisons => (abi::ENABLE, abi::TRACE_CMP),
+        };
+        let enable = handover::Enable {
+            command: command.into(),
+            argument: argument as u64,
+        };
+        match handover::start(tid, &kcov, enable, alone) {
             Ok(()) => {
                 // What our own system calls left.
-                kcov.reset();
+                reset(&mut kcov, self.set);
                 task.kcov = Some(kcov);
                 After::Stopped
             }
@@ -368,9 +440,9 @@ impl Tracer {
         let Some(mut task) = self.tasks.remove(&tid) else {
             return;
         };
-        task.empty_buffer(0);
+        task.empty_buffer(0, self.set);
         if let Some(mut kcov) = task.kcov.take() {
-            kcov.reset();
+            reset(&mut kcov, self.set);
             self.pool.push(kcov);
         }
         // The child that never ran the command, or a task killed at birth.
@@ -408,7 +480,7 @@ impl Tracer {
                 };
                 if let Some(task) = self.tasks.get_mut(&tid) {
                     task.name = name_of(tid);
-                    task.empty_buffer(0);
+                    task.empty_buffer(0, self.set);
                 }
                 tolerate_exit(ptrace::detach(tid, signal))?;
                 // Its descriptor goes with it: it still collects.

@@ -17,6 +17,11 @@ use super::ptrace::{self, Report, Stop, Tid};
 use super::registers::Registers;
 use super::{handover, start};
 
+const ENABLE: handover::Enable = handover::Enable {
+    command: kcov::abi::ENABLE as u64,
+    argument: 0,
+};
+
 #[derive(Debug, Default)]
 struct Seen {
     status: Option<Report>,
@@ -86,7 +91,7 @@ fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
         ))
     };
     let before = state()?;
-    let result = handover::start(tid, file, 0, alone);
+    let result = handover::start(tid, file, ENABLE, alone);
     let killed = match &result {
         Err(Failure::Gone(_)) => true,
         Err(Failure::System(error)) => error.raw_os_error() == Some(libc::ESRCH),

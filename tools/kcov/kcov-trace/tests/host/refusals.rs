@@ -145,6 +145,23 @@ fn comparisons_are_no_coverage() {
     fixture.save("cmp.kcov", &recording);
     let error = fixture.fails(&["report", "--vmlinux", "vmlinux", "-f", "lcov", "cmp.kcov"]);
     assert!(error.contains("comparisons"), "{error}");
+    let error = fixture.fails(&["cmp", "run.kcov"]);
+    assert!(error.contains("holds PCs, not comparisons"), "{error}");
+    for (a, b, wanted) in [
+        (
+            "run.kcov",
+            "cmp.kcov",
+            "run.kcov holds PCs and cmp.kcov comparisons",
+        ),
+        (
+            "cmp.kcov",
+            "run.kcov",
+            "cmp.kcov holds comparisons and run.kcov PCs",
+        ),
+    ] {
+        let error = fixture.fails(&["diff", a, b]);
+        assert!(error.contains(wanted), "{error}");
+    }
     let text = fixture.succeeds(&["cmp", "--vmlinux", "vmlinux", "cmp.kcov"]);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with(&format!("{pc:#018x} main ")), "{text}");

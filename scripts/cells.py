@@ -53,7 +53,7 @@ CELLS: Tuple[Cell, ...] = (
     Cell("arm64", "arm64", arch="arm64", checks=MORE),
     Cell("riscv64", "riscv64", arch="riscv64", checks=MORE),
     # The functions in C lie outside of the object, so the hooks are no leaves there.
-    Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", arch="arm64", checks=("conformance",)),
+    Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", arch="um", checks=("conformance",)),
     Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
     Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
     Cell("kasan", "KASAN", KASAN),

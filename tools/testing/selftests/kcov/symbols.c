@@ -423,11 +423,19 @@ static bool jumps_to(uint64_t start, uint64_t hook, int depth)
 
 bool hook_called_before(uint64_t address, const char *name)
 {
+	static bool jumped;
+
 	if (called_before(address, name))
 		return true;
-	/* With link-time optimization, clang too lets functions end with a jump to a hook. */
-	if (jumps_to(call_target(address), address_of(name), 3))
+	/*
+	 * With link-time optimization, clang too lets functions end with a jump to a
+	 * hook. Which one a call through memory reaches can't be seen.
+	 */
+	if (jumps_to(call_target(address), address_of(name), 3)) {
+		jumped = true;
 		return true;
-	return kernel_built_by_gcc() &&
-	       (in_kernel_text(call_target(address)) || indirect_call_before(address));
+	}
+	if (kernel_built_by_gcc() && in_kernel_text(call_target(address)))
+		return true;
+	return (jumped || kernel_built_by_gcc()) && indirect_call_before(address);
 }

@@ -7,6 +7,7 @@
 
 use anyhow::{Result, bail};
 use memchr::memchr2_iter;
+use memchr::memmem;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
 use super::image::{Architecture, Image};
@@ -85,6 +86,16 @@ pub fn sites(image: &Image<'_>, hook: Hook) -> Result<Vec<Site>> {
         for text in image.text() {
             scan(text.data, text.address, &hooks, &mut found);
         }
+        if image.architecture() == Architecture::X86_64 {
+            let loads: usize = image.text().iter().map(|text| loads_of(text.data, &hooks)).sum();
+            // An odd load may be of a function's pointer.
+            if loads > found.len() / 10 + 1 {
+                bail!(
+                    "{} calls the hooks through registers, as user-mode Linux does (-mcmodel=large), so how many calls there are is not known; ask for the format 'listing', 'functions', 'trace' or 'json'",
+                    image.path().display()
+                );
+            }
+        }
         found
     };
     found.sort_by_key(|site| site.pc);
@@ -155,6 +166,21 @@ fn scan_x86_64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
             found.push(Site { pc, kind });
         }
     }
+}
+
+/// How often the address of a hook is loaded into a register: `movabs`, 48 or 49 and b8 to bf. One load may serve many
+/// calls, of which nothing is seen without following the register.
+fn loads_of(code: &[u8], hooks: &[u64]) -> usize {
+    hooks
+        .iter()
+        .map(|hook| {
+            memmem::find_iter(code, &hook.to_le_bytes())
+                .filter(|at| {
+                    *at >= 2 && matches!(code[at - 2], 0x48 | 0x49) && matches!(code[at - 1], 0xb8..=0xbf)
+                })
+                .count()
+        })
+        .sum()
 }
 
 /// `bl` and `b`: 26 bits of words.

@@ -357,3 +357,36 @@ fn merged_recordings_hold_everything() {
     distinct.dedup();
     assert_eq!(once.pcs().collect::<Vec<_>>(), distinct);
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn kernel_that_calls_the_hook_through_registers() {
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path();
+    compile(
+        folder,
+        "program.c",
+        "program.o",
+        &[
+            "-fsanitize-coverage=trace-pc",
+            "-fno-optimize-sibling-calls",
+            "-mcmodel=large",
+        ],
+    );
+    tool(
+        Command::new("gcc")
+            .args(["-no-pie", "-o", "large", "hook.o", "program.o"])
+            .current_dir(folder),
+    );
+    let mut recording = fixture.recording.clone();
+    recording.kernel.build_id.clear();
+    fixture.save("large.kcov", &recording);
+    for format in ["html", "lcov"] {
+        let output = fixture.kcov_trace(&["report", "--vmlinux", "large", "-f", format, "large.kcov"]);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("through registers"), "{error}");
+    }
+    let output = fixture.kcov_trace(&["report", "--vmlinux", "large", "-f", "listing", "large.kcov"]);
+    assert_eq!(output.status.code(), Some(0));
+}

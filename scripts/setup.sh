@@ -10,9 +10,8 @@
 #   base       compilers, QEMU, what the kernel's own build wants, bindgen, the Rust library source (default)
 #   linux      the Linux source as a tarball in the cache (default)
 #   lint       shellcheck
-#   arm64      QEMU and a busybox for ARCH=arm64
-#   riscv64    QEMU and a busybox for ARCH=riscv64
-#   i386       what 32-bit test programs need
+#   arm64      QEMU, a compiler and a busybox for ARCH=arm64
+#   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
 #   browser    Chromium, to look at the coverage report
 
 . "$(dirname "$0")/lib.sh"
@@ -206,7 +205,6 @@ part_base() {
 
 part_lint() { want_packages shellcheck; }
 part_browser() { have chromium || want_packages chromium; }
-part_i386() { want_packages gcc-multilib; }
 
 # foreign_busybox DEBIAN-ARCHITECTURE: a static busybox of another architecture in the cache.
 foreign_busybox() {
@@ -261,7 +259,7 @@ part_riscv64() {
 
 case ${1:-} in
 -h | --help)
-	sed -n '4,19s/^# \{0,1\}//p' "$0"
+	sed -n '4,16s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac
@@ -270,7 +268,7 @@ mkdir -p "$LOGS" "$CACHE/debs"
 [ $# -gt 0 ] || set -- base linux
 for part; do
 	case $part in
-	base | linux | lint | browser | i386 | arm64 | riscv64) "part_$part" ;;
-	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser i386 arm64 riscv64." ;;
+	base | linux | lint | browser | arm64 | riscv64) "part_$part" ;;
+	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser arm64 riscv64." ;;
 	esac
 done

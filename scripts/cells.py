@@ -75,6 +75,7 @@ CELLS: Tuple[Cell, ...] = (
     ),
     Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n"),
+    Cell("no-unique", "without unique coverage", "KCOV_UNIQUE=n"),
     Cell("no-instrument-all", "without INSTRUMENT_ALL", "KCOV_INSTRUMENT_ALL=n"),
     Cell("frame-pointer", "frame pointers", "UNWINDER_FRAME_POINTER=y UNWINDER_ORC=n"),
     Cell(

@@ -51,7 +51,10 @@ UPSTREAM_EXPECTED = (
 
 # The code of the kernel, where /proc/kcore does not have it: user-mode Linux knows of no memory of a machine.
 TEXT = "/kernel-text"
+# The kernel's configuration: few of them have it in /proc.
+CONFIG = "/kernel-config"
 COMMAND = f"""
+export KCOV_CONFIG={CONFIG}
 [ -e {TEXT} ] && export KCOV_VMLINUX={TEXT}
 for program in /kcov/*; do
 	name=${{program##*/}}
@@ -147,13 +150,16 @@ def run(context: Context) -> Iterator[Result]:
 
     def one(impl: str, obj: Path) -> Iterator[Result]:
         suite = programs.selftests(obj, context.arch)
+        files: Dict[str, initramfs.Source] = {f"/kcov/{name}": path for name, path in suite.items()}
+        files[CONFIG] = obj / ".config"
+        files.update(kernel_text(obj, context.arch))
         outcome = guest.boot(
             guest.Guest(
                 obj=obj,
                 name=f"conformance-{impl}",
                 arch=context.arch,
                 command=COMMAND,
-                files={**{f"/kcov/{name}": path for name, path in suite.items()}, **kernel_text(obj, context.arch)},
+                files=files,
                 timeout=60 + PROGRAM_SECONDS * len(suite),
                 expected=EXPECTED + (UPSTREAM_EXPECTED if impl == "c" else RUST_EXPECTED),
             ),

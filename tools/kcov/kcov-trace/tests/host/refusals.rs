@@ -298,7 +298,10 @@ fn signal_during_a_report_leaves_no_file() {
     fs::write(fixture.path("page.html"), "old").unwrap();
     let before = fixture.files();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-        let child = Command::new(env!("CARGO_BIN_EXE_kcov-trace"))
+        // A shell lets what it runs in the background ignore SIGINT, and that would be respected.
+        let child = Command::new("env")
+            .arg("--default-signal=INT,TERM,HUP")
+            .arg(env!("CARGO_BIN_EXE_kcov-trace"))
             .args(["report", "--vmlinux", "vmlinux", "-o", "page.html", "run.kcov"])
             .current_dir(folder)
             .stderr(Stdio::piped())

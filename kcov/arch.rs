@@ -11,10 +11,7 @@
 
 // User-mode Linux has the options of the processor that it runs on, too.
 #[cfg_attr(CONFIG_KCOV_GENERIC_ARCH, path = "arch/generic.rs")]
-#[cfg_attr(
-    not(CONFIG_KCOV_GENERIC_ARCH),
-    cfg_attr(CONFIG_UML, path = "arch/um.rs")
-)]
+#[cfg_attr(all(not(CONFIG_KCOV_GENERIC_ARCH), CONFIG_UML), path = "arch/um.rs")]
 #[cfg_attr(
     not(any(CONFIG_KCOV_GENERIC_ARCH, CONFIG_UML)),
     cfg_attr(CONFIG_X86_64, path = "arch/x86.rs"),

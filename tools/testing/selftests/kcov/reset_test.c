@@ -14,6 +14,7 @@
 #include "symbols.h"
 
 #define FRONT	2048UL
+/* A set that covers next to nothing, so that there is as much to record as else. */
 #define SMALL_SET	16UL
 #define WORDS	8192UL
 #define HANDLE	(KCOV_SUBSYSTEM_COMMON | 0x7e5c0001)
@@ -27,31 +28,31 @@ FIXTURE(reset) {
 
 FIXTURE_VARIANT(reset) {
 	unsigned long cmd;
-	unsigned long argument;
+	/* Where the call wants one: the others want the size of the front. */
+	unsigned long trace_mode;
 	const char *mode;
 	/* Where the counts are: at the start of the buffer, and behind the front. */
 	bool first, second;
-	unsigned long front;
 };
 
 #define MODE(name, ...) FIXTURE_VARIANT_ADD(reset, name) { __VA_ARGS__ }
 
-MODE(pc, KCOV_ENABLE, KCOV_TRACE_PC, "pc", true, false, FRONT);
-MODE(cmp, KCOV_ENABLE, KCOV_TRACE_CMP, "cmp", true, false, FRONT);
-/* The set covers next to nothing, so that there is as much to record as else. */
-MODE(unique, KCOV_UNIQUE_ENABLE, SMALL_SET, "unique", false, true, SMALL_SET);
-MODE(both, KCOV_PC_CMP_ENABLE, FRONT, "pc+cmp", true, true, FRONT);
-MODE(remote_pc, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC, "pc", true, false, FRONT);
-MODE(remote_cmp, KCOV_REMOTE_ENABLE, KCOV_TRACE_CMP, "cmp", true, false, FRONT);
-MODE(remote_unique, KCOV_REMOTE_ENABLE, KCOV_TRACE_UNIQUE_PC, "unique", false, true, SMALL_SET);
-MODE(remote_both, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC_CMP, "pc+cmp", true, true, FRONT);
+MODE(pc, KCOV_ENABLE, KCOV_TRACE_PC, "pc", true, false);
+MODE(cmp, KCOV_ENABLE, KCOV_TRACE_CMP, "cmp", true, false);
+MODE(unique, KCOV_UNIQUE_ENABLE, 0, "unique", false, true);
+MODE(both, KCOV_PC_CMP_ENABLE, 0, "pc+cmp", true, true);
+MODE(remote_pc, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC, "pc", true, false);
+MODE(remote_cmp, KCOV_REMOTE_ENABLE, KCOV_TRACE_CMP, "cmp", true, false);
+MODE(remote_unique, KCOV_REMOTE_ENABLE, KCOV_TRACE_UNIQUE_PC, "unique", false, true);
+MODE(remote_both, KCOV_REMOTE_ENABLE, KCOV_TRACE_PC_CMP, "pc+cmp", true, true);
 
-static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
+static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant,
+		   unsigned long front)
 {
 	if (variant->cmd == KCOV_REMOTE_ENABLE)
-		return remote_enable_divided(self->fd, variant->argument, variant->front, 1024,
-					     HANDLE);
-	return kcov_ioctl(self->fd, variant->cmd, variant->argument);
+		return remote_enable_divided(self->fd, variant->trace_mode, front, 1024, HANDLE);
+	return kcov_ioctl(self->fd, variant->cmd,
+			  variant->cmd == KCOV_ENABLE ? variant->trace_mode : front);
 }
 
 FIXTURE_SETUP(reset)
@@ -63,7 +64,7 @@ FIXTURE_SETUP(reset)
 		SKIP(return, "%s", missing);
 	self->fd = kcov_open_mapped(WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
-	ret = enable(self, variant);
+	ret = enable(self, variant, FRONT);
 	if (ret == -ENOTSUPP)
 		SKIP(return, "this mode is configured out");
 	ASSERT_EQ(0, ret);
@@ -90,7 +91,7 @@ TEST_F(reset, errors)
 
 	EXPECT_EQ(-EINVAL, reset(fresh, 0));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 0));
-	ASSERT_EQ(0, enable(self, variant));
+	ASSERT_EQ(0, enable(self, variant, FRONT));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 1));
 	EXPECT_EQ(-EINVAL, reset(self->fd, ~0UL));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 1UL << 32));
@@ -111,40 +112,41 @@ TEST_F(reset, counts_and_set)
 	static uint64_t after[FRONT + 1];
 	unsigned long i, seen = 0;
 
-	ASSERT_EQ(0, enable(self, variant));
+	ASSERT_EQ(0, enable(self, variant, FRONT));
 	self->area[0] = many;
-	self->area[variant->front] = many;
+	self->area[FRONT] = many;
 	if (!variant->first)
-		memset(self->area, 0xff, variant->front * sizeof(*self->area));
+		memset(self->area, 0xff, FRONT * sizeof(*self->area));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 1));
 	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
-	EXPECT_LE(many, self->area[variant->first ? 0 : variant->front]);
+	EXPECT_LE(many, self->area[variant->first ? 0 : FRONT]);
 	EXPECT_EQ(0, reset(self->fd, 0));
-	memcpy(after, self->area, (variant->front + 1) * sizeof(*after));
+	memcpy(after, self->area, (FRONT + 1) * sizeof(*after));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	/* The way back from the call is recorded, if it is that of this task. */
 	if (variant->first)
 		EXPECT_GT(many, after[0]);
 	if (variant->second)
-		EXPECT_GT(many, after[variant->front]);
+		EXPECT_GT(many, after[FRONT]);
 	if (variant->first)
 		return;
 	/* Nothing is in the set but what is in the trace, too. */
-	for (i = 0; i < variant->front; i++)
+	for (i = 0; i < FRONT; i++)
 		seen += __builtin_popcountl(after[i]);
-	EXPECT_LE(seen, after[variant->front]);
+	EXPECT_LE(seen, after[FRONT]);
 }
 
 /* The mode is told, and the number, by another thread: reading it is a call like any other. */
 TEST_F(reset, dropped_records)
 {
+	const unsigned long front = variant->first ? FRONT : SMALL_SET;
 	char path[64], line[128], expected[64];
 	bool named = false;
 	FILE *file;
 	int i;
 
 	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
-	ASSERT_EQ(0, enable(self, variant));
+	ASSERT_EQ(0, enable(self, variant, front));
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
 	snprintf(expected, sizeof(expected), "kcov-mode:\t%s\n", variant->mode);
 	file = fopen(path, "r");
@@ -169,7 +171,7 @@ TEST_F(reset, dropped_records)
 	/* The last number stays until there is something new to count. */
 	EXPECT_LT(0, fdinfo(self->fd, DROPPED));
 	memset(self->area, 0, WORDS * sizeof(*self->area));
-	ASSERT_EQ(0, enable(self, variant));
+	ASSERT_EQ(0, enable(self, variant, front));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
 }

@@ -368,11 +368,15 @@ static bool indirect_call_before(uint64_t address)
 static bool called_through_register(uint64_t address, const char *name)
 {
 	static unsigned char code[1 << 18];
-	const struct symbol *function = find(address - 1);
-	uint64_t target = address_of(name);
+	const struct symbol *function;
+	uint64_t target;
 	size_t size;
 
-	if (text_start >> 63 || !function || !target || !indirect_call_before(address))
+	if (text_start >> 63 || !indirect_call_before(address))
+		return false;
+	function = find(address - 1);
+	target = address_of(name);
+	if (!function || !target)
 		return false;
 	size = address - function->address;
 	return size <= sizeof(code) && text_read(function->address, code, size) &&

@@ -156,20 +156,12 @@ impl Kcov {
     }
 
     fn start<K>(&mut self, division: Division) -> Result<DividedCollection<'_, K>, Error> {
-        division.check(self.words())?;
-        let (fd, area) = self.parts();
-        division.reset(area.words());
-        let enabled = match division {
-            Division::Unique(set) => sys::unique_enable(fd, set),
-            Division::Both(pcs) => sys::pc_cmp_enable(fd, pcs),
-        };
-        enabled.map_err(|errno| division.error(errno))?;
-        Ok(DividedCollection {
-            fd,
-            area,
-            division,
-            remote: false,
-            kind: PhantomData,
+        self.start_with(division, false, |fd| {
+            let enabled = match division {
+                Division::Unique(set) => sys::unique_enable(fd, set),
+                Division::Both(pcs) => sys::pc_cmp_enable(fd, pcs),
+            };
+            enabled.map_err(|errno| division.error(errno))
         })
     }
 
@@ -178,25 +170,37 @@ impl Kcov {
         division: Division,
         handles: &RemoteHandles,
     ) -> Result<DividedCollection<'_, K>, Error> {
-        division.check(self.words())?;
-        let (fd, area) = self.parts();
-        division.reset(area.words());
         let mode = match division {
             Division::Unique(_) => abi::TRACE_UNIQUE_PC,
             Division::Both(_) => abi::TRACE_PC_CMP,
         };
-        sys::remote_enable(fd, &handles.arg(mode, division.front())).map_err(|errno| match errno {
-            Errno::EXIST => Error::HandleInUse,
-            // A kernel that knows only whole buffers refuses the mode with the same number as a descriptor that
-            // collects, and does not know this call.
-            Errno::INVAL if sys::reset_trace(fd) == Err(Errno::NOTTY) => Error::NoDivision,
-            errno => division.error(errno),
-        })?;
+        self.start_with(division, true, |fd| {
+            sys::remote_enable(fd, &handles.arg(mode, division.front())).map_err(|errno| match errno {
+                Errno::EXIST => Error::HandleInUse,
+                // A kernel that knows only whole buffers refuses the mode with the same number as a descriptor that
+                // collects, and does not know this call.
+                Errno::INVAL if sys::reset_trace(fd) == Err(Errno::NOTTY) => Error::NoDivision,
+                errno => division.error(errno),
+            })
+        })
+    }
+
+    /// Empties the buffer and has `enable` start the collection.
+    fn start_with<K>(
+        &mut self,
+        division: Division,
+        remote: bool,
+        enable: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
+    ) -> Result<DividedCollection<'_, K>, Error> {
+        division.check(self.words())?;
+        let (fd, area) = self.parts();
+        division.reset(area.words());
+        enable(fd)?;
         Ok(DividedCollection {
             fd,
             area,
             division,
-            remote: true,
+            remote,
             kind: PhantomData,
         })
     }

@@ -45,6 +45,35 @@ pub(crate) fn compile(folder: &Path, source: &str, object: &str, options: &[&str
     );
 }
 
+/// Links an object with the hook.
+pub(crate) fn link(folder: &Path, name: &str, object: &str) {
+    tool(
+        Command::new("gcc")
+            .args(["-no-pie", "-Wl,--build-id=sha1", "-o", name, "hook.o", object])
+            .current_dir(folder),
+    );
+}
+
+/// What binutils say of a call that ends at `pc`: function and place of each frame, the innermost first.
+pub(crate) fn frames_by(addr2line: &str, folder: &Path, image: &str, pc: u64) -> Vec<String> {
+    // Any byte of the call will do, and the last is the one that is known without its length.
+    let answer = tool(
+        Command::new(addr2line)
+            .args(["-f", "-i", "-e", image, &format!("{:#x}", pc - 1)])
+            .current_dir(folder),
+    );
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    // Function and place alternate; a discriminator may follow the place.
+    let lines: Vec<&str> = answer
+        .lines()
+        .map(|line| line.split(" (").next().unwrap())
+        .collect();
+    lines
+        .chunks(2)
+        .map(|pair| format!(" {} {}", pair[0], pair[1]))
+        .collect()
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -56,18 +85,7 @@ impl Fixture {
             &["-fsanitize-coverage=trace-pc", "-fno-optimize-sibling-calls"],
         );
         compile(path, "hook.c", "hook.o", &[]);
-        tool(
-            Command::new("gcc")
-                .args([
-                    "-no-pie",
-                    "-Wl,--build-id=sha1",
-                    "-o",
-                    "vmlinux",
-                    "hook.o",
-                    "program.o",
-                ])
-                .current_dir(path),
-        );
+        link(path, "vmlinux", "program.o");
         // The hook writes to descriptor 3.
         let run = tool(
             Command::new("sh")
@@ -120,6 +138,13 @@ impl Fixture {
         recording::write(recording, &mut bytes).unwrap();
         std::fs::write(self.path(name), bytes).unwrap();
         self.path(name)
+    }
+
+    /// The recording without the kernel's build id, so that any file may be its kernel.
+    pub(crate) fn recording_of_any_kernel(&self) -> Recording {
+        let mut recording = self.recording.clone();
+        recording.kernel.build_id.clear();
+        recording
     }
 
     pub(crate) fn pcs(&self) -> Vec<u64> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::fixture::{Fixture, sources, tool};
+use crate::fixture::{Fixture, frames_by, sources, tool};
 use kcov_trace::recording::{Records, Task};
 use kcov_trace::symbols::{Hook, ImageFile, Site, SiteKind, sites};
 
@@ -104,21 +104,7 @@ fn check(prefix: &str, machine: &str, name: &str, options: &[&str]) {
     fixture.save("foreign.kcov", &recording);
     let trace = fixture.succeeds(&["report", "--vmlinux", name, "-f", "trace", "foreign.kcov"]);
     for (line, pc) in trace.lines().skip(1).zip(&pcs) {
-        // Any byte of the call will do, and the last is the one that is known without its length.
-        let answer = tool(
-            Command::new(format!("{prefix}-addr2line"))
-                .args(["-f", "-i", "-e", name, &format!("{:#x}", pc - 1)])
-                .current_dir(folder),
-        );
-        let answer = String::from_utf8(answer.stdout).unwrap();
-        let answer: Vec<&str> = answer
-            .lines()
-            .map(|line| line.split(" (").next().unwrap())
-            .collect();
-        let frames: Vec<String> = answer
-            .chunks(2)
-            .map(|pair| format!(" {} {}", pair[0], pair[1]))
-            .collect();
+        let frames = frames_by(&format!("{prefix}-addr2line"), folder, name, *pc);
         assert_eq!(line, format!("{pc:#018x}{}", frames.join(", inlined into")));
     }
     // Everything ran, so everything is covered.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Fixture, compile, sources, tool};
+use crate::fixture::{Fixture, compile, link, sources, tool};
 use kcov::Comparison;
 use kcov_trace::recording::Records;
 
@@ -114,9 +114,7 @@ fn kernel_without_the_hook() {
             .args(["-g", "-no-pie", "-o", "bare", "bare.c"])
             .current_dir(path),
     );
-    let mut recording = fixture.recording.clone();
-    recording.kernel.build_id.clear();
-    fixture.save("bare.kcov", &recording);
+    fixture.save("bare.kcov", &fixture.recording_of_any_kernel());
     let output = fixture.kcov_trace(&["report", "--vmlinux", "bare", "-f", "lcov", "bare.kcov"]);
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
@@ -279,22 +277,9 @@ fn signal_during_a_report_leaves_no_file() {
             &map,
         ],
     );
-    tool(
-        Command::new("gcc")
-            .args([
-                "-no-pie",
-                "-Wl,--build-id=sha1",
-                "-o",
-                "vmlinux",
-                "hook.o",
-                "program.o",
-            ])
-            .current_dir(folder),
-    );
+    link(folder, "vmlinux", "program.o");
     tool(Command::new("mkfifo").arg("program.c").current_dir(folder));
-    let mut recording = fixture.recording.clone();
-    recording.kernel.build_id.clear();
-    fixture.save("run.kcov", &recording);
+    fixture.save("run.kcov", &fixture.recording_of_any_kernel());
     fs::write(fixture.path("page.html"), "old").unwrap();
     let before = fixture.files();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
@@ -376,14 +361,8 @@ fn kernel_that_calls_the_hook_through_registers() {
             "-mcmodel=large",
         ],
     );
-    tool(
-        Command::new("gcc")
-            .args(["-no-pie", "-o", "large", "hook.o", "program.o"])
-            .current_dir(folder),
-    );
-    let mut recording = fixture.recording.clone();
-    recording.kernel.build_id.clear();
-    fixture.save("large.kcov", &recording);
+    link(folder, "large", "program.o");
+    fixture.save("large.kcov", &fixture.recording_of_any_kernel());
     for format in ["html", "lcov"] {
         let output = fixture.kcov_trace(&["report", "--vmlinux", "large", "-f", format, "large.kcov"]);
         assert_eq!(output.status.code(), Some(2));

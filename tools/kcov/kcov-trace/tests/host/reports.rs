@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 
-use crate::fixture::{Fixture, sources, tool};
+use crate::fixture::{Fixture, frames_by, link, sources, tool};
 use kcov_trace::symbols::{Hook, ImageFile, SiteKind, sites};
 
 /// The number of the line of program.c that holds the text.
@@ -51,22 +51,7 @@ fn frames_are_those_of_addr2line() {
     );
     let mut inlined = 0;
     for (line, pc) in lines.zip(fixture.pcs()) {
-        let asked = format!("{:#x}", pc - 1);
-        let answer = tool(
-            Command::new("addr2line")
-                .args(["-f", "-i", "-e", "vmlinux", &asked])
-                .current_dir(fixture.folder.path()),
-        );
-        let answer = String::from_utf8(answer.stdout).unwrap();
-        // Function and place alternate; a discriminator may follow the place.
-        let answer: Vec<&str> = answer
-            .lines()
-            .map(|line| line.split(" (").next().unwrap())
-            .collect();
-        let frames: Vec<String> = answer
-            .chunks(2)
-            .map(|pair| format!(" {} {}", pair[0], pair[1]))
-            .collect();
+        let frames = frames_by("addr2line", fixture.folder.path(), "vmlinux", pc);
         assert_eq!(line, format!("{pc:#018x}{}", frames.join(", inlined into")));
         inlined += usize::from(frames.len() > 1);
     }
@@ -184,11 +169,7 @@ fn function_that_jumps_to_the_hook_is_credited() {
             ])
             .current_dir(path),
     );
-    tool(
-        Command::new("gcc")
-            .args(["-no-pie", "-o", "tail", "hook.o", "tail.o"])
-            .current_dir(path),
-    );
+    link(path, "tail", "tail.o");
     let file = ImageFile::open(&path.join("tail")).unwrap();
     let image = file.image().unwrap();
     let found = sites(&image, Hook::Pc).unwrap();
@@ -205,8 +186,7 @@ fn function_that_jumps_to_the_hook_is_credited() {
             .args(["-c", "exec ./tail 3>&1"])
             .current_dir(path),
     );
-    let mut recording = fixture.recording.clone();
-    recording.kernel.build_id.clear();
+    let mut recording = fixture.recording_of_any_kernel();
     recording.tasks[0].records = kcov_trace::recording::Records::Pcs(
         run.stdout
             .chunks_exact(8)

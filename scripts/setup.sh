@@ -223,17 +223,17 @@ foreign_busybox() {
 }
 
 # fetch_foreign DEBIAN-ARCHITECTURE SUITE NAME: downloads a package of another architecture and prints the file's path.
-fetch_foreign() (
-	CACHE=$CACHE/foreign-$1-$2
-	PRIVATE_ARCH=(-o "APT::Architecture=$1" -o "APT::Architectures=$1")
-	SUITE=$2
+fetch_foreign() {
+	# What the functions below go by.
+	local CACHE=$CACHE/foreign-$1-$2 SUITE=$2
+	local PRIVATE_ARCH=(-o "APT::Architecture=$1" -o "APT::Architectures=$1")
 	mkdir -p "$CACHE/debs"
 	{
-		open_suite || exit
+		open_suite || return
 		step "Downloading $3 for $1"
 	} >&2
 	fetch_deb "$3:$1"
-)
+}
 
 # rust_library TARGET: Rust's compiled library for programs in guests of another architecture.
 rust_library() {

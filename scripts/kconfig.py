@@ -29,6 +29,11 @@ def parse(text: str, name: str = "") -> Dict[str, str]:
     return options
 
 
+def of_objects(objects: Path) -> Dict[str, str]:
+    """The options of a kernel that is configured in this directory."""
+    return parse((objects / ".config").read_text(encoding="utf-8"))
+
+
 def fragment(name: str) -> Path:
     """The file of a fragment: the name of one of ours, or a path."""
     ours = CONFIG_DIR / f"{name}.config"

@@ -288,7 +288,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
         env=env,
         excerpt=buildlog.excerpt,
     )
-    config = kconfig.parse((objects / ".config").read_text())
+    config = kconfig.of_objects(objects)
     missing = kconfig.not_taken(wanted, config)
     if missing:
         text = ", ".join(f"{name}={value} (is {got})" for name, value, got in missing)
@@ -347,7 +347,7 @@ def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool =
         forget_warned(objects)
         names = list(targets or [])
         if not [name for name in names if "=" not in name]:
-            modules = kconfig.parse((objects / ".config").read_text()).get("CONFIG_MODULES") == "y"
+            modules = kconfig.of_objects(objects).get("CONFIG_MODULES") == "y"
             names += [ARCHITECTURES[kernel.arch].image] + (["modules"] if modules else [])
         counter = Counter(kernel, not targets)
         log = objects / "build.log"

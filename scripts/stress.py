@@ -98,7 +98,7 @@ def build_program(obj: Path, arch: str) -> Path:
 
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
     """The guest of a run, which may take so many seconds."""
-    config = kconfig.parse((obj / ".config").read_text())
+    config = kconfig.of_objects(obj)
     files = {"/stress": build_program(obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
     leaks = config.get("CONFIG_DEBUG_KMEMLEAK") == "y"
     if leaks:
@@ -143,7 +143,7 @@ def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Re
     if problems:
         return
     count = counters(text)
-    config = kconfig.parse((outcome.guest.obj / ".config").read_text())
+    config = kconfig.of_objects(outcome.guest.obj)
     missing = [name for name, value in count.items() if not value and name not in OPTIONAL]
     if impl == "rust":
         missing += [name for name in ("nested_sections",) if not count.get(name)]
@@ -190,7 +190,7 @@ def judge_leaks(impl: str, results: Path) -> Iterator[Result]:
 
 
 def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
-    config = kconfig.parse((outcome.guest.obj / ".config").read_text())
+    config = kconfig.of_objects(outcome.guest.obj)
     if config.get("CONFIG_DEBUG_KMEMLEAK") == "y":
         yield from judge_leaks(impl, outcome.results)
     if config.get("CONFIG_PROVE_LOCKING") == "y":

@@ -29,6 +29,7 @@ ORDER = 58
 ON_DEMAND = True
 
 SOURCE = SCRIPTS / "differential/differential.c"
+# What one architecture alone needs stands in a list of its own, ignored.ARCH.txt.
 IGNORED = SCRIPTS / "differential/ignored.txt"
 COMMAND = """
 for _ in $(seq {tasks}); do sleep 1000 & done
@@ -421,6 +422,9 @@ def booted(context: Context, impl: str, obj: Path) -> Iterator[guest.Outcome]:
 
 def run(context: Context) -> Iterator[Result]:
     ignored = Ignorance.read(IGNORED, USER_MODE_ADDRESSES if context.arch == "um" else KERNEL_ADDRESSES)
+    own = IGNORED.with_suffix(f".{context.arch}.txt")
+    if own.exists():
+        ignored.entries += Ignorance.read(own).entries
     sides: List[Side] = []
     configs: List[Dict[str, str]] = []
     # Both are needed even where only one was asked for: there is nothing to compare one with.
@@ -437,7 +441,7 @@ def run(context: Context) -> Iterator[Result]:
         sides.append(Side(obj, [outcome.results for outcome in outcomes]))
         nameless = [f"{pc:#x} is no address of a function in {shown(obj / 'vmlinux')}" for pc in sides[-1].nameless]
         yield verdict(f"{impl}: every PC has a name", shortened(nameless))
-        configs.append(kconfig.parse((obj / ".config").read_text()))
+        configs.append(kconfig.of_objects(obj))
     yield verdict("both kernels have one configuration", different_options(*configs))
     yield from compare_all(IMPLS, sides[0], sides[1], ignored, context.progress)
     # What other architectures lack is no reason to remove a line.

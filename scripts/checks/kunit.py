@@ -71,7 +71,7 @@ def run(context: Context) -> Iterator[Result]:
         outcome = context.boot(boot)
         yield boot_result(f"{impl}: the kernel boots", outcome)
         lines = outcome.console_lines()
-        config = kconfig.parse((obj / ".config").read_text())
+        config = kconfig.of_objects(obj)
         if any(OPTION.match(name) and value == "y" for name, value in config.items()):
             yield from suites(impl, lines)
         elif impl == "rust":

@@ -11,6 +11,7 @@ from typing import Dict, Iterator, List, Tuple
 import browser
 import crates
 import guest
+import kconfig
 import programs
 import tap
 from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, skipped
@@ -105,7 +106,7 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
         "/tools/work": programs.build(WORK, obj, context.arch),
         "/tools/test.sh": GUEST_TEST,
     }
-    offered = "CONFIG_KCOV_UNIQUE=y" in (obj / ".config").read_text(encoding="utf-8").splitlines()
+    offered = kconfig.of_objects(obj).get("CONFIG_KCOV_UNIQUE") == "y"
     command = COMMAND.format(unique="yes" if offered else "no")
     outcome = context.boot(guest.Guest(obj=obj, name=f"tools-{impl}", arch=context.arch, command=command, files=files))
     yield boot_result(f"{impl}: the kernel stays sound", outcome)

@@ -156,6 +156,13 @@ class Outcome:
             found.append(f"the kernel reported: {report.title}  ({shown(self.log)}:{report.line})")
         return found
 
+    def failures(self, what: str = "the command") -> List[str]:
+        """Everything that is wrong, for those to whom a status other than 0 is wrong too."""
+        found = self.problems()
+        if self.status:
+            found.append(f"{what} failed with status {self.status}: {self.output.strip()[-500:]}")
+        return found
+
     def console_lines(self) -> List[str]:
         return console.lines_of(self.log.read_bytes())
 

@@ -39,11 +39,9 @@ def demonstration(obj: Path, trace: Path, arch: str, name: str = "report") -> gu
 
 def recording_of(outcome: guest.Outcome) -> Path:
     """The recording that the guest left."""
-    problems = outcome.problems()
+    problems = outcome.failures("the workload")
     recording = outcome.results / "workload.kcov"
-    if outcome.status:
-        problems.append(f"the workload ended with status {outcome.status}: {outcome.output.strip()[-500:]}")
-    elif not recording.exists() and not problems:
+    if not recording.exists() and not problems:
         problems.append(f"the guest left no recording; what it said is in {shown(outcome.guest.run / 'ports/output')}.")
     if problems:
         die("\n".join(problems))

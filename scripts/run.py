@@ -28,9 +28,7 @@ COMMAND = "cat /sys/kernel/notes >/results/notes; exec pc >/results/pcs"
 
 def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
     """The recording of what the guest printed."""
-    problems = outcome.problems()
-    if outcome.status:
-        problems.append(f"the program failed with status {outcome.status}: {outcome.output.strip()}")
+    problems = outcome.failures("the program")
     if problems:
         die("\n".join(problems))
     recording = outcome.guest.run / "read.kcov"

@@ -52,9 +52,7 @@ def run(name: str, obj: Path, parts: List[Boot], counting: bool, progress: Calla
             break
         if attempt + 1 < ATTEMPTS and not counting:
             warn(f"the guest {name} {outcome.death}; trying again.")
-    problems = outcome.problems()
-    if outcome.status:
-        problems.append(f"the command failed with status {outcome.status}: {outcome.output.strip()[-500:]}")
+    problems = outcome.failures()
     if problems:
         die(f"measuring in the guest {name} failed: " + "\n".join(problems))
     return outcome

@@ -18,11 +18,24 @@ SOURCE = Path(__file__).with_name("calls.c")
 MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
 
 
+def command(unit: str, rounds: int) -> str:
+    """What a guest has to run: UNIT is instructions, or time."""
+    return "".join(f"calls {mode} {unit} {rounds} >/results/calls.{mode} || exit\n" for mode in MODES)
+
+
+def values_of(outcome: guest.Outcome, suffix: str) -> Dict[str, float]:
+    """What a guest has measured, by the names of the figures, which end with SUFFIX."""
+    return {
+        f"calls.{words[1]}.{name}.{suffix}": float(words[2])
+        for mode, name in MODES.items()
+        for words in lines_of(outcome, f"calls.{mode}", 3)
+    }
+
+
 def boot(objs: Dict[str, Path], smoke: bool) -> Boot:
     """What the guest has to run: the same program for both kernels."""
     rounds = 5 if smoke else 61
-    command = "".join(f"calls {mode} instructions {rounds} >/results/calls.{mode} || exit\n" for mode in MODES)
-    return Boot(command, {"/bin/calls": programs.build(SOURCE, objs["rust"])})
+    return Boot(command("instructions", rounds), {"/bin/calls": programs.build(SOURCE, objs["rust"])})
 
 
 def boot_to_init(outcome: guest.Outcome) -> float:
@@ -35,11 +48,7 @@ def boot_to_init(outcome: guest.Outcome) -> float:
 
 
 def figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
-    values: Dict[str, Dict[str, float]] = {impl: {} for impl in IMPLS}
-    for impl in IMPLS:
-        for mode in MODES:
-            for words in lines_of(outcomes[impl], f"calls.{mode}", 3):
-                values[impl][f"calls.{words[1]}.{MODES[mode]}.instructions"] = float(words[2])
+    values = {impl: values_of(outcomes[impl], "instructions") for impl in IMPLS}
     if list(values["c"]) != list(values["rust"]):
         die("the two guests did not measure the same system calls.")
     result = [pair(name, "instr.", {impl: values[impl][name] for impl in IMPLS}) for name in values["c"]]

@@ -10,14 +10,12 @@ from typing import Callable, Dict, List
 import guest
 import kernel
 import programs
-from bench.boots import lines_of
-from bench.calls import MODES, SOURCE
+from bench.calls import SOURCE, command, values_of
 from bench.figures import IMPLS, Figure, pair
 from hostlib import die
 
 BOOTS = 5
 ROUNDS = 61
-COMMAND = "".join(f"calls {mode} time {ROUNDS} >/results/calls.{mode} || exit\n" for mode in MODES)
 
 
 def kernels() -> Dict[str, Path]:
@@ -31,21 +29,15 @@ def run(impl: str, obj: Path, number: int) -> Dict[str, float]:
         obj=obj,
         name=f"bench-{impl}-native-{number}",
         arch="um",
-        command=COMMAND,
+        command=command("time", ROUNDS),
         files={"/bin/calls": programs.build(SOURCE, obj, "um")},
         timeout=180,
     )
     outcome = guest.boot(machine)
-    problems = outcome.problems()
-    if outcome.status:
-        problems.append(f"the command failed with status {outcome.status}: {outcome.output.strip()[-500:]}")
+    problems = outcome.failures()
     if problems:
         die("measuring in user-mode Linux failed: " + "\n".join(problems))
-    return {
-        f"calls.{words[1]}.{name}.native": float(words[2])
-        for mode, name in MODES.items()
-        for words in lines_of(outcome, f"calls.{mode}", 3)
-    }
+    return values_of(outcome, "native")
 
 
 def measure(objs: Dict[str, Path], progress: Callable[[str], None]) -> List[Figure]:

@@ -14,7 +14,7 @@ from typing import Iterator
 import crates
 import guest
 import programs
-from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed
+from checklib import Context, Result, each_kernel, failed, output_of, passed, verdict
 from hostlib import SCRIPTS, Failure
 
 ORDER = 61
@@ -73,11 +73,9 @@ def run(context: Context) -> Iterator[Result]:
                 },
             )
         )
-        yield boot_result(f"{impl}: the kernel stays sound", outcome)
-        if outcome.death:
-            return
-        if outcome.status:
-            yield failed(f"{impl}: the modules are loaded and recorded", f"status {outcome.status}: {outcome.output.strip()}")
+        problems = outcome.failures()
+        yield verdict(f"{impl}: the modules are loaded and recorded", problems)
+        if problems:
             return
         for sample in SAMPLES:
             yield symbolised(sample, trace, obj, outcome.results / f"{sample.module}.kcov")

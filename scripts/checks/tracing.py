@@ -15,7 +15,7 @@ from typing import Iterator, List, Set
 import guest
 import kconfig
 import programs
-from checklib import Context, Result, boot_result, each_kernel, failed, output_of, verdict
+from checklib import Context, Result, each_kernel, failed, output_of, verdict
 from hostlib import SCRIPTS, TOP, Failure
 
 ORDER = 60
@@ -73,7 +73,7 @@ def refusals(title: str, taken: Set[str], hooks: Set[str]) -> Result:
 
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
-        config = kconfig.parse((obj / ".config").read_text(encoding="utf-8"))
+        config = kconfig.of_objects(obj)
         missing = [name for name in OPTIONS if config.get(name) != "y"]
         if missing:
             yield failed(f"{impl}: the kernel can trace", f"it lacks {', '.join(missing)}; `make matrix ONLY=tracing` has one.")
@@ -88,11 +88,9 @@ def run(context: Context) -> Iterator[Result]:
                 files={"/pc": programs.build(TOP / "samples/kcov/pc.c", obj, context.arch)},
             )
         )
-        yield boot_result(f"{impl}: the kernel stays sound", outcome)
-        if outcome.death:
-            return
-        if outcome.status:
-            yield failed(f"{impl}: the guest traces and probes", f"status {outcome.status}: {outcome.output.strip()}")
+        problems = outcome.failures()
+        yield verdict(f"{impl}: the guest traces and probes", problems)
+        if problems:
             return
         yield refusals(f"{impl}: the function tracer does not offer the hooks", words(outcome.results / "available"), hooks)
         yield refusals(f"{impl}: kprobes refuse the hooks", words(outcome.results / "probed"), hooks)

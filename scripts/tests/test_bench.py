@@ -326,7 +326,7 @@ class Boots(unittest.TestCase):
             booted.append(machine)
             death = left.pop() if left else None
             problems = [death] if death else []
-            return SimpleNamespace(death=death, status=None if death else 0, output="", problems=lambda: problems)
+            return SimpleNamespace(death=death, status=None if death else 0, output="", failures=lambda: problems)
 
         with mock.patch.object(boots.guest, "boot", fake), mock.patch.object(boots, "warn"):
             try:

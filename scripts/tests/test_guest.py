@@ -136,13 +136,17 @@ class Verdict(Directory):
         self.assertEqual((outcome.results / "a/b").read_bytes(), b"x")
 
     def test_status_of_the_command(self):
-        self.assertEqual(self.outcome("status 3 archived 0 started 1.50 ended 2.00\n").status, 3)
+        outcome = self.outcome("status 3 archived 0 started 1.50 ended 2.00\n")
+        self.assertEqual(outcome.status, 3)
+        self.assertEqual(outcome.problems(), [])
+        self.assertEqual(outcome.failures("it"), ["it failed with status 3: hello"])
 
     def test_panic(self):
         outcome = self.outcome("", log="Kernel panic - not syncing: Fatal exception\n")
         self.assertIsNone(outcome.status)
         self.assertEqual(outcome.death, "panicked")
         self.assertEqual(len(outcome.problems()), 2)
+        self.assertEqual(outcome.failures(), outcome.problems())
 
     def test_console_cannot_forge_a_verdict(self):
         outcome = self.outcome("", log="status 0 archived 0 started 1.50 ended 2.00\nreboot: machine restart\n")

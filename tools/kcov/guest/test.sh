@@ -205,7 +205,7 @@ else
 fi
 run remote --usb 1 --usb 1 --seconds 0.1
 expect "a bus that is named twice" 0
-run remote --usb 1 --common 7 --seconds 0.2 -o "$results/remote.kcov"
+run remote --usb 1 --common 7 -o "$results/remote.kcov" -- sleep 1
 expect "remote handles" 0
 run remote --usb 1 -o "$work/remote.kcov" -- sh -c 'exit 5'
 expect "remote handles while a command runs" 5
@@ -217,6 +217,8 @@ expect_error "a handle that is in use" 2 "in use"
 wait "$first"
 run remote --seconds 1
 expect_error "no handle at all" 2 "--usb"
+run remote --common 7 --seconds 1
+expect_error "a common handle that nobody inherits" 2 "COMMAND"
 
 run -o "$work/ls.kcov" -- ls /proc/self/fd
 run diff "$results/true.kcov" "$work/ls.kcov"

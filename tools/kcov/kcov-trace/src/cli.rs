@@ -112,7 +112,8 @@ pub struct RemoteArgs {
     /// Collect the sections of this USB bus; may be given several times.
     #[arg(long, value_name = "BUS")]
     pub usb: Vec<u32>,
-    /// Collect the sections with this common handle (a number that is not 0), which the command inherits.
+    /// Collect the sections with this common handle (a number that is not 0), which the command inherits: there has to
+    /// be one.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub common: Option<u32>,
     /// How long to collect if there is no command; until a signal (Ctrl-C) if this is left out too.
@@ -136,7 +137,7 @@ pub struct RemoteArgs {
     /// How to symbolise.
     #[command(flatten)]
     pub symbols: SymbolArgs,
-    /// A command to run meanwhile; it is not traced itself.
+    /// A command to run meanwhile; what it does itself is not traced.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

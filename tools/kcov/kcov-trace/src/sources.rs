@@ -2,6 +2,7 @@
 //! The names of source files: from how the compiler was told them to how people know them, and to the files.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::progress::Progress;
 use crate::symbols::{Image, lines};
@@ -9,12 +10,17 @@ use crate::symbols::{Image, lines};
 /// A function that every kernel has, and its file in the source tree.
 const LANDMARK: (&str, &str) = ("start_kernel", "/init/main.c");
 
+/// What of Rust's library a kernel contains, below the folder that the compiler brings along or was told.
+const LIBRARY: [&str; 2] = ["library/core/src/", "library/alloc/src/"];
+
 /// Where the source tree was when the kernel was built, and where it is.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// With a slash at the end, or empty if it is not known.
     root: String,
     here: Option<PathBuf>,
+    /// What stands before `library/` in the names of Rust's library, from the first of them that was seen.
+    library: OnceLock<String>,
 }
 
 impl Sources {
@@ -32,15 +38,22 @@ impl Sources {
         Self {
             root,
             here: here.map(Path::to_path_buf),
+            library: OnceLock::new(),
         }
     }
 
-    /// The name as people know it: relative to the tree if it is in it.
+    /// The name as people know it: relative to the tree if it is in it, and from `library/` on in Rust's library.
     #[must_use]
     pub fn shown(&self, name: &str) -> String {
         let name = normal(name);
-        match name.strip_prefix(&self.root) {
-            Some(inside) if !self.root.is_empty() => inside.to_owned(),
+        if let Some(inside) = name.strip_prefix(&self.root).filter(|_| !self.root.is_empty()) {
+            return inside.to_owned();
+        }
+        let library = LIBRARY.iter().find_map(|folder| name.find(&format!("/{folder}")));
+        match library.map(|at| name.split_at(at + 1)) {
+            Some((before, inside)) if self.library.get_or_init(|| before.to_owned()) == before => {
+                inside.to_owned()
+            }
             _ => name,
         }
     }
@@ -49,7 +62,13 @@ impl Sources {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         let shown = self.shown(name);
-        let folder = self.here.clone().unwrap_or_else(|| PathBuf::from(&self.root));
+        // The kernel's tree has no folder of this name.
+        let library = self.library.get().filter(|_| shown.starts_with("library/"));
+        let folder = match (library, &self.here) {
+            (Some(before), _) => PathBuf::from(before),
+            (None, Some(here)) => here.clone(),
+            (None, None) => PathBuf::from(&self.root),
+        };
         // An absolute name replaces the folder.
         folder.join(shown)
     }
@@ -91,7 +110,7 @@ mod tests {
     fn names_in_the_tree_are_relative_and_can_be_moved() {
         let mut sources = Sources {
             root: "/build/linux/".into(),
-            here: None,
+            ..Sources::default()
         };
         assert_eq!(sources.shown("/build/obj/../linux/mm/slub.c"), "mm/slub.c");
         assert_eq!(sources.shown("/build/obj/generated.c"), "/build/obj/generated.c");
@@ -108,5 +127,23 @@ mod tests {
             sources.path("/build/obj/generated.c"),
             Path::new("/build/obj/generated.c")
         );
+    }
+    #[test]
+    fn names_in_the_library_of_rust_are_short() {
+        let sources = Sources {
+            root: "/build/linux/".into(),
+            here: Some("/home/linux".into()),
+            ..Sources::default()
+        };
+        let long = "/home/me/rustlib/src/rust/library/core/src/ptr/mod.rs";
+        let short = "library/core/src/ptr/mod.rs";
+        // Before one was seen, the name is one in the tree.
+        assert_eq!(sources.path(short), Path::new("/home/linux").join(short));
+        assert_eq!(sources.shown(long), short);
+        assert_eq!(sources.path(long), Path::new(long));
+        assert_eq!(sources.path(short), Path::new(long));
+        // Two libraries are not taken for one.
+        let other = "/opt/rust/library/core/src/ptr/mod.rs";
+        assert_eq!(sources.shown(other), other);
     }
 }

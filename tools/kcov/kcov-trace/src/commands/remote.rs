@@ -32,6 +32,11 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     if handles.is_empty() {
         bail!("there is nothing to collect: name a USB bus with --usb or a handle with --common");
     }
+    if args.common.is_some() && args.command.is_empty() {
+        bail!(
+            "--common wants a command, since only what is started from here inherits the handle: add `-- COMMAND`"
+        );
+    }
     let mut kernel = Kernel::running();
     let (status, records, overflowed) = if args.comparisons {
         let (status, records, overflowed) = collect::<Cmp>(args, &handles)?;

@@ -105,7 +105,7 @@ def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[Lis
         ("sections", "remote" in parts, lambda progress: native_sections.measure(objs, smoke, progress)),
         ("code and data", "size" in parts, lambda progress: size.object_figures(objs)),
         ("instructions in a guest", bool(counting), lambda progress: measure_counting(objs, counting, smoke, progress)),
-        ("user-mode Linux", "native" in parts, lambda progress: native_calls.measure(user_mode, progress)),
+        ("user-mode Linux", "native" in parts, lambda progress: native_calls.measure(user_mode, cpu, progress)),
         ("two CPUs in a guest", "remote" in parts, lambda progress: measure_timed(objs, smoke, progress)),
     ]
     for title, wanted, run in steps:
@@ -159,7 +159,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument("--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already")
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="a part (repeatable)")
     parser.add_argument("--smoke", action="store_true", help="measure briefly: shows that it works, not what it costs")
-    parser.add_argument("--cpu", type=int, help="the CPU that the hooks are measured on (the last one)")
+    parser.add_argument("--cpu", type=int, help="the CPU that the hooks and user-mode Linux are measured on (the last one)")
     parser.add_argument("--document", type=Path, metavar="FILE", help="also put the results into this document")
     options = parser.parse_args(arguments)
     if os.uname().machine != "x86_64" or (os.environ.get("ARCH") or "x86_64") not in ("x86_64", "x86"):

@@ -105,6 +105,8 @@ class Guest:
     timeout: float = 300
     memory: str = "2G"
     smp: int = 2
+    # The processors of the host that it may use; empty: all.
+    cpus: Tuple[int, ...] = ()
     kernel_args: Tuple[str, ...] = ()
     qemu_args: Tuple[str, ...] = ()
     # Reports on the console that are no failure.
@@ -204,12 +206,14 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     image = guest.obj / machine.image
     if not image.exists():
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
+    pinned = ["taskset", "-c", ",".join(map(str, guest.cpus))] if guest.cpus else []
     kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *clock_args(guest), *guest.kernel_args]
     if machine.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
         ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
         return [
+            *pinned,
             str(image),
             f"mem={guest.memory}",
             f"initrd={initrd}",
@@ -224,6 +228,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     log = f"logfile={_option(guest.run / 'console.log')}"
     console_device = "stdio,mux=on,signal=off" if interactive else "null"
     command = [
+        *pinned,
         *(machine.qemu, "-accel", accelerator, *machine.options),
         *("-smp", str(guest.smp), "-m", guest.memory, "-no-reboot"),
         *("-no-user-config", "-nodefaults", "-display", "none"),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
 What system calls cost at native speed (calls.c), in user-mode Linux: a program of the host, so that nothing is emulated.
-Most of the time goes by in switches of the host between its processes, which no implementation can change.
+Most of the time goes by in switches of the host between its processes, which no implementation can change. All of
+them run on one CPU, or what is measured is where the host's scheduler has put them.
 """
 
 from pathlib import Path
@@ -23,13 +24,14 @@ def kernels() -> Dict[str, Path]:
     return {impl: kernel.build(kernel.Kernel(impl=impl, arch="um")) for impl in IMPLS}
 
 
-def run(impl: str, obj: Path, number: int) -> Dict[str, float]:
+def run(impl: str, obj: Path, number: int, cpu: int) -> Dict[str, float]:
     """The median cost of each call in each mode, in nanoseconds, of one boot."""
     machine = guest.Guest(
         obj=obj,
         name=f"bench-{impl}-native-{number}",
         arch="um",
         command=command("time", ROUNDS),
+        cpus=(cpu,),
         files={"/bin/calls": programs.build(SOURCE, obj, "um")},
         timeout=180,
     )
@@ -40,12 +42,12 @@ def run(impl: str, obj: Path, number: int) -> Dict[str, float]:
     return values_of(outcome, "native")
 
 
-def measure(objs: Dict[str, Path], progress: Callable[[str], None]) -> List[Figure]:
+def measure(objs: Dict[str, Path], cpu: int, progress: Callable[[str], None]) -> List[Figure]:
     """The least of several boots, in which the implementations take turns: whatever disturbs only adds."""
     best: Dict[str, Dict[str, float]] = {impl: {} for impl in IMPLS}
     for number in range(BOOTS):
         for impl in IMPLS if number % 2 else reversed(IMPLS):
             progress(f"{impl}: boot {number + 1} of {BOOTS}")
-            for name, value in run(impl, objs[impl], number).items():
+            for name, value in run(impl, objs[impl], number, cpu).items():
                 best[impl][name] = min(value, best[impl].get(name, value))
     return [pair(name, "ns", {impl: best[impl][name] for impl in IMPLS}) for name in best["c"]]

@@ -25,7 +25,7 @@ import guest
 import kernel
 from bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
 from bench.figures import IMPLS, Figure
-from hostlib import BUILD, Failure, Progress, command_output, die, main, say, shown, step, warn
+from hostlib import BUILD, Failure, Progress, command_output, die, main, replace_between, say, shown, step, warn
 
 OUT = BUILD / "bench"
 PARTS = ("hooks", "calls", "native", "remote", "size")
@@ -143,14 +143,9 @@ def markdown(found: List[Figure]) -> str:
 
 def document(path: Path, found: List[Figure], picture: str) -> None:
     """Puts the results into a document, between two marks, and the picture next to it."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        die(f"{shown(path)} has no lines '{BEGIN}' and '{END}' for the results to go between.")
     plot_path = path.with_suffix(".svg")
-    body = f"\n{machine()}\n\n![Rust against C, for each figure]({plot_path.name})\n\n{markdown(found)}\n\n"
-    path.write_text(before + begin + "\n" + body + end + after, encoding="utf-8")
+    picture_line = f"![Rust against C, for each figure]({plot_path.name})"
+    replace_between(path, BEGIN, END, f"{machine()}\n\n{picture_line}\n\n{markdown(found)}")
     plot_path.write_text(picture, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 TOP = Path(__file__).resolve().parent.parent
 SCRIPTS = TOP / "scripts"
@@ -104,6 +104,26 @@ def write_if_changed(path: Path, data: bytes) -> bool:
         shutil.copymode(path, partial)
     os.replace(partial, path)
     return True
+
+
+def _parts(path: Path, begin: str, end: str) -> Tuple[str, str, str]:
+    """What a document has before, between and after two marks, which stand on lines of their own."""
+    before, first, rest = path.read_text(encoding="utf-8").partition(f"{begin}\n")
+    inside, second, after = rest.partition(f"{end}\n")
+    if not first or not second:
+        die(f"{shown(path)} has no lines '{begin}' and '{end}' for the results to go between.")
+    return before, inside, after
+
+
+def between(path: Path, begin: str, end: str) -> str:
+    """What a document has between two marks."""
+    return _parts(path, begin, end)[1]
+
+
+def replace_between(path: Path, begin: str, end: str, text: str) -> None:
+    """Puts a text between two marks of a document, in place of what is there."""
+    before, _, after = _parts(path, begin, end)
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}\n{after}", encoding="utf-8")
 
 
 def first_line(path: Path) -> Optional[str]:

@@ -4,11 +4,12 @@
 `make matrix`: builds kernels with other compilers, architectures and options, boots each and puts it through the
 conformance suite.
 
-  matrix.py [--list] [--again] [--table] [CELL...]
+  matrix.py [--list] [--again] [--table] [--document FILE] [CELL...]
 
 ONLY=CELL,CELL in the environment names cells too. What became of a cell is kept in build/matrix: one that passed with
 the same sources, options and tools is not run again, so a run that was interrupted goes on where it was. The table
-at the end has every cell; --table only prints it.
+at the end has every cell; --table only prints it. --document puts it into a document too, where the rows of cells that
+have not run here stay as they are.
 """
 
 import argparse
@@ -17,11 +18,12 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 sys.dont_write_bytecode = True
 
@@ -31,7 +33,8 @@ import kernel  # noqa: E402
 import overlay  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
-from hostlib import BUILD, SCRIPTS, Failure, Progress, command_output, die, duration, main, say, setup, shown, write_if_changed  # noqa: E402
+from hostlib import BUILD, SCRIPTS, Failure, Progress, between, command_output, die, duration, main  # noqa: E402
+from hostlib import replace_between, say, setup, shown, write_if_changed  # noqa: E402
 
 STATE = BUILD / "matrix"
 GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
@@ -143,18 +146,45 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
     return result
 
 
+COLUMNS = ("cell", "what", "outcome", "time", "date", "with", "details")
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def versions(lines: List[str]) -> str:
+    """What compiled, in a few words."""
+    found = (re.search(r"(clang|gcc|rustc).*?(\d+\.\d+\.\d+)", line) for line in lines)
+    return ", ".join(f"{match[1]} {match[2]}" for match in found if match)
+
+
+def row(cell: Cell) -> Tuple[str, ...]:
+    """What was seen last of a cell, here."""
+    known = remembered(cell)
+    if not known:
+        return (cell.name, cell.title, "not run yet", "", "", "", "")
+    said = str(known["said"]).splitlines()[0].replace("|", "\\|")
+    taken = duration(float(str(known["seconds"])))
+    with_what = versions([str(line) for line in known.get("tools") or []])
+    return (cell.name, cell.title, str(known["outcome"]), taken, str(known["date"]), with_what, said)
+
+
+def as_table(rows: Iterable[Tuple[str, ...]]) -> List[str]:
+    return ["| " + " | ".join(cells).rstrip() + " |" for cells in (COLUMNS, ("---",) * len(COLUMNS), *rows)]
+
+
 def table() -> List[str]:
-    """Every cell with what was seen last, for people and for Documentation/matrix.md."""
-    lines = ["| cell | what | outcome | time | date | details |", "| --- | --- | --- | --- | --- | --- |"]
-    for cell in CELLS:
-        known = remembered(cell)
-        if not known:
-            lines.append(f"| {cell.name} | {cell.title} | not run yet | | | |")
-            continue
-        said = str(known["said"]).splitlines()[0].replace("|", "\\|")
-        taken = duration(float(str(known["seconds"])))
-        lines.append(f"| {cell.name} | {cell.title} | {known['outcome']} | {taken} | {known['date']} | {said} |")
-    return lines
+    """Every cell with what was seen last."""
+    return as_table(map(row, CELLS))
+
+
+def document(path: Path) -> None:
+    """Renews the rows of a document that something was seen of here."""
+    earlier: Dict[str, Tuple[str, ...]] = {}
+    for line in between(path, BEGIN, END).splitlines():
+        cells = tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+        if len(cells) == len(COLUMNS):
+            earlier[cells[0]] = cells
+    rows = [row(cell) if remembered(cell) else earlier.get(cell.name, row(cell)) for cell in CELLS]
+    replace_between(path, BEGIN, END, "\n".join(as_table(rows)))
 
 
 def chosen(names: List[str]) -> List[Cell]:
@@ -169,6 +199,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the cells")
     parser.add_argument("--table", action="store_true", help="print the table of what was seen last")
+    parser.add_argument("--document", type=Path, metavar="FILE", help="also put the table into this document")
     parser.add_argument("--again", action="store_true", help="run also what passed already")
     parser.add_argument("--no-setup", action="store_true", help="take the machine as it is")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="only these (default: ONLY=, or all)")
@@ -179,13 +210,20 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         return 0
     if options.table:
         say("\n".join(table()))
+        if options.document:
+            document(options.document)
         return 0
+    if options.document:
+        # Rather now than after an hour.
+        between(options.document, BEGIN, END)
     cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
     if not options.no_setup:
         setup("base", "linux", *sorted({cell.arch for cell in cells} & {"arm64", "riscv64"}))
     results = [run_cell(cell, options.again) for cell in cells]
     say()
     say("\n".join(table()))
+    if options.document:
+        document(options.document)
     red = sum(result["outcome"] == RED for result in results)
     say(f"\n{len(results)} cells, {red} red; what became of each is kept in {shown(STATE)}.")
     return 1 if red else 0

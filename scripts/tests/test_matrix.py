@@ -74,6 +74,48 @@ class Memory(unittest.TestCase):
             self.assertEqual(matrix.run_cell(Cell("x", "x"), False)["outcome"], matrix.RED)
 
 
+class Document(unittest.TestCase):
+    def setUp(self) -> None:
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.path = Path(place.name) / "matrix.md"
+        cells = [Cell("a", "A"), Cell("b", "B"), Cell("c", "C")]
+        known = {
+            "outcome": matrix.GREEN,
+            "seconds": 61,
+            "date": "2026-01-02",
+            "said": "x|y\nmore",
+            "tools": ["Debian clang version 22.1.8 (1)", "rustc 1.95.0"],
+        }
+        for patch in (
+            mock.patch.object(matrix, "CELLS", cells),
+            mock.patch.object(matrix, "remembered", lambda cell: known if cell.name == "b" else {}),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_rows_of_other_machines_stay(self) -> None:
+        earlier = "| a | A | green | 9:59 | 2025-01-02 | clang 1.2.3 | `p \\| q` |"
+        self.path.write_text(f"before\n{matrix.BEGIN}\n\n{earlier}\n| gone | | | | | | |\n\n{matrix.END}\nafter\n")
+        matrix.document(self.path)
+        lines = self.path.read_text().splitlines()
+        self.assertEqual((lines[0], lines[-1]), ("before", "after"))
+        rows = [line for line in lines if line.startswith("| ")][2:]
+        self.assertEqual(rows[0], earlier)
+        self.assertEqual(rows[1], "| b | B | green | 1:01 | 2026-01-02 | clang 22.1.8, rustc 1.95.0 | x\\|y |")
+        self.assertTrue(rows[2].startswith("| c | C | not run yet |"), rows[2])
+        self.assertEqual(len(rows), 3)
+
+    def test_a_document_without_a_place_is_refused(self) -> None:
+        self.path.write_text("nothing\n")
+        with self.assertRaisesRegex(Failure, "has no lines"):
+            matrix.document(self.path)
+        self.assertEqual(self.path.read_text(), "nothing\n")
+
+    def test_versions(self) -> None:
+        self.assertEqual(matrix.versions(["gcc (Debian 12.2.0-14) 12.2.0", "no rustc"]), "gcc 12.2.0")
+
+
 class Refusals(unittest.TestCase):
     def refuse(self, text: str, failure: str) -> str:
         with tempfile.TemporaryDirectory() as place:

@@ -21,6 +21,8 @@ class Cell:
     llvm: str = ""
     # Names of modules in scripts/checks.
     checks: Tuple[str, ...] = ("leaf", "conformance")
+    # What the build needs of the machine, beyond what the architecture does; see setup.sh.
+    needs: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ CELLS: Tuple[Cell, ...] = (
         "MODVERSIONS with GENDWARFKSYMS",
         f"MODVERSIONS=y GENDWARFKSYMS=y {MODULES}",
         checks=("leaf", "conformance", "modules"),
+        needs=("symbols",),
     ),
     Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n"),

@@ -11,7 +11,8 @@ alternatives and exception fix-ups, and demands that
   - no path leaves the code of the implementation's object (or only by a return thunk),
   - nothing on the way is an indirect call or jump, except a jump table of the compiler,
   - nothing on the way raises an exception on purpose (BUG, WARN, Rust's panics),
-  - nothing in the whole object is instrumented or open to the function tracer,
+  - nothing in the whole object is instrumented or open to the function tracer (helpers in C that the kernel's build has
+    inlined are instrumented; then the crate is looked at as it was before, and no hook may reach them),
   - the count of the area is stored before the record that it counts (x86_64).
 """
 

@@ -218,7 +218,8 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         between(options.document, BEGIN, END)
     cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
     if not options.no_setup:
-        setup("base", "linux", *sorted({cell.arch for cell in cells} & {"arm64", "riscv64"}))
+        parts = {cell.arch for cell in cells} & {"arm64", "riscv64"} | {part for cell in cells for part in cell.needs}
+        setup("base", "linux", *sorted(parts))
     results = [run_cell(cell, options.again) for cell in cells]
     say()
     say("\n".join(table()))

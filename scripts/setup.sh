@@ -13,6 +13,7 @@
 #   arm64      QEMU, a compiler and a busybox for ARCH=arm64
 #   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
 #   browser    Chromium, to look at the coverage report
+#   symbols    what CONFIG_GENDWARFKSYMS is built with
 
 . "$(dirname "$0")/lib.sh"
 
@@ -204,6 +205,7 @@ part_base() {
 }
 
 part_lint() { want_packages shellcheck; }
+part_symbols() { want_packages libdw-dev zlib1g-dev; }
 part_browser() { have chromium || want_packages chromium; }
 
 # foreign_busybox DEBIAN-ARCHITECTURE: a static busybox of another architecture in the cache.
@@ -259,7 +261,7 @@ part_riscv64() {
 
 case ${1:-} in
 -h | --help)
-	sed -n '4,16s/^# \{0,1\}//p' "$0"
+	sed -n '4,17s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac
@@ -268,7 +270,7 @@ mkdir -p "$LOGS" "$CACHE/debs"
 [ $# -gt 0 ] || set -- base linux
 for part; do
 	case $part in
-	base | linux | lint | browser | arm64 | riscv64) "part_$part" ;;
-	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser arm64 riscv64." ;;
+	base | linux | lint | browser | symbols | arm64 | riscv64) "part_$part" ;;
+	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64." ;;
 	esac
 done

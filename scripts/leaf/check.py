@@ -4,6 +4,7 @@
 import os
 
 from . import Misuse
+from .helpers import crates_without_helpers, scan_crate
 from .image import Image
 from .order import Order
 from .walk import HOOK_PC, HOOKS, HOOKS_CMP, Violation, Walk, scan_object
@@ -61,5 +62,8 @@ def check(image):
             order = "wrong" if found else "count first"
         hooks.append({"hook": hook, "instructions": len(walk.successors), "bytes": walk.size,
                       "functions": walk.functions, "order": order})
-    violations += scan_object(image, set(entries.values()))
+    crates = crates_without_helpers(image)
+    for crate in crates:
+        violations += scan_crate(image, crate)
+    violations += scan_object(image, set(entries.values()), calls=not crates)
     return hooks, violations

@@ -148,14 +148,17 @@ class Walk:
         return [Edge(target, "jump table") for target in dict.fromkeys(targets)]
 
 
-def scan_object(image, hook_entries):
-    """Violations that concern the whole object, also what no hook reaches: it must not be instrumented."""
+def scan_object(image, hook_entries, calls=True):
+    """
+    Violations that concern the whole object, also what no hook reaches: it must not be instrumented. Without CALLS,
+    those that instrumentation inserts may be there.
+    """
     found = []
 
     def report(reason, insn):
         found.append(Violation("the whole object", reason, insn.addr, image.elf.show(insn.addr), insn.text, []))
 
-    for insn in image.insns.values():
+    for insn in image.insns.values() if calls else ():
         flow = image.arch.flow(insn.mnemonic, insn.operands)
         if flow.kind not in ("call", "jump", "branch") or flow.target is None:
             continue

@@ -19,6 +19,7 @@ sys.path.insert(0, SCRIPTS)
 from leaf import Misuse, order, selftest                    # noqa: E402
 from leaf.arch import Arm64, Flow, Riscv, X86               # noqa: E402
 from leaf.check import check                                # noqa: E402
+from leaf.helpers import instrumented_calls                 # noqa: E402
 from leaf.image import Image                                # noqa: E402
 from leaf.walk import HOOKS_CMP                             # noqa: E402
 
@@ -32,6 +33,24 @@ def compilers():
 
 def case(name):
     return next(c for c in selftest.CASES if c.name == name)
+
+
+class Helpers(unittest.TestCase):
+    IR = """
+define dso_local void @__sanitizer_cov_trace_pc() unnamed_addr #7 {
+  call void @"weird name"()
+  %3 = tail call i64 @rust_helper_get(ptr @__sanitizer_cov_trace_pc) #52
+}
+define internal i64 @rust_helper_get(ptr %0) {
+  call void @__sanitizer_cov_trace_pc() #52
+  %2 = musttail call i64 @__asan_load8(i64 %1)
+}
+declare void @__sanitizer_cov_trace_cmp4(i32, i32)
+"""
+
+    def test_inserted_calls_are_found(self):
+        found = [(function, callee) for function, callee, _ in instrumented_calls(self.IR)]
+        self.assertEqual(found, [("rust_helper_get", "__sanitizer_cov_trace_pc"), ("rust_helper_get", "__asan_load8")])
 
 
 class Programs(unittest.TestCase):

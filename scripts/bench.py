@@ -25,12 +25,13 @@ import guest
 import kernel
 from bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
 from bench.figures import IMPLS, Figure
-from hostlib import BUILD, Failure, Progress, command_output, die, main, replace_between, say, shown, step, warn
+from hostlib import BUILD, Failure, Progress, between, command_output, die, main, replace_between, say, shown, step, warn
 
 OUT = BUILD / "bench"
 PARTS = ("hooks", "calls", "native", "remote", "size")
 # Of the guests with two CPUs, of which several are booted.
 TIMED_BOOTS = 3
+PICTURE = "KCOV in Rust against C"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 Objects = Dict[str, Path]
@@ -118,8 +119,16 @@ def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[Lis
         except (Failure, ValueError) as problem:
             progress.end("failed")
             failures.append(f"{title}: {problem}")
-    order = {part: index for index, part in enumerate(PARTS)}
-    return sorted(found, key=lambda figure: order[figure.name.split(".")[0]]), failures
+    return in_order(found), failures
+
+
+def part_of(figure: Figure) -> str:
+    """The part that measures a figure."""
+    return "native" if figure.name.startswith("calls.") and figure.name.endswith(".native") else figure.name.split(".")[0]
+
+
+def in_order(found: List[Figure]) -> List[Figure]:
+    return sorted(found, key=lambda figure: PARTS.index(part_of(figure)))
 
 
 def machine() -> str:
@@ -141,12 +150,20 @@ def markdown(found: List[Figure]) -> str:
     return "\n".join(lines)
 
 
-def document(path: Path, found: List[Figure], picture: str) -> None:
-    """Puts the results into a document, between two marks, and the picture next to it."""
+def document(path: Path, found: List[Figure], parts: List[str]) -> None:
+    """
+    Puts the results into a document, between two marks, and the picture next to it. What belongs to parts that were
+    not measured stays.
+    """
     plot_path = path.with_suffix(".svg")
-    picture_line = f"![Rust against C, for each figure]({plot_path.name})"
-    replace_between(path, BEGIN, END, f"{machine()}\n\n{picture_line}\n\n{markdown(found)}")
-    plot_path.write_text(picture, encoding="utf-8")
+    head = f"{machine()}\n\n![Rust against C, for each figure]({plot_path.name})"
+    if set(parts) != set(PARTS):
+        earlier = between(path, BEGIN, END)
+        head = earlier.partition("\n|")[0].strip() or head
+        kept = figures.from_rows(earlier.splitlines())
+        found = in_order(found + [figure for figure in kept if part_of(figure) not in parts])
+    replace_between(path, BEGIN, END, f"{head}\n\n{markdown(found)}")
+    plot_path.write_text(plot.draw(found, PICTURE), encoding="utf-8")
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:
@@ -155,8 +172,16 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="a part (repeatable)")
     parser.add_argument("--smoke", action="store_true", help="measure briefly: shows that it works, not what it costs")
     parser.add_argument("--cpu", type=int, help="the CPU that the hooks and user-mode Linux are measured on (the last one)")
-    parser.add_argument("--document", type=Path, metavar="FILE", help="also put the results into this document")
+    parser.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="also put the results into this document, where those of other parts stay",
+    )
     options = parser.parse_args(arguments)
+    if options.document:
+        # Rather now than after the measurements.
+        between(options.document, BEGIN, END)
     if os.uname().machine != "x86_64" or (os.environ.get("ARCH") or "x86_64") not in ("x86_64", "x86"):
         die("the benchmark measures kernels for x86_64, on such a machine.")
     cpu = max(os.sched_getaffinity(0)) if options.cpu is None else options.cpu
@@ -176,10 +201,9 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     name = "smoke" if options.smoke else "results"
     results, plot_path = OUT / f"{name}.json", OUT / f"{name}.svg"
     results.write_text(figures.as_json(found), encoding="utf-8")
-    picture = plot.draw(found, "KCOV in Rust against C")
-    plot_path.write_text(picture, encoding="utf-8")
+    plot_path.write_text(plot.draw(found, PICTURE), encoding="utf-8")
     if options.document and not failures:
-        document(options.document, found, picture)
+        document(options.document, found, parts)
     missed = sum(figure.met is False for figure in found)
     targets = sum(figure.met is not None for figure in found)
     step(

@@ -148,6 +148,16 @@ def table(figures: Iterable[Figure]) -> List[str]:
     return lines
 
 
+def from_rows(lines: Iterable[str]) -> List[Figure]:
+    """What a table in a document says, as exactly as it does."""
+    found = []
+    for line in lines:
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == len(COLUMNS) and re.fullmatch(r"[\d.]+", cells[2]):
+            found.append(Figure(cells[0], cells[1], float(cells[2]), float(cells[3])))
+    return found
+
+
 def as_json(figures: Iterable[Figure]) -> str:
     flat = {
         figure.name: {

@@ -431,15 +431,32 @@ class Command(unittest.TestCase):
     def test_document(self):
         path = self.root / "benchmarks.md"
         path.write_text(f"before\n{self.script.BEGIN}\nold\n{self.script.END}\nafter\n")
-        self.script.document(path, FIGURES, "<svg/>")
+        self.script.document(path, FIGURES, self.script.PARTS)
         text = path.read_text()
         self.assertTrue(text.startswith("before\n") and text.endswith("\nafter\n"))
         self.assertNotIn("old", text)
         self.assertIn("| size.text | bytes | 1000 | 2000 | 2.00 | ratio <= 1.50 | MISSED |", text)
-        self.assertEqual((self.root / "benchmarks.svg").read_text(), "<svg/>")
+        self.assertIn("size.text", (self.root / "benchmarks.svg").read_text())
         path.write_text("no marks")
         with self.assertRaises(Failure):
-            self.script.document(path, FIGURES, "<svg/>")
+            self.script.document(path, FIGURES, self.script.PARTS)
+
+    def test_document_of_a_part(self):
+        """What was not measured stays, with the machine that it was measured on."""
+        path = self.root / "benchmarks.md"
+        path.write_text(f"{self.script.BEGIN}\n{self.script.END}\n")
+        with mock.patch.object(self.script, "machine", return_value="a machine"):
+            self.script.document(path, FIGURES + [Figure("calls.x.native", "ns", 3, 3)], self.script.PARTS)
+        found = [Figure("calls.y.native", "ns", 1, 2)]
+        with mock.patch.object(self.script, "machine", return_value="another"):
+            self.script.document(path, found, ["native"])
+        text = path.read_text()
+        self.assertIn("a machine\n", text)
+        self.assertNotIn("another", text)
+        self.assertEqual(
+            figures.from_rows(text.splitlines()),
+            FIGURES[:2] + found + FIGURES[2:],
+        )
 
     def test_unequal_kernels(self):
         for impl, more in (("c", "CONFIG_KCOV_C=y\n"), ("rust", "CONFIG_KCOV_RUST=y\nCONFIG_SMP=y\n")):

@@ -28,6 +28,7 @@ from typing import Dict, Iterable, List, Optional, Tuple
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
+import guest  # noqa: E402
 import kconfig  # noqa: E402
 import kernel  # noqa: E402
 import overlay  # noqa: E402
@@ -46,6 +47,11 @@ def kernel_of(cell: Cell) -> kernel.Kernel:
     write_if_changed(fragment, kconfig.text_of(values(cell)).encode())
     given = {"llvm": cell.llvm} if cell.llvm else {}
     return kernel.Kernel(impl="rust", arch=cell.arch, fragments=[str(fragment)], variant=f"matrix-{cell.name}", **given)
+
+
+def logs_of(cell: Cell) -> Path:
+    """What is left of a cell's guests."""
+    return BUILD / "guest" / f"matrix-{cell.name}"
 
 
 def tools(built: kernel.Kernel) -> List[str]:
@@ -101,6 +107,8 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     objects = kernel.build(built)
     built_at = time.monotonic()
     progress = Progress(f"Testing {cell.name}")
+    # The logs of a cell that failed outlive the next cell.
+    guest.RUNS = logs_of(cell)
     context = Context(arch=cell.arch, impls=("rust",), objects={"rust": objects}, progress=progress.show)
     for name in cell.checks:
         results += importlib.import_module(f"checks.{name}").run(context)
@@ -142,6 +150,7 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
     # Objects of a configuration that nobody looks at again take two gigabytes.
     if outcome != RED:
         shutil.rmtree(built.objects, ignore_errors=True)
+        shutil.rmtree(logs_of(cell), ignore_errors=True)
     say(f"    {cell.name:18} {outcome}, {duration(time.monotonic() - started)}: {said}")
     return result
 

@@ -28,6 +28,7 @@ from typing import IO, Callable, Dict, Iterator, List, Optional, Tuple
 
 import console
 import initramfs
+import kconfig
 import tsc
 from hostlib import BUILD, CACHE, SCRIPTS, command_output, die, main, say, shown, step, warn
 
@@ -207,7 +208,8 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     if not image.exists():
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
     pinned = ["taskset", "-c", ",".join(map(str, guest.cpus))] if guest.cpus else []
-    kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args, *clock_args(guest), *guest.kernel_args]
+    kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args]
+    kernel_args += [*clock_args(guest), *paging_args(guest), *guest.kernel_args]
     if machine.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
@@ -267,6 +269,18 @@ def clock_args(guest: Guest) -> List[str]:
     if guest.arch != "x86_64" or guest.kvm or "-icount" in guest.qemu_args or not frequency:
         return []
     return [f"tsc_early_khz={frequency}", "tsc=reliable", "no_timer_check"]
+
+
+def paging_args(guest: Guest) -> List[str]:
+    """
+    KASAN's idea of where memory begins depends on the CPU having page tables of five levels, as QEMU's has. The kernel
+    forgets what the CPU has for a moment while it looks again at boot (identify_cpu()), so KASAN reports every address
+    that an interrupt uses just then.
+    """
+    config = guest.obj / ".config"
+    if guest.arch != "x86_64" or not config.exists() or kconfig.of_objects(guest.obj).get("CONFIG_KASAN") != "y":
+        return []
+    return ["no5lvl"]
 
 
 def _option(path: Path) -> str:

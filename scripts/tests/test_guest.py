@@ -90,6 +90,16 @@ class CommandLine(Directory):
         with mock.patch.object(guest.tsc, "kilohertz", return_value=None):
             self.assertEqual(guest.clock_args(self.guest()), [])
 
+    def test_page_tables(self):
+        self.assertEqual(guest.paging_args(self.guest()), [])
+        (self.root / ".config").write_text("# CONFIG_KASAN is not set\nCONFIG_KASAN_VMALLOC=y\n")
+        self.assertEqual(guest.paging_args(self.guest()), [])
+        (self.root / ".config").write_text("CONFIG_KASAN=y\n")
+        self.assertEqual(guest.paging_args(self.guest()), ["no5lvl"])
+        self.assertEqual(guest.paging_args(self.guest("arm64")), [])
+        command = guest.command_line(self.guest(), self.root / "initrd")
+        self.assertIn("no5lvl", command[command.index("-append") + 1].split())
+
     def test_every_machine(self):
         for arch, machine in guest.MACHINES.items():
             command = guest.command_line(self.guest(arch), self.root / "initrd")

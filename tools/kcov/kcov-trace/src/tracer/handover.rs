@@ -36,47 +36,87 @@ pub(super) struct Enable {
 /// Lets the task collect into the descriptor's buffer. It is `alone` if no other task runs in its memory.
 pub(super) fn start(tid: Tid, kcov: impl AsFd, enable: Enable, alone: bool) -> Result<(), Failure> {
     let status = Status::of(tid)?;
-    let suspended = status.filtered;
-    if suspended && ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).is_err() {
-        return Err(Failure::System(io::Error::other(
-            "a seccomp filter is in force, and the kernel was built without CONFIG_CHECKPOINT_RESTORE, which would suspend it",
-        )));
+    if status.filtered {
+        ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).map_err(filter_stays)?;
     }
-    let mut injection = Injection::begin(tid, status.process, alone)?;
-    let mut result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), enable);
-    if matches!(&result, Err(Failure::System(error)) if error.raw_os_error() == Some(libc::EMFILE)) {
-        let limit = raise_limit(status.process)?;
-        result = hand_over(&mut injection, tid, status.process, kcov.as_fd(), enable);
-        prlimit(status.process, limit)?;
-    }
-    // A task that is gone has nothing to be put back.
-    if !matches!(result, Err(Failure::Gone(_))) {
-        injection.end()?;
-        if suspended {
-            ptrace::set_options(tid, ptrace::OPTIONS)?;
-        }
+    let result = inject(tid, status.process, kcov.as_fd(), enable, alone);
+    // Also if that failed, or the task would go on without its filter. One that is gone has nothing to be put back.
+    if status.filtered && !matches!(result, Err(Failure::Gone(_))) {
+        ptrace::set_options(tid, ptrace::OPTIONS)?;
     }
     result
 }
 
-/// Lets the task have three more descriptors than it may; gives the limit to be set again.
-fn raise_limit(process: Tid) -> io::Result<Rlimit> {
+/// Why a seccomp filter could not be suspended.
+fn filter_stays(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::other(
+            "a seccomp filter is in force, and the kernel was built without CONFIG_CHECKPOINT_RESTORE, which would suspend it",
+        ),
+        Some(libc::EPERM) => io::Error::other(
+            "a seccomp filter is in force, and only a tracer with CAP_SYS_ADMIN that is under no filter itself may suspend it: run kcov-trace outside of the container or sandbox",
+        ),
+        _ => error,
+    }
+}
+
+fn inject(tid: Tid, process: Tid, kcov: BorrowedFd<'_>, enable: Enable, alone: bool) -> Result<(), Failure> {
+    let mut injection = Injection::begin(tid, process, alone)?;
+    let mut result = hand_over(&mut injection, tid, process, kcov, enable);
+    if matches!(&result, Err(Failure::System(error)) if error.raw_os_error() == Some(libc::EMFILE)) {
+        result = with_more_files(process, || hand_over(&mut injection, tid, process, kcov, enable));
+    }
+    if !matches!(result, Err(Failure::Gone(_))) {
+        injection.end()?;
+    }
+    result
+}
+
+/// Does something while the task may have a few more descriptors than its limit says.
+fn with_more_files(process: Tid, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let limit = files_limit(process)?;
     let used = fs::read_dir(format!("/proc/{process}/fd"))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok())
         .max();
-    let enough = Some(used.unwrap_or(0) + 8);
+    let enough = used.unwrap_or(0) + 8;
     prlimit(
         process,
         Rlimit {
-            current: enough,
-            maximum: enough,
+            current: Some(enough),
+            // To lower it is to lose it: only a privileged task could put it back.
+            maximum: limit.maximum.map(|maximum| maximum.max(enough)),
         },
-    )
+    )?;
+    let result = work();
+    let restored = prlimit(process, limit);
+    result.and_then(|()| Ok(restored?))
 }
 
-fn prlimit(process: Tid, limit: Rlimit) -> io::Result<Rlimit> {
+/// How many descriptors a process may have.
+fn files_limit(process: Tid) -> io::Result<Rlimit> {
+    let text = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    limit_in(&text).ok_or_else(|| io::Error::other("/proc does not tell how many files the task may open"))
+}
+
+/// The limit of open files in the text of a limits file.
+fn limit_in(text: &str) -> Option<Rlimit> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut numbers = line.split_whitespace().map(|word| match word {
+        "unlimited" => Some(None),
+        number => number.parse().ok().map(Some),
+    });
+    Some(Rlimit {
+        current: numbers.next()??,
+        maximum: numbers.next()??,
+    })
+}
+
+fn prlimit(process: Tid, limit: Rlimit) -> io::Result<()> {
     let pid = Pid::from_raw(process).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(rustix::process::prlimit(Some(pid), Resource::Nofile, limit)?)
+    rustix::process::prlimit(Some(pid), Resource::Nofile, limit)?;
+    Ok(())
 }
 
 fn hand_over(
@@ -88,26 +128,19 @@ fn hand_over(
 ) -> Result<(), Failure> {
     let calls = injection.system_calls();
     let at = |offset: usize| injection.scratch_at() + offset as u64;
-    let (pair_at, message_at) = (at(PAIR), at(MESSAGE));
+    let pair_at = at(PAIR);
     let flags = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC) as u64;
     injection.call(calls.socketpair, [libc::AF_UNIX as u64, flags, 0, pair_at])?;
     let pair = injection.read(PAIR)?;
     let ends = [&pair[..4], &pair[4..]].map(|end| end.try_into().map_or(-1, c_int::from_ne_bytes));
 
-    let received = send(&ptrace::take_descriptor(process, tid, ends[0])?, kcov)
-        .map_err(Failure::from)
-        .and_then(|()| {
-            injection.write(0, &message(injection.scratch_at(), calls.narrow))?;
-            injection.call(
-                calls.recvmsg,
-                [ends[1] as u64, message_at, libc::MSG_CMSG_CLOEXEC as u64, 0],
-            )?;
-            // Behind the control message's head.
-            let head = if calls.narrow { 12 } else { 16 };
-            let word = injection.read(CONTROL + head / 8 * 8)?;
-            let number = &word[head % 8..][..4];
-            Ok(number.try_into().map_or(-1, c_int::from_ne_bytes))
-        });
+    let received = ptrace::take_descriptor(process, tid, ends[0])
+        .and_then(|socket| send(&socket, kcov))
+        .map_err(|error| Failure::System(of_ours(error)))
+        .and_then(|()| receive(injection, ends[1]));
+    if matches!(received, Err(Failure::Gone(_))) {
+        return received.map(drop);
+    }
     // The sockets go whether or not that worked.
     for end in ends {
         injection.call(calls.close, [end as u64, 0, 0, 0])?;
@@ -118,6 +151,42 @@ fn hand_over(
         injection.call(calls.close, [fd, 0, 0, 0])?;
     }
     enabled.map(drop)
+}
+
+/// Lets the task receive the descriptor from its end of the pair; gives the number it has there.
+fn receive(injection: &mut Injection, end: c_int) -> Result<c_int, Failure> {
+    let calls = injection.system_calls();
+    let scratch_at = injection.scratch_at();
+    injection.write(0, &message(scratch_at, calls.narrow))?;
+    injection.call(
+        calls.recvmsg,
+        [
+            end as u64,
+            scratch_at + MESSAGE as u64,
+            libc::MSG_CMSG_CLOEXEC as u64,
+            0,
+        ],
+    )?;
+    // Without room for another descriptor the byte comes alone.
+    let length = injection.read(CONTROL)?;
+    if length[..4] == [0; 4] {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE).into());
+    }
+    // Behind the control message's head.
+    let head = if calls.narrow { 12 } else { 16 };
+    let word = injection.read(CONTROL + head / 8 * 8)?;
+    let number = &word[head % 8..][..4];
+    Ok(number.try_into().map_or(-1, c_int::from_ne_bytes))
+}
+
+/// An error of this program's own calls, which must not be taken for the task's.
+fn of_ours(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => io::Error::other(
+            "kcov-trace has no file descriptor left, of which it needs one for each task: raise its limit with 'ulimit -n'",
+        ),
+        _ => error,
+    }
 }
 
 fn send(socket: impl AsFd, kcov: BorrowedFd<'_>) -> io::Result<()> {
@@ -150,6 +219,8 @@ fn message(scratch_at: u64, narrow: bool) -> Vec<u8> {
         .collect();
     bytes.resize(VECTOR, 0);
     bytes.extend([at(DATA), 1].into_iter().flat_map(number));
+    // Whether a control message came shows in its length.
+    bytes.resize(PAIR, 0);
     bytes
 }
 
@@ -190,9 +261,22 @@ mod tests {
         assert_eq!(pointer(std::mem::offset_of!(libc::msghdr, msg_control)), 0x1060);
         assert_eq!(pointer(std::mem::offset_of!(libc::msghdr, msg_controllen)), 24);
         assert_eq!(pointer(VECTOR), 0x1050);
+        assert_eq!(pointer(CONTROL), 0);
         let narrow = message(0x1000, true);
         let word = |offset: usize| u32::from_ne_bytes(narrow[offset..][..4].try_into().unwrap());
         assert_eq!((word(8), word(12), word(16), word(20)), (0x1040, 1, 0x1060, 16));
         assert_eq!((word(VECTOR), word(VECTOR + 4)), (0x1050, 1));
+    }
+
+    #[test]
+    fn limits_are_read_as_the_kernel_writes_them() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max file size             unlimited            unlimited            bytes     \n\
+                    Max open files            1024                 unlimited            files     \n";
+        let limit = limit_in(text).unwrap();
+        assert_eq!((limit.current, limit.maximum), (Some(1024), None));
+        assert!(limit_in("Max open files").is_none());
+        let own = files_limit(std::process::id() as Tid).unwrap();
+        assert_eq!(own, rustix::process::getrlimit(Resource::Nofile));
     }
 }

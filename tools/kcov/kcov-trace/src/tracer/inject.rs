@@ -4,6 +4,9 @@
 //! A task that was just made stands behind the system call instruction that made it: that instruction is used
 //! again, since other threads may be running in the same code. A task that runs a new program stands at its
 //! first instruction, alone: there the instruction is written and afterwards taken back.
+//!
+//! A process may be stopped (SIGSTOP, Ctrl-Z) before or meanwhile. The task then runs our calls all the same, and is
+//! interrupted afterwards, so that it reports the stop again before it runs anything of its own.
 
 use std::io;
 
@@ -43,6 +46,8 @@ pub(super) struct Injection {
     scratch_at: u64,
     scratch: [u64; SCRATCH / WORD],
     held_back: Vec<i32>,
+    /// The process was stopped meanwhile, and this task ran all the same.
+    group_stopped: bool,
 }
 
 impl Injection {
@@ -63,6 +68,7 @@ impl Injection {
             registers,
             signal_mask,
             held_back: Vec::new(),
+            group_stopped: false,
         };
         if let Err(error) = injection
             .find_instruction(alone)
@@ -153,7 +159,8 @@ impl Injection {
                 },
                 // SIGSTOP is the only one to come here; it is sent again afterwards.
                 Report::Stopped(Stop::Signal(signal)) => self.held_back.push(signal),
-                Report::Stopped(Stop::Trap | Stop::Group) => {}
+                Report::Stopped(Stop::Trap) => {}
+                Report::Stopped(Stop::Group) => self.group_stopped = true,
                 other => return Err(Failure::Gone(other)),
             }
         }
@@ -182,20 +189,29 @@ impl Injection {
         for signal in &self.held_back {
             ptrace::signal_thread(self.process, self.tid, *signal);
         }
+        if self.group_stopped {
+            ptrace::interrupt(self.tid)?;
+        }
         Ok(())
     }
 }
 
 /// Takes a task that reported its exec to the end of the system call, where its registers are final.
 pub(super) fn finish_exec(tid: Tid) -> Result<(), Failure> {
+    let mut group_stopped = false;
     loop {
         ptrace::go_on_to_system_call(tid, 0)?;
         match next_report(tid)? {
-            Report::Stopped(Stop::SystemCall) => return Ok(()),
-            Report::Stopped(Stop::Trap | Stop::Group) => {}
+            Report::Stopped(Stop::SystemCall) => break,
+            Report::Stopped(Stop::Trap) => {}
+            Report::Stopped(Stop::Group) => group_stopped = true,
             other => return Err(Failure::Gone(other)),
         }
     }
+    if group_stopped {
+        ptrace::interrupt(tid)?;
+    }
+    Ok(())
 }
 
 /// The next report of a task, however many signals this process is sent meanwhile.

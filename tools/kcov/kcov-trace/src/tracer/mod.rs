@@ -309,6 +309,7 @@ impl Tracer {
     }
 
     fn stopped(&mut self, tid: Tid, stop: Stop) -> io::Result<()> {
+        let mut stop = stop;
         if !self.tasks.contains_key(&tid) {
             let mut task = Traced::new(&self.options);
             task.parent = self.parents.remove(&tid).unwrap_or(0);
@@ -317,6 +318,11 @@ impl Tracer {
                 && self.start_collection(tid, false) == After::Reported
             {
                 return Ok(());
+            }
+            if stop == Stop::Group {
+                // It has left the stop for our calls: it reports it again before it runs anything.
+                tolerate_exit(ptrace::interrupt(tid))?;
+                stop = Stop::Trap;
             }
         }
         let half = match self.options.mode {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Injection into real tasks, without KCOV: an ordinary file is handed over, on which starting must fail.
 //!
-//! All in one test: a process has but one queue of reports.
+//! One test at a time: a process has but one queue of reports, in which its children's ends are, too.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -21,6 +22,8 @@ const ENABLE: handover::Enable = handover::Enable {
     command: kcov::abi::ENABLE as u64,
     argument: 0,
 };
+
+static QUEUE: Mutex<()> = Mutex::new(());
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -44,11 +47,12 @@ fn run(command: &[OsString]) -> Seen {
             }
             continue;
         };
+        let fresh = tid != first && !known.contains(&tid);
         let result = match stop {
             Stop::Exec if tid == first && known.insert(tid) => {
                 inject::finish_exec(tid).and_then(|()| hand_over(tid, &file, true))
             }
-            Stop::Trap | Stop::Group if tid != first && known.insert(tid) => hand_over(tid, &file, false),
+            Stop::Trap | Stop::Group if fresh && known.insert(tid) => hand_over(tid, &file, false),
             _ => Ok(()),
         };
         match result {
@@ -68,10 +72,15 @@ fn run(command: &[OsString]) -> Seen {
         } else {
             0
         };
-        let _ = match stop {
+        let done = match stop {
+            // As in the tracer.
+            Stop::Group if fresh => ptrace::interrupt(tid).and_then(|()| ptrace::go_on(tid, 0)),
             Stop::Group => ptrace::stay_stopped(tid),
             _ => ptrace::go_on(tid, signal),
         };
+        if let Err(error) = done {
+            assert_eq!(error.raw_os_error(), Some(libc::ESRCH), "{tid} {stop:?}");
+        }
     }
     let mut number = Vec::new();
     failure.read_to_end(&mut number).unwrap();
@@ -104,8 +113,10 @@ fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
     result
 }
 
-fn compiled(folder: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/tasks.c");
+fn compiled(folder: &Path, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixture")
+        .join(source);
     let program = folder.join(name);
     let status = Command::new("gcc")
         .args(["-O1", "-static", "-pthread"])
@@ -120,9 +131,10 @@ fn compiled(folder: &Path, name: &str, options: &[&str]) -> Option<PathBuf> {
 
 #[test]
 fn tasks_are_left_as_they_were() {
+    let _alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
-    let mut programs = vec![compiled(folder.path(), "tasks", &[]).expect("tasks.c compiles")];
-    match compiled(folder.path(), "tasks32", &["-m32"]) {
+    let mut programs = vec![compiled(folder.path(), "tasks", "tasks.c", &[]).expect("tasks.c compiles")];
+    match compiled(folder.path(), "tasks32", "tasks.c", &["-m32"]) {
         Some(program) => programs.push(program),
         None => eprintln!("no 32-bit C library was found: 32-bit tasks are not tested"),
     }
@@ -143,4 +155,15 @@ fn tasks_are_left_as_they_were() {
             assert!(seen.failures.is_empty(), "{seen:?}");
         }
     }
+}
+
+#[test]
+fn threads_made_during_a_stop_are_stopped_too() {
+    let _alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let program = compiled(folder.path(), "stops", "stops.c", &[]).expect("stops.c compiles");
+    let seen = run(&[program.into()]);
+    assert_eq!(seen.status, Some(Report::Exited(0)), "{seen:?}");
+    assert!(seen.failures.is_empty(), "{seen:?}");
+    assert!(seen.handed_over >= 12, "{seen:?}");
 }

@@ -45,7 +45,7 @@ help:
 	@echo
 	@echo 'Variables:'
 	@echo '  KERNEL=DIR      your own Linux tree, 7.3 or later, instead of one that is downloaded'
-	@echo '  IMPL=rust|c     which implementation of KCOV (rust)'
+	@echo '  IMPL=rust|c     which implementation of KCOV, where one kernel is built (rust)'
 	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'
 	@echo '  LLVM=SUFFIX     the compiler as in the kernel: LLVM=-22, LLVM=1; LLVM=gcc is GCC (the newest clang that fits rustc)'
 	@echo '  O=DIR           where the kernels are built, each in a directory of its own ($(BUILD)/obj)'

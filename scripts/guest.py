@@ -481,7 +481,9 @@ def shell(guest: Guest) -> int:
 
 
 def guest_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--impl", choices=("rust", "c"), default="rust", help="which implementation's kernel")
+    parser.add_argument(
+        "--impl", choices=("rust", "c"), default=os.environ.get("IMPL") or "rust", help="which implementation's kernel"
+    )
     parser.add_argument("--arch", choices=sorted(MACHINES), default=os.environ.get("ARCH") or "x86_64")
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
     parser.add_argument("--name", help="name of the run's directory below build/guest")

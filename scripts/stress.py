@@ -11,6 +11,7 @@ same order in each thread.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -226,8 +227,8 @@ def run(impl: str, arch: str, obj: Path, rounds: int, seed: int) -> Tuple[List[R
 
 def command_interface(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--impl", choices=("rust", "c"), default="rust")
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default="x86_64")
+    parser.add_argument("--impl", choices=("rust", "c"), default=os.environ.get("IMPL") or "rust")
+    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=os.environ.get("ARCH") or "x86_64")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")

@@ -109,7 +109,8 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     checks = load_checks()
     if options.list:
         for name, module in checks.items():
-            say(f"{name:14} {title(module)}")
+            on_demand = " (on demand)" if getattr(module, "ON_DEMAND", False) else ""
+            say(f"{name:14} {title(module)}{on_demand}")
         return 0
     only = options.only or (os.environ.get("ONLY") or "").replace(",", " ").split()
     unknown = [name for name in only if name not in checks]

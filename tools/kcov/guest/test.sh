@@ -203,6 +203,18 @@ if [ "$status" -eq 0 ]; then
 else
 	report "a signal ends the collection of sections" "status $status instead of 0"
 fi
+"$trace" remote --usb 1 -o "$work/signal.kcov" -- sleep 100 &
+first=$!
+sleep 2
+kill -TERM "$first"
+status=0
+wait "$first" || status=$?
+run report "$work/signal.kcov"
+if [ "$status" -eq 143 ]; then
+	expect "or reaches the command that they are collected for" 0
+else
+	report "or reaches the command that they are collected for" "status $status instead of 143"
+fi
 run remote --usb 1 --usb 1 --seconds 0.1
 expect "a bus that is named twice" 0
 run remote --usb 1 --common 7 -o "$results/remote.kcov" -- sleep 1

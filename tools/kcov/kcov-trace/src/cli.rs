@@ -241,7 +241,8 @@ pub struct SymbolArgs {
     /// The uncompressed kernel with its symbols, as it lies in the build folder.
     #[arg(long, value_name = "FILE")]
     pub vmlinux: Option<PathBuf>,
-    /// A folder with the kernel's modules; may be given several times. Default: the one vmlinux is in.
+    /// A folder with the kernel's modules; may be given several times. Default: the one vmlinux is in, then
+    /// /lib/modules of that release.
     #[arg(long, value_name = "FOLDER")]
     pub modules: Vec<PathBuf>,
     /// The kernel's source tree, if it is not where it was when the kernel was built.

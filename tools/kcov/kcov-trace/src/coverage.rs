@@ -67,6 +67,8 @@ pub struct Coverage {
     pub blocks: Blocks,
     /// Recorded PCs, each counted once, that are in none of the kernel's files or belong to no call site.
     pub unmatched: usize,
+    /// Modules without debug information, whose blocks are not counted.
+    pub stripped: Vec<String>,
 }
 
 impl Blocks {
@@ -116,6 +118,10 @@ pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -
         ..Coverage::default()
     };
     for (number, image) in images.list.iter().enumerate() {
+        if !image.has_dwarf() && number > 0 {
+            coverage.stripped.push(image.path().display().to_string());
+            continue;
+        }
         if !image.has_dwarf() {
             bail!(
                 "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",

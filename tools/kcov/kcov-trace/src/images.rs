@@ -88,8 +88,9 @@ impl Files {
                 find_modules(folder, &mut found);
             }
             for module in &kernel.modules {
-                match found.get(&plain_name(&module.name)) {
-                    Some(path) => modules.push((ImageFile::open(path)?, module.clone())),
+                match found.get(&plain_name(&module.name)).map(|path| ImageFile::open(path)) {
+                    Some(Ok(file)) => modules.push((file, module.clone())),
+                    Some(Err(error)) => warnings.push(unusable(&error)),
                     None => warnings.push(format!(
                         "{}.ko was not found, its PCs stay unresolved: name the folder it is in with --modules",
                         module.name
@@ -125,7 +126,13 @@ impl<'a> Images<'a> {
             stretches: Vec::new(),
         };
         for (file, module) in &files.modules {
-            let image = file.image()?;
+            let image = match file.image() {
+                Ok(image) => image,
+                Err(error) => {
+                    warnings.push(unusable(&error));
+                    continue;
+                }
+            };
             if !module.build_id.is_empty()
                 && image.build_id().is_some_and(|id| id != module.build_id)
                 && !force
@@ -164,13 +171,17 @@ impl<'a> Images<'a> {
     /// The place of a recorded PC, if it is in one of the files.
     #[must_use]
     pub fn place(&self, pc: u64) -> Option<Place> {
-        // As the kernel records it, then as kernels without the subtraction do.
+        // As the kernel records it, then as kernels without the subtraction do. Modules come before the image that is
+        // shifted back: where that would be, a module may be.
         let (shifted, unshifted) = (pc.wrapping_add(self.offset), pc.wrapping_sub(self.offset));
-        [pc, unshifted]
-            .into_iter()
-            .find(|pc| self.list[0].has_text(*pc))
-            .map(|pc| Place { image: 0, pc })
-            .or_else(|| [shifted, pc].into_iter().find_map(|pc| self.module_place(pc)))
+        self.image_place(pc)
+            .or_else(|| self.module_place(shifted))
+            .or_else(|| self.image_place(unshifted))
+            .or_else(|| self.module_place(pc))
+    }
+
+    fn image_place(&self, pc: u64) -> Option<Place> {
+        self.list[0].has_text(pc).then_some(Place { image: 0, pc })
     }
 
     /// The place of a recorded PC in a form that means the same for another boot: which file, and where in it.
@@ -193,6 +204,11 @@ impl<'a> Images<'a> {
             })
         })
     }
+}
+
+/// A module that cannot be used stands in nobody else's way.
+fn unusable(error: &anyhow::Error) -> String {
+    format!("{error:#}: the PCs of this module stay unresolved; name the folder of a good one with --modules")
 }
 
 fn check(image: &Image<'_>, kernel: &Kernel, force: bool, warnings: &mut Vec<String>) -> Result<()> {

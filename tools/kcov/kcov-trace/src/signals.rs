@@ -25,12 +25,11 @@ pub struct Catching {
 }
 
 impl Catching {
-    /// From now on the signals by which a user ends a program no longer end this one.
+    /// From now on the signals by which a user ends a program no longer end this one. What is ignored stays so.
     #[must_use]
     pub fn start() -> Self {
-        let before = ENDING.map(|signal| (signal, set(signal, handler(note), 0)));
         Self {
-            before: before.to_vec(),
+            before: handle(&ENDING, handler(note), 0),
         }
     }
 }
@@ -65,15 +64,8 @@ impl Unfinished {
         let name = CString::new(path.as_os_str().as_bytes()).map_or(null_mut(), CString::into_raw);
         // Never freed: a handler may be reading it, on any thread. This happens once in a run.
         UNFINISHED.store(name, Ordering::Release);
-        let mut before = Vec::new();
-        for signal in ENDING.into_iter().chain(FAILING) {
-            let old = set(signal, handler(remove), libc::SA_RESTART);
-            if old == libc::SIG_IGN {
-                set(signal, old, 0);
-            } else {
-                before.push((signal, old));
-            }
-        }
+        let mut before = handle(&ENDING, handler(remove), libc::SA_RESTART);
+        before.extend(handle(&FAILING, handler(remove), libc::SA_RESTART));
         Self { before }
     }
 }
@@ -89,6 +81,20 @@ impl Drop for Unfinished {
 
 fn handler(function: extern "C" fn(c_int)) -> libc::sighandler_t {
     function as *const () as libc::sighandler_t
+}
+
+/// Handles those of the signals that are not ignored; gives what they did.
+fn handle(signals: &[c_int], action: libc::sighandler_t, flags: c_int) -> Vec<(c_int, libc::sighandler_t)> {
+    let mut before = Vec::new();
+    for signal in signals {
+        let old = set(*signal, action, flags);
+        if old == libc::SIG_IGN {
+            set(*signal, old, 0);
+        } else {
+            before.push((*signal, old));
+        }
+    }
+    before
 }
 
 /// Sets what a signal does; gives what it did.

@@ -46,8 +46,8 @@ impl Kcov {
     /// was not built for [`Cmp`].
     pub fn collect<M: Mode>(&mut self) -> Result<Collection<'_, M>, Error> {
         self.area.reset();
-        sys::enable(self.fd.as_fd(), M::NUMBER).map_err(enable_error)?;
-        Ok(Collection::new(self))
+        sys::enable(self.fd.as_fd(), M::NUMBER).map_err(|errno| enable_error("KCOV_ENABLE", errno))?;
+        Ok(Collection::new(self, false))
     }
 
     /// [`collect`](Self::collect) of PCs.
@@ -79,8 +79,9 @@ impl Kcov {
     /// [`collect`](Self::collect).
     pub fn collect_remote<M: Mode>(&mut self, handles: &RemoteHandles) -> Result<Collection<'_, M>, Error> {
         self.area.reset();
-        sys::remote_enable(self.fd.as_fd(), &handles.arg(M::NUMBER, 0)).map_err(enable_error)?;
-        Ok(Collection::new(self))
+        sys::remote_enable(self.fd.as_fd(), &handles.arg(M::NUMBER, 0))
+            .map_err(|errno| enable_error("KCOV_REMOTE_ENABLE", errno))?;
+        Ok(Collection::new(self, true))
     }
 
     /// What is to be called in a child so that the child collects into this buffer: in
@@ -134,21 +135,31 @@ impl AsFd for Kcov {
 pub struct Collection<'a, M: Mode> {
     fd: BorrowedFd<'a>,
     area: &'a Area,
+    remote: bool,
     // A raw pointer keeps the guard on its thread.
     mode: PhantomData<(M, *mut ())>,
 }
 
 impl<'a, M: Mode> Collection<'a, M> {
-    fn new(kcov: &'a mut Kcov) -> Self {
+    fn new(kcov: &'a mut Kcov, remote: bool) -> Self {
         Self {
             fd: kcov.fd.as_fd(),
             area: &kcov.area,
+            remote,
             mode: PhantomData,
         }
     }
 
     /// Discards what was collected so far and goes on collecting.
+    ///
+    /// Of a remote collection, a section that ends just now may bring earlier records back, on kernels that do not know
+    /// `KCOV_RESET_TRACE`: there, stop and start again.
     pub fn reset(&mut self) {
+        // The kernel adds a section's records in several steps, and only it can wait for the last. For this very
+        // thread it is cheaper to do it here; and what it runs on its way back from a call would be collected.
+        if self.remote && sys::reset_trace(self.fd).is_ok() {
+            return;
+        }
         self.area.reset();
     }
 
@@ -218,13 +229,13 @@ impl<K> ChildStart<K> {
     }
 }
 
-fn enable_error(errno: Errno) -> Error {
+fn enable_error(call: &'static str, errno: Errno) -> Error {
     match errno {
         // A descriptor that collects is refused with EINVAL, a task that collects with EBUSY. The buffer and
         // the handles' form cannot be wrong here.
         Errno::BUSY | Errno::INVAL => Error::Busy,
         Errno::EXIST => Error::HandleInUse,
         other if other.raw_os_error() == abi::ENOTSUPP => Error::NoComparisons,
-        other => Error::system("KCOV_ENABLE", other),
+        other => Error::system(call, other),
     }
 }

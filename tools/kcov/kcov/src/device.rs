@@ -43,13 +43,10 @@ impl Device {
                 fd,
                 path: usual.join("kcov"),
             }),
-            Err(Errno::NOENT) => {
-                let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-                match debugfs_in(&mounts) {
-                    Some(at) => Self::open_path(&at.join("kcov")),
-                    None => Err(Error::DebugfsNotMounted { at: usual.into() }),
-                }
-            }
+            Err(Errno::NOENT) => match mounted_debugfs() {
+                Some(at) => Self::open_path(&at.join("kcov")),
+                None => Err(Error::DebugfsNotMounted { at: usual.into() }),
+            },
             Err(errno) => Err(open_error(&usual.join("kcov"), errno)),
         }
     }
@@ -71,9 +68,14 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`Error::NoDivision`] if the kernel does not say, because it does not divide buffers.
+    /// [`Error::NoDivision`] if the kernel does not say, because it does not divide buffers; [`Error::Permission`] if
+    /// this process may not look.
     pub fn set_words(&self) -> Result<usize, Error> {
-        crate::divided::set_words(&self.path)
+        // A descriptor of unknown origin, or a file that is shown elsewhere too, has nothing beside it.
+        match crate::divided::set_words(&self.path) {
+            Err(Error::NoDivision) => crate::divided::set_words(&debugfs().join("kcov")),
+            other => other,
+        }
     }
 
     /// Gives the descriptor a buffer of `words` 64-bit words and maps it. Word 0 holds the count, so
@@ -81,7 +83,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// [`Error::BufferSize`] if the buffer would not fill whole pages, [`Error::NoMemory`] if there is no room for it.
+    /// [`Error::BufferSize`] if the buffer would not fill whole pages, [`Error::NoMemory`] if there is no room for it,
+    /// [`Error::HasBuffer`] if the descriptor was given one before.
     pub fn with_buffer(self, words: usize) -> Result<Kcov, Error> {
         if words == 0 || words % crate::words_per_page() != 0 {
             return Err(Error::BufferSize { words });
@@ -89,7 +92,7 @@ impl Device {
         sys::init_trace(self.fd.as_fd(), words).map_err(|errno| match errno {
             Errno::INVAL => Error::BufferSize { words },
             Errno::NOMEM => Error::NoMemory { words },
-            Errno::BUSY => Error::Busy,
+            Errno::BUSY => Error::HasBuffer,
             Errno::NOTTY => Error::NotKcov {
                 path: self.path.clone(),
             },
@@ -130,6 +133,15 @@ fn open_error(path: &Path, errno: Errno) -> Error {
         Errno::ACCESS | Errno::PERM => Error::Permission { path },
         other => Error::system("open of KCOV's file", other),
     }
+}
+
+/// Where debugfs is mounted, or belongs.
+fn debugfs() -> PathBuf {
+    mounted_debugfs().unwrap_or_else(|| DEBUGFS.into())
+}
+
+fn mounted_debugfs() -> Option<PathBuf> {
+    debugfs_in(&fs::read_to_string("/proc/self/mounts").unwrap_or_default())
 }
 
 /// The first mount point of debugfs in the text of a mounts file.

@@ -5,6 +5,7 @@
 //! Only kernels with KCOV in Rust have this; on others it is an [`Error::NoDivision`].
 
 use std::fs;
+use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -350,7 +351,16 @@ impl<K> Drop for DividedCollection<'_, K> {
 
 /// How many words a set needs, from the file next to `device`; whole pages, so that the buffer can be mapped.
 pub(crate) fn set_words(device: &Path) -> Result<usize, Error> {
-    let text = fs::read_to_string(device.with_file_name(SET_WORDS)).map_err(|_| Error::NoDivision)?;
+    let path = device.with_file_name(SET_WORDS);
+    let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+        io::ErrorKind::PermissionDenied => Error::Permission { path },
+        // A part of the path may be a file.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NoDivision,
+        _ => Error::System {
+            call: "reading the size of a set",
+            cause,
+        },
+    })?;
     let words: usize = text.trim().parse().map_err(|_| Error::NoDivision)?;
     Ok(words.next_multiple_of(crate::words_per_page()))
 }

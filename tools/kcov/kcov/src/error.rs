@@ -44,9 +44,12 @@ pub enum Error {
         "collection is already on for this task or this descriptor: end the other collection first, or use one descriptor for each task"
     )]
     Busy,
-    /// A remote handle belongs to another descriptor.
+    /// The descriptor has a buffer already, from whoever has opened it.
+    #[error("the descriptor has a buffer already, and is given one only once: open another")]
+    HasBuffer,
+    /// A remote handle belongs to another descriptor, or was given twice.
     #[error(
-        "a remote handle is in use by another descriptor: choose another handle, or end the other collection first"
+        "a remote handle is in use by another descriptor, or was named twice: choose another handle, or end the other collection first"
     )]
     HandleInUse,
     /// Comparisons were asked of a kernel that does not collect them.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
@@ -93,6 +94,21 @@ fn full_buffer_is_told() {
 }
 
 #[test]
+fn a_descriptor_from_elsewhere() {
+    let Some(first) = kcov() else { return };
+    let again = Device::from(first.as_fd().try_clone_to_owned().unwrap());
+    let error = again.with_buffer(WORDS).unwrap_err();
+    assert!(matches!(error, Error::HasBuffer), "{error:?}");
+    // Its name tells nothing, so the size of a set is looked up where debugfs is.
+    let foreign = Device::from(first.as_fd().try_clone_to_owned().unwrap());
+    match (foreign.set_words(), Device::open().unwrap().set_words()) {
+        (Ok(one), Ok(other)) => assert_eq!(one, other),
+        (Err(Error::NoDivision), Err(Error::NoDivision)) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn one_collection_for_a_task_and_one_task_for_a_descriptor() {
     let Some(mut first) = kcov() else { return };
     let mut second = kcov().unwrap();
@@ -143,6 +159,21 @@ fn child_collects_across_exec_into_the_parent_s_buffer() {
     assert!(kcov.records::<Pc>().len() > 100);
     // The child is gone: the descriptor is free.
     drop(kcov.collect_pcs().unwrap());
+}
+
+#[test]
+fn remote_collection_starts_anew() {
+    let Some(mut kcov) = kcov() else { return };
+    let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_001)).unwrap();
+    let mut collection = kcov.collect_remote::<Pc>(&handles).unwrap();
+    collection.reset();
+    assert!(collection.is_empty());
+    assert_eq!(collection.stop().unwrap().len(), 0);
+    let error = kcov
+        .collect_remote::<Pc>(&handles.usb(UsbBus(4_000_000_001)).unwrap())
+        .map(drop)
+        .unwrap_err();
+    assert!(matches!(error, Error::HandleInUse), "{error:?}");
 }
 
 #[test]

@@ -7,9 +7,11 @@ use std::hash::Hash;
 use anyhow::{Result, bail};
 
 use super::merge::keep_once;
-use super::render::{check_output, render, with_images};
+use super::render::{check_output, render, warn, with_images};
 use crate::cli::DiffArgs;
-use crate::recording::{self, Recording, Records};
+use crate::images::Images;
+use crate::recording::{self, Kernel, Module, Recording, Records};
+use crate::sources::Sources;
 
 pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
@@ -33,23 +35,32 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
         );
     }
     keep_once(&mut b);
+    let modules = !(a.kernel.modules.is_empty() && b.kernel.modules.is_empty());
+    let moved = modules && moved(&a.kernel, &b.kernel);
     // Modules are elsewhere after each boot; their places in the files are the same.
-    if args.symbols.vmlinux.is_some() && !(a.kernel.modules.is_empty() && b.kernel.modules.is_empty()) {
+    if args.symbols.vmlinux.is_some() && modules {
+        let place = |images: Option<(&Images<'_>, &Sources)>, pc| {
+            let place = images.and_then(|(images, _)| images.name_of_place(pc));
+            place.or_else(|| (!moved).then(|| (String::new(), pc)))
+        };
         let symbols = &args.symbols;
-        let in_a: HashSet<_> = with_images(&a, symbols, |images| {
-            Ok(covered(&a, |pc| {
-                images.and_then(|(images, _)| images.name_of_place(pc))
-            }))
-        })?;
+        let in_a: HashSet<_> = with_images(&a, symbols, |images| Ok(covered(&a, |pc| place(images, pc))))?;
         let mut new = b.clone();
-        with_images(&b, symbols, |images| {
-            subtract(&mut new, &in_a, |pc| {
-                images.and_then(|(images, _)| images.name_of_place(pc))
-            });
-            Ok(())
+        let unknown = with_images(&b, symbols, |images| {
+            Ok(subtract(&mut new, &in_a, |pc| place(images, pc)))
         })?;
+        if unknown > 0 {
+            warn(&format!(
+                "{unknown} PCs are in none of the files and left out: whether they are new is not known after another boot"
+            ));
+        }
         b = new;
     } else {
+        if moved {
+            warn(
+                "modules may be elsewhere after another boot, and look new then: name the kernel's files with --vmlinux",
+            );
+        }
         subtract(&mut b, &covered(&a, Some), Some);
     }
     for task in &mut b.tasks {
@@ -57,6 +68,18 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     }
     render(&b, &args.output, &args.symbols)?;
     Ok(0)
+}
+
+/// Whether code may have been elsewhere when B was recorded.
+fn moved(a: &Kernel, b: &Kernel) -> bool {
+    let base = |module: &Module| {
+        let same = |other: &&Module| other.name == module.name;
+        a.modules.iter().find(same).map(|other| other.base)
+    };
+    a.text != b.text
+        || b.modules
+            .iter()
+            .any(|module| base(module).is_some_and(|base| base != module.base))
 }
 
 /// What each of two recordings holds, if the one holds nothing but PCs and the other nothing but comparisons.
@@ -80,14 +103,27 @@ fn covered<K: Eq + Hash>(recording: &Recording, place: impl Fn(u64) -> Option<K>
     recording.pcs().chain(comparisons).filter_map(place).collect()
 }
 
-fn subtract<K: Eq + Hash>(recording: &mut Recording, known: &HashSet<K>, place: impl Fn(u64) -> Option<K>) {
-    let is_new = |pc: u64| place(pc).is_none_or(|place| !known.contains(&place));
+/// Leaves what is not known yet; gives how many PCs have no place and are left out too.
+fn subtract<K: Eq + Hash>(
+    recording: &mut Recording,
+    known: &HashSet<K>,
+    place: impl Fn(u64) -> Option<K>,
+) -> usize {
+    let mut unknown = HashSet::new();
+    let mut is_new = |pc: u64| match place(pc) {
+        Some(place) => !known.contains(&place),
+        None => {
+            unknown.insert(pc);
+            false
+        }
+    };
     for task in &mut recording.tasks {
         match &mut task.records {
             Records::Pcs(pcs) => pcs.retain(|pc| is_new(*pc)),
             Records::Comparisons(comparisons) => comparisons.retain(|comparison| is_new(comparison.pc)),
         }
     }
+    unknown.len()
 }
 
 #[cfg(test)]
@@ -125,5 +161,13 @@ mod tests {
             Some(pc - 0x2000)
         });
         assert_eq!(b.pcs().collect::<Vec<_>>(), [0x2009]);
+    }
+
+    #[test]
+    fn what_has_no_place_is_not_called_new() {
+        let (a, mut b) = (recording(&[1]), recording(&[1, 2, 3]));
+        let place = |pc: u64| (pc != 3).then_some(pc);
+        assert_eq!(subtract(&mut b, &covered(&a, place), place), 1);
+        assert_eq!(b.pcs().collect::<Vec<_>>(), [2]);
     }
 }

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kcov::{Cmp, CommonHandle, Device, Error, Mode, Pc, RemoteHandles, UsbBus};
+use rustix::process::{Pid, Signal};
 
 use super::render::{check_output, render, render_comparisons, warn};
 use super::trace::no_unique;
@@ -15,6 +17,9 @@ use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
 use crate::signals::{self, Catching};
 use crate::tracer;
+
+/// Between two looks at what has happened. Short, since a signal may come just before it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
@@ -109,22 +114,44 @@ fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Ve
 
 /// Runs the command, or lets the time pass; gives the status.
 fn work(args: &RemoteArgs) -> Result<i32> {
-    // Signals end the collection, not the program.
-    let _catching = Catching::start();
     let Some((program, arguments)) = args.command.split_first() else {
+        // Signals end the collection, not the program.
+        let _catching = Catching::start();
         wait(args.seconds.map(Duration::from_secs_f64));
         return Ok(0);
     };
-    let status = Command::new(program)
-        .args(arguments)
-        .status()
-        .map_err(|cause| tracer::Error::Command {
-            command: program.clone(),
-            cause,
-        })?;
+    // Before signals are caught, so that the command ignores what this program was told to ignore.
+    let mut child =
+        Command::new(program)
+            .args(arguments)
+            .spawn()
+            .map_err(|cause| tracer::Error::Command {
+                command: program.clone(),
+                cause,
+            })?;
+    let _catching = Catching::start();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        match signals::take_caught() {
+            // The terminal has sent these to the command as well.
+            None | Some(libc::SIGINT | libc::SIGQUIT) => thread::sleep(PAUSE),
+            Some(signal) => pass_on(signal, &child),
+        }
+    };
     Ok(status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+}
+
+/// Sends a signal to the command.
+fn pass_on(signal: i32, child: &Child) {
+    let pid = Pid::from_child(child);
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        // A command that has ended meanwhile needs no signal any more.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
 }
 
 /// Sleeps until the time is over or a signal comes.
@@ -138,7 +165,6 @@ fn wait(time: Option<Duration>) {
         if left.is_zero() || signals::take_caught().is_some() {
             return;
         }
-        // Short, since a signal may come just before the sleep.
-        std::thread::sleep(left.min(Duration::from_millis(100)));
+        thread::sleep(left.min(PAUSE));
     }
 }

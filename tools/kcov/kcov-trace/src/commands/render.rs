@@ -32,6 +32,11 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
         (Some((images, sources)), Format::Lcov | Format::Html) => {
             let coverage = coverage(images, recording, sources)?;
             note_unmatched(coverage.unmatched);
+            for module in &coverage.stripped {
+                warn(&format!(
+                    "{module} has no debug information, so it is left out: name the folder of one that has with --modules"
+                ));
+            }
             let options = html::Options {
                 all_sources: output.all_sources,
             };

@@ -297,15 +297,32 @@ impl Tracer {
                 Some((tid, Report::Stopped(stop))) => self.stopped(tid, stop)?,
                 Some((tid, Report::Exited(code))) => {
                     self.finish(tid);
-                    status = status.or((tid == first).then_some(code));
+                    if tid == first {
+                        status = status.or_else(|| self.command_ended(code));
+                    }
                 }
                 Some((tid, Report::Killed(signal))) => {
                     self.finish(tid);
-                    status = status.or((tid == first).then_some(128 + signal));
+                    if tid == first {
+                        status = status.or_else(|| self.command_ended(128 + signal));
+                    }
                 }
             }
         }
         Ok(status.unwrap_or(1))
+    }
+
+    /// Gives the command's status, and says so if that is not the end.
+    fn command_ended(&self, status: i32) -> Option<i32> {
+        if !self.tasks.is_empty() {
+            // Standard error may be closed; there is nobody to tell then.
+            let _ = writeln!(
+                io::stderr(),
+                "kcov-trace: the command has ended, {} of its tasks still run and are traced; Ctrl-C ends that",
+                self.tasks.len()
+            );
+        }
+        Some(status)
     }
 
     fn stopped(&mut self, tid: Tid, stop: Stop) -> io::Result<()> {

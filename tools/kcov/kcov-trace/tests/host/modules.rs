@@ -89,6 +89,48 @@ fn missing_module_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
+fn damaged_or_stripped_module_stands_in_nobody_s_way() {
+    let (fixture, _) = with_module(OFFSET, BASE);
+    let module = fixture.path("drivers/some-driver.ko");
+    let page = &["report", "--vmlinux", "vmlinux", "-f", "lcov", "run.kcov"];
+    let strip = std::process::Command::new("strip")
+        .arg("--strip-debug")
+        .arg(&module)
+        .status()
+        .unwrap();
+    assert!(strip.success());
+    let output = fixture.kcov_trace(page);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    assert!(
+        error.contains("some-driver.ko has no debug information"),
+        "{error}"
+    );
+    fs::write(&module, "").unwrap();
+    for arguments in [page.as_slice(), &["report", "--vmlinux", "vmlinux", "run.kcov"]] {
+        let output = fixture.kcov_trace(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        assert!(error.contains("some-driver.ko"), "{error}");
+        assert!(error.contains("--modules"), "{error}");
+    }
+}
+
+#[test]
+fn module_is_found_where_the_image_would_be_if_it_were_shifted_back() {
+    // Its PCs are recorded as the offset behind the image: where a kernel without the subtraction records its own.
+    let fixture = Fixture::new();
+    let text = fixture.recording.kernel.text;
+    let (fixture, count) = with_module(OFFSET, text + 2 * OFFSET);
+    let trace = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "run.kcov"]);
+    let found = trace
+        .lines()
+        .filter(|line| line.ends_with(" [some-driver]"))
+        .count();
+    assert_eq!(found, count, "{trace}");
+}
+
+#[test]
 fn same_code_after_another_boot_is_no_difference() {
     let (first, _) = with_module(OFFSET, BASE);
     let mut moved = first.recording.clone();
@@ -105,11 +147,25 @@ fn same_code_after_another_boot_is_no_difference() {
         0,
         "{text}"
     );
-    // Without the files the addresses are all there is.
-    let text = first.succeeds(&["diff", "run.kcov", "moved.kcov"]);
+    // Without the files the addresses are all there is, which is told.
+    let output = first.kcov_trace(&["diff", "run.kcov", "moved.kcov"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--vmlinux"), "{error}");
+    let text = String::from_utf8(output.stdout).unwrap();
     assert_ne!(
         text.lines().filter(|line| line.starts_with("0x")).count(),
         0,
         "{text}"
     );
+    // Without the module's file nobody knows.
+    fs::remove_dir_all(first.path("drivers")).unwrap();
+    let output = first.kcov_trace(&["diff", "--vmlinux", "vmlinux", "run.kcov", "moved.kcov"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("0x")).count(),
+        0,
+        "{text}"
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("left out"), "{error}");
 }

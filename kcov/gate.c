@@ -129,8 +129,8 @@ static bool __init prepare_gate(void)
 #endif
 
 /*
- * A second passes before the hooks are switched off after the last user has gone. Fuzzers set up
- * buffers in quick succession, and each switch costs interprocessor interrupts.
+ * A second without users passes before the hooks are switched off. Fuzzers set up buffers in quick
+ * succession, and each switch costs interprocessor interrupts.
  */
 #define CLOSE_DELAY HZ
 
@@ -138,7 +138,8 @@ static bool __init prepare_gate(void)
 static atomic_t users;
 static DEFINE_MUTEX(gate_lock);
 static bool gate_works __ro_after_init;
-static bool gate_is_open = true;
+/* Static keys are off at boot; what is patched, or never closed, is open. */
+static bool gate_is_open = !IS_ENABLED(CONFIG_JUMP_LABEL) || IS_ENABLED(CONFIG_KCOV_PATCHED_ENTRY);
 
 static void close_gate(struct work_struct *work)
 {
@@ -154,7 +155,11 @@ static DECLARE_DELAYED_WORK(close_work, close_gate);
 
 void kcov_gate_open(void)
 {
-	/* Whoever finds a user finds the gate open. */
+	/*
+	 * Whoever finds a user finds the gate open.
+	 *
+	 * ORDERING: Pairs with the release below, which comes after the hooks are switched on.
+	 */
 	if (atomic_inc_not_zero(&users))
 		return;
 	mutex_lock(&gate_lock);
@@ -162,17 +167,18 @@ void kcov_gate_open(void)
 		set_gate(true);
 		gate_is_open = true;
 	}
-	atomic_inc(&users);
+	/* ORDERING: Pairs with the fully ordered increment above, in others who find this user. */
+	atomic_inc_return_release(&users);
 	mutex_unlock(&gate_lock);
 }
 
 void kcov_gate_close(void)
 {
 	if (atomic_dec_and_test(&users))
-		schedule_delayed_work(&close_work, CLOSE_DELAY);
+		mod_delayed_work(system_percpu_wq, &close_work, CLOSE_DELAY);
 }
 
-/* Until here the hooks look at the task's mode, which is right, but slower. */
+/* Until here, hooks with a patched entry look at the task's mode, which is right, but slower. */
 static int __init init_gate(void)
 {
 	gate_works = prepare_gate();

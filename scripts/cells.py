@@ -31,6 +31,8 @@ class Forbidden(Cell):
 
     file: str = ""
     line: str = ""
+    # The option whose line that is.
+    option: str = ""
 
 
 def values(cell: Cell) -> Dict[str, str]:
@@ -39,9 +41,15 @@ def values(cell: Cell) -> Dict[str, str]:
     return {f"CONFIG_{name}": value for name, value in pairs}
 
 
+# What a kernel for real machines has against attacks by way of the CPU; the hooks return by a thunk then.
+MITIGATIONS = "CPU_MITIGATIONS=y MITIGATION_RETPOLINE=y MITIGATION_RETHUNK=y"
+# Without the first of these, KCSAN waits for somebody to switch it on; the others are what is usual.
+KCSAN = (
+    "KCSAN=y KCSAN_EARLY_ENABLE=y KCSAN_SELFTEST=y KCSAN_ASSUME_PLAIN_WRITES_ATOMIC=y KCSAN_REPORT_VALUE_CHANGE_ONLY=y"
+)
 LOCKS = (
     "PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y "
-    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y DEBUG_KMEMLEAK=y"
+    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y"
 )
 MODULES = "SAMPLE_KCOV_MODULE=m SAMPLE_KCOV_RUST_MODULE=m"
 # Where `make test` does not come.
@@ -60,11 +68,14 @@ CELLS: Tuple[Cell, ...] = (
     Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
     Cell("kasan", "KASAN", KASAN),
     Cell("kasan-stack", "KASAN of the stack", f"{KASAN} KASAN_STACK=y"),
-    Cell("kcsan", "KCSAN", "KCSAN=y"),
+    Cell("kcsan", "KCSAN", KCSAN),
     Cell("kmsan", "KMSAN", "KMSAN=y FRAME_WARN=0"),
     Cell("ubsan", "UBSAN", "UBSAN=y UBSAN_BOUNDS=y UBSAN_SHIFT=y UBSAN_BOOL=y UBSAN_ENUM=y"),
-    Cell("locks", "lockdep, atomic sleep, objects, kmemleak", LOCKS),
+    Cell("locks", "lockdep, atomic sleep, objects", LOCKS),
     Cell("cfi", "CFI and IBT", "CFI=y X86_KERNEL_IBT=y"),
+    Cell("fineibt", "FineIBT", f"CFI=y X86_KERNEL_IBT=y {MITIGATIONS}"),
+    # Functions get room in front, where calls are counted.
+    Cell("mitigations", "mitigations", f"{MITIGATIONS} MITIGATION_CALL_DEPTH_TRACKING=y X86_KERNEL_IBT=y"),
     Cell("lto", "ThinLTO", "LTO_CLANG_THIN=y"),
     Cell("inline-helpers", "RUST_INLINE_HELPERS", "RUST_INLINE_HELPERS=y"),
     # Callers in modules are not among the symbols that the conformance suite knows of.
@@ -93,6 +104,7 @@ CELLS: Tuple[Cell, ...] = (
         "PREEMPT_NONE=y PREEMPT_DYNAMIC=n",
         file="kernel/Kconfig.preempt",
         line="depends on ARCH_NO_PREEMPT",
+        option="PREEMPT_NONE",
     ),
     Forbidden(
         "gcc-kasan",
@@ -101,6 +113,7 @@ CELLS: Tuple[Cell, ...] = (
         llvm="gcc",
         file="init/Kconfig",
         line="depends on !KASAN || CC_IS_CLANG",
+        option="RUST",
     ),
     Forbidden(
         "gcc-lto",
@@ -109,6 +122,7 @@ CELLS: Tuple[Cell, ...] = (
         llvm="gcc",
         file="arch/Kconfig",
         line="depends on CC_IS_CLANG && LD_IS_LLD && AS_IS_LLVM",
+        option="HAS_LTO_CLANG",
     ),
     Forbidden(
         "modversions-lto",
@@ -116,6 +130,7 @@ CELLS: Tuple[Cell, ...] = (
         "MODVERSIONS=y GENDWARFKSYMS=y LTO_CLANG_THIN=y",
         file="kernel/module/Kconfig",
         line="depends on !LTO",
+        option="GENDWARFKSYMS",
     ),
     Forbidden(
         "um-inline-helpers",
@@ -124,6 +139,7 @@ CELLS: Tuple[Cell, ...] = (
         arch="um",
         file="lib/Kconfig.debug",
         line="depends on !UML",
+        option="RUST_INLINE_HELPERS",
     ),
     Forbidden(
         "arm64-bti",
@@ -132,6 +148,7 @@ CELLS: Tuple[Cell, ...] = (
         arch="arm64",
         file="arch/arm64/Kconfig",
         line="depends on !CC_IS_CLANG || CLANG_VERSION < 210000",
+        option="ARM64_BTI_KERNEL",
     ),
     Forbidden(
         "riscv64-gcc",
@@ -140,5 +157,6 @@ CELLS: Tuple[Cell, ...] = (
         llvm="gcc",
         file="arch/riscv/Kconfig",
         line="select HAVE_RUST if RUSTC_SUPPORTS_RISCV && CC_IS_CLANG",
+        option="RISCV",
     ),
 )

@@ -33,6 +33,7 @@ TROUBLE = re.compile(
     | ^list_(?:add|del)[ ]corruption
     | page[ ]allocation[ ]failure|vmalloc[ ]error:[ ]
     | ^rust_kernel:[ ]panicked
+    | ^kcov:[ ].*hooks[ ]stay[ ]switched[ ]on
     """,
     re.VERBOSE,
 )

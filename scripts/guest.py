@@ -30,7 +30,7 @@ import console
 import initramfs
 import kconfig
 import tsc
-from hostlib import BUILD, CACHE, SCRIPTS, command_output, die, main, say, shown, step, warn
+from hostlib import BUILD, CACHE, SCRIPTS, chosen, command_output, die, main, say, shown, step, warn
 
 PORTS = ("output", "files", "verdict")
 RUNS = BUILD / "guest"
@@ -481,10 +481,9 @@ def shell(guest: Guest) -> int:
 
 
 def guest_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--impl", choices=("rust", "c"), default=os.environ.get("IMPL") or "rust", help="which implementation's kernel"
-    )
-    parser.add_argument("--arch", choices=sorted(MACHINES), default=os.environ.get("ARCH") or "x86_64")
+    impls = ("rust", "c")
+    parser.add_argument("--impl", choices=impls, default=chosen("IMPL", impls, "rust"), help="which implementation's kernel")
+    parser.add_argument("--arch", choices=sorted(MACHINES), default=chosen("ARCH", MACHINES, "x86_64"))
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
     parser.add_argument("--name", help="name of the run's directory below build/guest")
     parser.add_argument("--memory", default="2G")

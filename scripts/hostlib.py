@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import IO, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 TOP = Path(__file__).resolve().parent.parent
 SCRIPTS = TOP / "scripts"
@@ -24,6 +24,9 @@ CACHE = Path(
     os.environ.get("KCOV_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcov-linux"
 ).absolute()
+
+# Names of architectures that people use, too.
+ARCHITECTURE_ALIASES = {"x86": "x86_64", "riscv": "riscv64"}
 
 
 class Failure(Exception):
@@ -66,6 +69,15 @@ def main(run: Callable[[List[str]], Optional[int]]) -> None:
         print("\ninterrupted", file=sys.stderr)
         status = 130
     sys.exit(status or 0)
+
+
+def chosen(variable: str, known: Iterable[str], default: str) -> str:
+    """The value of a variable of the environment that can only be one of those; argparse checks no defaults."""
+    value = os.environ.get(variable) or default
+    value = ARCHITECTURE_ALIASES.get(value, value)
+    if value not in known:
+        die(f"{variable}={value} is not known here; it can be one of: {' '.join(known)}.")
+    return value
 
 
 def need_space(place: Path, mebibytes: int, purpose: str) -> None:

@@ -27,6 +27,7 @@ import buildlog
 import kconfig
 import overlay
 from hostlib import (
+    ARCHITECTURE_ALIASES,
     BUILD,
     CACHE,
     CONFIG_DIR,
@@ -94,7 +95,7 @@ class Kernel:
     out: Optional[Path] = None
 
     def __post_init__(self) -> None:
-        self.arch = {"x86": "x86_64", "riscv": "riscv64"}.get(self.arch, self.arch)
+        self.arch = ARCHITECTURE_ALIASES.get(self.arch, self.arch)
         if self.impl not in IMPLEMENTATIONS:
             die(f"there is no implementation '{self.impl}'; IMPL is rust or c.")
         if self.arch not in ARCHITECTURES:

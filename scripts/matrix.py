@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
@@ -34,8 +35,8 @@ import kernel  # noqa: E402
 import overlay  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
-from hostlib import BUILD, SCRIPTS, Failure, Progress, between, command_output, die, duration, main  # noqa: E402
-from hostlib import replace_between, say, setup, shown, write_if_changed  # noqa: E402
+from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, between, command_output, die, duration  # noqa: E402
+from hostlib import first_line, main, replace_between, say, setup, shown, write_if_changed  # noqa: E402
 
 STATE = BUILD / "matrix"
 GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
@@ -45,8 +46,10 @@ def kernel_of(cell: Cell) -> kernel.Kernel:
     """The kernel of a cell, in a directory that belongs to the cell."""
     fragment = STATE / f"{cell.name}.config"
     write_if_changed(fragment, kconfig.text_of(values(cell)).encode())
-    given = {"llvm": cell.llvm} if cell.llvm else {}
-    return kernel.Kernel(impl="rust", arch=cell.arch, fragments=[str(fragment)], variant=f"matrix-{cell.name}", **given)
+    # Not LLVM of the environment, or the table would say something else than what was built.
+    llvm = cell.llvm or first_line(CACHE / "llvm.suffix") or "1"
+    variant = f"matrix-{cell.name}"
+    return kernel.Kernel(impl="rust", arch=cell.arch, fragments=[str(fragment)], variant=variant, llvm=llvm)
 
 
 def logs_of(cell: Cell) -> Path:
@@ -60,13 +63,27 @@ def tools(built: kernel.Kernel) -> List[str]:
     return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc]
 
 
+def tree_label() -> List[str]:
+    """Changes with the source of the kernel."""
+    tree = os.environ.get("KERNEL")
+    if not tree:
+        return [first_line(CACHE / "linux.version") or "", first_line(CACHE / "linux.path") or ""]
+    head = command_output("git", "-C", tree, "rev-parse", "HEAD")
+    changes = command_output("git", "-C", tree, "diff", "HEAD")
+    # Nobody knows what has changed in a tree that git does not know.
+    return [tree, head, changes or ""] if head else [tree, str(time.time())]
+
+
 def label_of(cell: Cell, built: kernel.Kernel) -> str:
     """Changes with everything that may change the outcome."""
-    parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), str(os.environ.get("KERNEL") or "")]
+    parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label()]
+    qemu = guest.MACHINES[cell.arch].qemu
+    parts += [command_output(name, "--version") or "" for name in ("bindgen", qemu) if name]
     for name, file in sorted(overlay.repository_files().items()):
         parts += [name, overlay.digest(file.data)]
-    for path in sorted(SCRIPTS.rglob("*.py")) + [SCRIPTS / "guest/init"]:
-        parts += [path.name, overlay.digest(path.read_bytes())]
+    for path in sorted(SCRIPTS.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            parts += [path.name, overlay.digest(path.read_bytes())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -79,10 +96,17 @@ def remembered(cell: Cell) -> Dict[str, object]:
 
 def forbidding_line(cell: Forbidden, tree: Path) -> int:
     """Where the tree says no."""
+    option = ""
     for number, line in enumerate((tree / cell.file).read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip() == cell.line:
+        words = line.split()
+        if len(words) == 2 and words[0] in ("config", "menuconfig"):
+            option = words[1]
+        if option == cell.option and line.strip() == cell.line:
             return number
-    die(f"{cell.file} has no line `{cell.line}` any more; see what the tree says now, and correct scripts/cells.py.")
+    die(
+        f"{cell.file} has no line `{cell.line}` for {cell.option} any more; see what the tree says now, and correct "
+        "scripts/cells.py."
+    )
     raise AssertionError
 
 
@@ -95,7 +119,7 @@ def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
     except Failure as failure:
         # Without Rust nothing else is taken either, so the line has to be about one of these.
         refused = [name for name in (*values(cell), "CONFIG_RUST") if f"{name}=" in str(failure)]
-        if "Kconfig did not take" not in str(failure) or not refused:
+        if "Kconfig did not take" not in str(failure) or "Rust is not available" in str(failure) or not refused:
             raise
         return FORBIDDEN, f"{cell.file}:{number}: `{cell.line}`"
     die("the tree takes this configuration; make it a cell that is built (scripts/cells.py).")
@@ -138,6 +162,8 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
             outcome, said = run_checks(cell, built)
     except Failure as failure:
         outcome, said = RED, str(failure)
+    except Exception:  # pylint: disable=broad-except  # whatever it is, the other cells shall still run
+        outcome, said = RED, f"the check itself broke\n{traceback.format_exc()}"
     result = {
         "label": label,
         "outcome": outcome,

@@ -11,7 +11,6 @@ on the host. So a guest of any architecture will do, whatever kcov-trace was bui
 """
 
 import argparse
-import os
 import subprocess
 from pathlib import Path
 from typing import List, Optional
@@ -19,7 +18,7 @@ from typing import List, Optional
 import crates
 import guest
 import programs
-from hostlib import TOP, die, main, say, shown, step
+from hostlib import TOP, chosen, die, main, say, shown, step
 
 PROGRAM = TOP / "samples/kcov/pc.c"
 CALL = "read(-1, NULL, 0)"
@@ -43,8 +42,8 @@ def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
 
 def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--impl", choices=("rust", "c"), default=os.environ.get("IMPL") or "rust")
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=os.environ.get("ARCH") or "x86_64")
+    parser.add_argument("--impl", choices=("rust", "c"), default=chosen("IMPL", ("rust", "c"), "rust"))
+    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=chosen("ARCH", guest.MACHINES, "x86_64"))
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
     parser.add_argument("--format", default="listing", help="another of kcov-trace's formats")
     options = parser.parse_args(arguments)

@@ -24,7 +24,7 @@ sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 import guest  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, Result, failed  # noqa: E402
-from hostlib import SCRIPTS, Failure, Progress, die, duration, main, say, setup  # noqa: E402
+from hostlib import SCRIPTS, Failure, Progress, chosen, die, duration, main, say, setup  # noqa: E402
 
 CHECKS = SCRIPTS / "checks"
 
@@ -98,7 +98,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this check only (repeatable)")
     parser.add_argument("--list", action="store_true", help="list the checks")
     parser.add_argument("--impl", action="append", choices=("rust", "c"), help="only this implementation (repeatable)")
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=os.environ.get("ARCH") or "x86_64")
+    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=chosen("ARCH", guest.MACHINES, "x86_64"))
     parser.add_argument(
         "--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already (repeatable)"
     )

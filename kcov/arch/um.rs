@@ -3,13 +3,16 @@
 //! User-mode Linux: a processor is a thread of the host, the current task stands in a table of
 //! processors, and the preempt count in the task.
 
-use core::{ffi::c_void, ptr::addr_of};
+use crate::bits;
+use core::{
+    ffi::c_void,
+    ptr::{addr_of, addr_of_mut},
+};
 use kernel::bindings;
 
 extern "C" {
-    /// One entry for each processor, so it is larger than this says.
     #[link_name = "cpu_tasks"]
-    static CPU_TASKS: [*mut c_void; 1];
+    static mut CPU_TASKS: [*mut c_void; bits::POSSIBLE_CPUS];
 
     #[cfg(CONFIG_SMP)]
     #[link_name = "uml_curr_cpu"]
@@ -28,12 +31,12 @@ unsafe fn current_cpu() -> core::ffi::c_int {
 /// belongs to the part of the kernel that talks to the host, none of which is instrumented.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {
-    // SAFETY: The table has an entry for each processor, also before the first task runs. Only a
+    // SAFETY: The table has an entry for each possible CPU, also before the first task runs. Only a
     // switch of tasks writes to that of the own one; the task that reads it again is the same.
     unsafe {
-        addr_of!(CPU_TASKS)
+        addr_of_mut!(CPU_TASKS)
             .cast::<*mut bindings::task_struct>()
-            .offset(current_cpu() as isize)
+            .wrapping_add(current_cpu() as usize)
             .read()
     }
 }

@@ -14,7 +14,7 @@ import matrix  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from hostlib import SCRIPTS, Failure  # noqa: E402
 
-NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN")
+NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN", option="RUST")
 
 
 class Cells(unittest.TestCase):
@@ -128,8 +128,11 @@ class Refusals(unittest.TestCase):
                 return matrix.run_forbidden(NO, mock.Mock())[1]
 
     def test_names_the_line(self) -> None:
-        said = self.refuse("config RUST\n\tdepends on !KASAN\n", "the tree's Kconfig did not take CONFIG_KASAN=y (is n)")
-        self.assertEqual(said, "init/Kconfig:2: `depends on !KASAN`")
+        said = self.refuse(
+            "config A\n\tdepends on !KASAN\nconfig RUST\n\tdepends on !KASAN\n",
+            "the tree's Kconfig did not take CONFIG_KASAN=y (is n)",
+        )
+        self.assertEqual(said, "init/Kconfig:4: `depends on !KASAN`")
 
     def test_the_line_has_to_exist(self) -> None:
         with self.assertRaisesRegex(Failure, "no line"):
@@ -137,11 +140,18 @@ class Refusals(unittest.TestCase):
 
     def test_the_tree_has_to_refuse(self) -> None:
         with self.assertRaisesRegex(Failure, "takes this configuration"):
-            self.refuse("depends on !KASAN\n", "")
+            self.refuse("config RUST\ndepends on !KASAN\n", "")
 
     def test_it_has_to_refuse_that_option(self) -> None:
         with self.assertRaisesRegex(Failure, "CONFIG_NET"):
-            self.refuse("depends on !KASAN\n", "the tree's Kconfig did not take CONFIG_NET=y (is n)")
+            self.refuse("config RUST\ndepends on !KASAN\n", "the tree's Kconfig did not take CONFIG_NET=y (is n)")
+
+    def test_a_machine_without_rust_forbids_nothing(self) -> None:
+        with self.assertRaisesRegex(Failure, "bindgen"):
+            self.refuse(
+                "config RUST\ndepends on !KASAN\n",
+                "the tree's Kconfig did not take CONFIG_RUST=y (is n); Rust is not available: no bindgen",
+            )
 
 
 if __name__ == "__main__":

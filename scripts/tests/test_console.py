@@ -72,6 +72,7 @@ class Reports(unittest.TestCase):
             "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
             "unreferenced object 0xffff888003d52000 (size 1024):",
             "rust_kernel: panicked at kernel/kcov/buffer.rs:10:5:",
+            "kcov: __sanitizer_cov_trace_pc+0x0/0x130 is not as expected, so the hooks stay switched on",
             "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP",
             "Kernel panic - not syncing: Attempted to kill init!",
             "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000",

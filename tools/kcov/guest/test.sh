@@ -197,11 +197,12 @@ sleep 2
 kill -TERM "$first"
 status=0
 wait "$first" || status=$?
+ended=$status
 run report "$work/signal.kcov"
-if [ "$status" -eq 0 ]; then
+if [ "$ended" -eq 0 ]; then
 	expect "a signal ends the collection of sections" 0
 else
-	report "a signal ends the collection of sections" "status $status instead of 0"
+	report "a signal ends the collection of sections" "status $ended instead of 0"
 fi
 "$trace" remote --usb 1 -o "$work/signal.kcov" -- sleep 100 &
 first=$!
@@ -209,11 +210,12 @@ sleep 2
 kill -TERM "$first"
 status=0
 wait "$first" || status=$?
+ended=$status
 run report "$work/signal.kcov"
-if [ "$status" -eq 143 ]; then
+if [ "$ended" -eq 143 ]; then
 	expect "or reaches the command that they are collected for" 0
 else
-	report "or reaches the command that they are collected for" "status $status instead of 143"
+	report "or reaches the command that they are collected for" "status $ended instead of 143"
 fi
 run remote --usb 1 --usb 1 --seconds 0.1
 expect "a bus that is named twice" 0

@@ -15,7 +15,7 @@ from bench.calls import SOURCE, command, values_of
 from bench.figures import IMPLS, Figure, pair
 from hostlib import die
 
-BOOTS = 5
+BOOTS = 15
 ROUNDS = 61
 
 

@@ -25,14 +25,13 @@ import guest
 import kernel
 from bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
 from bench.figures import IMPLS, Figure
-from hostlib import BUILD, Failure, Progress, between, command_output, die, main, replace_between, say, shown, step, warn
+from hostlib import BUILD, Failure, Progress, command_output, die, main, results_in, say, shown, step, warn, write_results
 
 OUT = BUILD / "bench"
 PARTS = ("hooks", "calls", "native", "remote", "size")
 # Of the guests with two CPUs, of which several are booted.
 TIMED_BOOTS = 3
 PICTURE = "KCOV in Rust against C"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 Objects = Dict[str, Path]
 
@@ -158,11 +157,11 @@ def document(path: Path, found: List[Figure], parts: List[str]) -> None:
     plot_path = path.with_suffix(".svg")
     head = f"{machine()}\n\n![Rust against C, for each figure]({plot_path.name})"
     if set(parts) != set(PARTS):
-        earlier = between(path, BEGIN, END)
+        earlier = results_in(path)
         head = earlier.partition("\n|")[0].strip() or head
         kept = figures.from_rows(earlier.splitlines())
         found = in_order(found + [figure for figure in kept if part_of(figure) not in parts])
-    replace_between(path, BEGIN, END, f"{head}\n\n{markdown(found)}")
+    write_results(path, f"{head}\n\n{markdown(found)}")
     plot_path.write_text(plot.draw(found, PICTURE), encoding="utf-8")
 
 
@@ -181,7 +180,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     options = parser.parse_args(arguments)
     if options.document:
         # Rather now than after the measurements.
-        between(options.document, BEGIN, END)
+        results_in(options.document)
     if os.uname().machine != "x86_64" or (os.environ.get("ARCH") or "x86_64") not in ("x86_64", "x86"):
         die("the benchmark measures kernels for x86_64, on such a machine.")
     cpu = max(os.sched_getaffinity(0)) if options.cpu is None else options.cpu

@@ -480,11 +480,16 @@ def shell(guest: Guest) -> int:
                 subprocess.call(["stty", settings])
 
 
-def guest_options(parser: argparse.ArgumentParser) -> None:
+def kernel_options(parser: argparse.ArgumentParser) -> None:
+    """Which kernel is booted."""
     impls = ("rust", "c")
     parser.add_argument("--impl", choices=impls, default=chosen("IMPL", impls, "rust"), help="which implementation's kernel")
     parser.add_argument("--arch", choices=sorted(MACHINES), default=chosen("ARCH", MACHINES, "x86_64"))
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
+
+
+def guest_options(parser: argparse.ArgumentParser) -> None:
+    kernel_options(parser)
     parser.add_argument("--name", help="name of the run's directory below build/guest")
     parser.add_argument("--memory", default="2G")
     parser.add_argument("--smp", type=int, default=2)

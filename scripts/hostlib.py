@@ -118,24 +118,28 @@ def write_if_changed(path: Path, data: bytes) -> bool:
     return True
 
 
-def _parts(path: Path, begin: str, end: str) -> Tuple[str, str, str]:
-    """What a document has before, between and after two marks, which stand on lines of their own."""
-    before, first, rest = path.read_text(encoding="utf-8").partition(f"{begin}\n")
-    inside, second, after = rest.partition(f"{end}\n")
+# Lines of a document that results stand between.
+RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def _around_results(path: Path) -> Tuple[str, str, str]:
+    """What a document has before, between and after the marks."""
+    before, first, rest = path.read_text(encoding="utf-8").partition(f"{RESULTS_BEGIN}\n")
+    inside, second, after = rest.partition(f"{RESULTS_END}\n")
     if not first or not second:
-        die(f"{shown(path)} has no lines '{begin}' and '{end}' for the results to go between.")
+        die(f"{shown(path)} has no lines '{RESULTS_BEGIN}' and '{RESULTS_END}' for the results to go between.")
     return before, inside, after
 
 
-def between(path: Path, begin: str, end: str) -> str:
-    """What a document has between two marks."""
-    return _parts(path, begin, end)[1]
+def results_in(path: Path) -> str:
+    """The results that a document has."""
+    return _around_results(path)[1]
 
 
-def replace_between(path: Path, begin: str, end: str, text: str) -> None:
-    """Puts a text between two marks of a document, in place of what is there."""
-    before, _, after = _parts(path, begin, end)
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}\n{after}", encoding="utf-8")
+def write_results(path: Path, text: str) -> None:
+    """Puts results into a document, in place of those that are there."""
+    before, _, after = _around_results(path)
+    path.write_text(f"{before}{RESULTS_BEGIN}\n\n{text}\n\n{RESULTS_END}\n{after}", encoding="utf-8")
 
 
 def first_line(path: Path) -> Optional[str]:

@@ -35,8 +35,8 @@ import kernel  # noqa: E402
 import overlay  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
-from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, between, command_output, die, duration  # noqa: E402
-from hostlib import first_line, main, replace_between, say, setup, shown, write_if_changed  # noqa: E402
+from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration  # noqa: E402
+from hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results  # noqa: E402
 
 STATE = BUILD / "matrix"
 GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
@@ -182,7 +182,6 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
 
 
 COLUMNS = ("cell", "what", "outcome", "time", "date", "with", "details")
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def versions(lines: List[str]) -> str:
@@ -214,12 +213,12 @@ def table() -> List[str]:
 def document(path: Path) -> None:
     """Renews the rows of a document that something was seen of here."""
     earlier: Dict[str, Tuple[str, ...]] = {}
-    for line in between(path, BEGIN, END).splitlines():
+    for line in results_in(path).splitlines():
         cells = tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
         if len(cells) == len(COLUMNS):
             earlier[cells[0]] = cells
     rows = [row(cell) if remembered(cell) else earlier.get(cell.name, row(cell)) for cell in CELLS]
-    replace_between(path, BEGIN, END, "\n".join(as_table(rows)))
+    write_results(path, "\n".join(as_table(rows)))
 
 
 def chosen(names: List[str]) -> List[Cell]:
@@ -250,7 +249,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         return 0
     if options.document:
         # Rather now than after an hour.
-        between(options.document, BEGIN, END)
+        results_in(options.document)
     cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
     if not options.no_setup:
         parts = {cell.arch for cell in cells} & {"arm64", "riscv64"} | {part for cell in cells for part in cell.needs}

@@ -18,7 +18,7 @@ from typing import List, Optional
 import crates
 import guest
 import programs
-from hostlib import TOP, chosen, die, main, say, shown, step
+from hostlib import TOP, die, main, say, shown, step
 
 PROGRAM = TOP / "samples/kcov/pc.c"
 CALL = "read(-1, NULL, 0)"
@@ -42,9 +42,7 @@ def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
 
 def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--impl", choices=("rust", "c"), default=chosen("IMPL", ("rust", "c"), "rust"))
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=chosen("ARCH", guest.MACHINES, "x86_64"))
-    parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
+    guest.kernel_options(parser)
     parser.add_argument("--format", default="listing", help="another of kcov-trace's formats")
     options = parser.parse_args(arguments)
     obj = options.obj.absolute() if options.obj else guest.object_directory(options.impl, options.arch)

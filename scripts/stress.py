@@ -25,7 +25,7 @@ import kconfig  # noqa: E402
 import programs  # noqa: E402
 from checklib import FAILED, Result, boot_result, failed, passed, verdict  # noqa: E402
 from console import Expected  # noqa: E402
-from hostlib import BUILD, SCRIPTS, TOP, Progress, chosen, die, duration, main, say, shown  # noqa: E402
+from hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown  # noqa: E402
 
 SOURCES = SCRIPTS / "stress"
 SUITE = TOP / "tools/testing/selftests/kcov"
@@ -226,11 +226,9 @@ def run(impl: str, arch: str, obj: Path, rounds: int, seed: int) -> Tuple[List[R
 
 def command_interface(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--impl", choices=("rust", "c"), default=chosen("IMPL", ("rust", "c"), "rust"))
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=chosen("ARCH", guest.MACHINES, "x86_64"))
+    guest.kernel_options(parser)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         die("--rounds must be 1 or more.")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # pylint: disable=wrong-import-position
 from bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size  # noqa: E402
 from bench.figures import IMPLS, Figure  # noqa: E402
-from hostlib import SCRIPTS, Failure  # noqa: E402
+from hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
 
 
 def command():
@@ -430,7 +430,7 @@ class Command(unittest.TestCase):
 
     def test_document(self):
         path = self.root / "benchmarks.md"
-        path.write_text(f"before\n{self.script.BEGIN}\nold\n{self.script.END}\nafter\n")
+        path.write_text(f"before\n{RESULTS_BEGIN}\nold\n{RESULTS_END}\nafter\n")
         self.script.document(path, FIGURES, self.script.PARTS)
         text = path.read_text()
         self.assertTrue(text.startswith("before\n") and text.endswith("\nafter\n"))
@@ -444,7 +444,7 @@ class Command(unittest.TestCase):
     def test_document_of_a_part(self):
         """What was not measured stays, with the machine that it was measured on."""
         path = self.root / "benchmarks.md"
-        path.write_text(f"{self.script.BEGIN}\n{self.script.END}\n")
+        path.write_text(f"{RESULTS_BEGIN}\n{RESULTS_END}\n")
         with mock.patch.object(self.script, "machine", return_value="a machine"):
             self.script.document(path, FIGURES + [Figure("calls.x.native", "ns", 3, 3)], self.script.PARTS)
         found = [Figure("calls.y.native", "ns", 1, 2)]

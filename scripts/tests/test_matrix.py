@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import guest  # noqa: E402
 import matrix  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
-from hostlib import SCRIPTS, Failure  # noqa: E402
+from hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
 
 NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN", option="RUST")
 
@@ -96,7 +96,7 @@ class Document(unittest.TestCase):
 
     def test_rows_of_other_machines_stay(self) -> None:
         earlier = "| a | A | green | 9:59 | 2025-01-02 | clang 1.2.3 | `p \\| q` |"
-        self.path.write_text(f"before\n{matrix.BEGIN}\n\n{earlier}\n| gone | | | | | | |\n\n{matrix.END}\nafter\n")
+        self.path.write_text(f"before\n{RESULTS_BEGIN}\n\n{earlier}\n| gone | | | | | | |\n\n{RESULTS_END}\nafter\n")
         matrix.document(self.path)
         lines = self.path.read_text().splitlines()
         self.assertEqual((lines[0], lines[-1]), ("before", "after"))

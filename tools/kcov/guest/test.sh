@@ -39,6 +39,24 @@ run() {
 }
 
 # expect NAME STATUS: the last run ended with the status, and silently if that is 0.
+# expect_ended NAME STATUS [-- COMMAND...]: SIGTERM ends a collection of sections with this status, and what was collected
+# is there.
+expect_ended() {
+	name=$1 wanted=$2
+	shift 2
+	"$trace" remote --usb 1 -o "$work/signal.kcov" "$@" &
+	first=$!
+	sleep 2
+	kill -TERM "$first"
+	status=0
+	wait "$first" || status=$?
+	if [ "$status" -ne "$wanted" ]; then
+		report "$name" "status $status instead of $wanted"
+		return
+	fi
+	run report "$work/signal.kcov"
+	expect "$name" 0
+}
 expect() {
 	if [ "$status" -ne "$2" ]; then
 		report "$1" "status $status instead of $2"
@@ -191,32 +209,8 @@ if [ -n "${KCOV_WORK:-}" ]; then
 fi
 
 # A signal ends the collection, not the program.
-"$trace" remote --usb 1 -o "$work/signal.kcov" &
-first=$!
-sleep 2
-kill -TERM "$first"
-status=0
-wait "$first" || status=$?
-ended=$status
-run report "$work/signal.kcov"
-if [ "$ended" -eq 0 ]; then
-	expect "a signal ends the collection of sections" 0
-else
-	report "a signal ends the collection of sections" "status $ended instead of 0"
-fi
-"$trace" remote --usb 1 -o "$work/signal.kcov" -- sleep 100 &
-first=$!
-sleep 2
-kill -TERM "$first"
-status=0
-wait "$first" || status=$?
-ended=$status
-run report "$work/signal.kcov"
-if [ "$ended" -eq 143 ]; then
-	expect "or reaches the command that they are collected for" 0
-else
-	report "or reaches the command that they are collected for" "status $ended instead of 143"
-fi
+expect_ended "a signal ends the collection of sections" 0
+expect_ended "or reaches the command that they are collected for" 143 -- sleep 100
 run remote --usb 1 --usb 1 --seconds 0.1
 expect "a bus that is named twice" 0
 run remote --usb 1 --common 7 -o "$results/remote.kcov" -- sleep 1

@@ -118,11 +118,11 @@ pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -
         ..Coverage::default()
     };
     for (number, image) in images.list.iter().enumerate() {
-        if !image.has_dwarf() && number > 0 {
-            coverage.stripped.push(image.path().display().to_string());
-            continue;
-        }
         if !image.has_dwarf() {
+            if number > 0 {
+                coverage.stripped.push(image.path().display().to_string());
+                continue;
+            }
             bail!(
                 "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",
                 image.path().display()

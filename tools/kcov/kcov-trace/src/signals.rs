@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What signals do to this program: they end it, as they end every program, but for the time of a collection, which
 //! they end instead; and before they end it a file that is half written is removed.
-#![expect(unsafe_code, reason = "installs signal handlers")]
+#![expect(unsafe_code, reason = "installs signal handlers and sends signals")]
 
 use std::ffi::{CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -49,6 +49,12 @@ pub fn take_caught() -> Option<i32> {
         0 => None,
         signal => Some(signal),
     }
+}
+
+/// Sends a signal that was caught to the process that it is meant for.
+pub fn pass_on(signal: i32, process: i32) {
+    // SAFETY: Two numbers. A process that is gone needs no signal any more.
+    unsafe { libc::kill(process, signal) };
 }
 
 /// A file that is removed if a signal ends this program. There is one at a time.

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kcov::{Cmp, CommonHandle, Device, Error, Mode, Pc, RemoteHandles, UsbBus};
-use rustix::process::{Pid, Signal};
 
 use super::render::{check_output, render, render_comparisons, warn};
 use super::trace::no_unique;
@@ -137,21 +136,12 @@ fn work(args: &RemoteArgs) -> Result<i32> {
         match signals::take_caught() {
             // The terminal has sent these to the command as well.
             None | Some(libc::SIGINT | libc::SIGQUIT) => thread::sleep(PAUSE),
-            Some(signal) => pass_on(signal, &child),
+            Some(signal) => signals::pass_on(signal, child.id() as i32),
         }
     };
     Ok(status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
-}
-
-/// Sends a signal to the command.
-fn pass_on(signal: i32, child: &Child) {
-    let pid = Pid::from_child(child);
-    if let Some(signal) = Signal::from_named_raw(signal) {
-        // A command that has ended meanwhile needs no signal any more.
-        let _ = rustix::process::kill_process(pid, signal);
-    }
 }
 
 /// Sleeps until the time is over or a signal comes.

@@ -278,7 +278,7 @@ impl Tracer {
                 match status {
                     // The terminal has sent these to the command as well.
                     None if matches!(signal, libc::SIGINT | libc::SIGQUIT) => {}
-                    None => ptrace::signal_process(first, signal),
+                    None => signals::pass_on(signal, first),
                     Some(_) => {
                         self.release()?;
                         break;

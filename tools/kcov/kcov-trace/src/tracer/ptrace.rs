@@ -318,12 +318,6 @@ pub(super) fn fork_command(
     }
 }
 
-/// Sends a signal to a process.
-pub(super) fn signal_process(process: Tid, signal: i32) {
-    // SAFETY: Two numbers.
-    unsafe { libc::kill(process, signal) };
-}
-
 /// The description of an error number, for the child's failure.
 pub(super) fn error_from(number: &[u8]) -> Option<io::Error> {
     Some(io::Error::from_raw_os_error(c_int::from_ne_bytes(

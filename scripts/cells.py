@@ -49,7 +49,8 @@ KCSAN = (
 )
 LOCKS = (
     "PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y "
-    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y"
+    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y "
+    "DEBUG_KMEMLEAK=y DEBUG_KMEMLEAK_MEM_POOL_SIZE=40000 DEBUG_KMEMLEAK_AUTO_SCAN=n SAMPLE_KMEMLEAK=m"
 )
 MODULES = "SAMPLE_KCOV_MODULE=m SAMPLE_KCOV_RUST_MODULE=m"
 # Where `make test` does not come.
@@ -60,6 +61,7 @@ CELLS: Tuple[Cell, ...] = (
     Cell("clang", "clang"),
     Cell("gcc", "GCC", llvm="gcc"),
     Cell("um", "user-mode Linux", arch="um", checks=MORE),
+    Cell("um-smp", "user-mode Linux with several CPUs", "SMP=y", arch="um", checks=MORE),
     Cell("arm64", "arm64", arch="arm64", checks=MORE),
     Cell("riscv64", "riscv64", arch="riscv64", checks=MORE),
     # The functions in C lie outside of the object, so the hooks are no leaves there.
@@ -71,15 +73,14 @@ CELLS: Tuple[Cell, ...] = (
     Cell("kcsan", "KCSAN", KCSAN),
     Cell("kmsan", "KMSAN", "KMSAN=y FRAME_WARN=0"),
     Cell("ubsan", "UBSAN", "UBSAN=y UBSAN_BOUNDS=y UBSAN_SHIFT=y UBSAN_BOOL=y UBSAN_ENUM=y"),
-    Cell("locks", "lockdep, atomic sleep, objects", LOCKS),
+    Cell("locks", "lockdep, atomic sleep, objects, kmemleak", LOCKS),
     Cell("cfi", "CFI and IBT", "CFI=y X86_KERNEL_IBT=y"),
     Cell("fineibt", "FineIBT", f"CFI=y X86_KERNEL_IBT=y {MITIGATIONS}"),
     # Functions get room in front, where calls are counted.
     Cell("mitigations", "mitigations", f"{MITIGATIONS} MITIGATION_CALL_DEPTH_TRACKING=y X86_KERNEL_IBT=y"),
     Cell("lto", "ThinLTO", "LTO_CLANG_THIN=y"),
     Cell("inline-helpers", "RUST_INLINE_HELPERS", "RUST_INLINE_HELPERS=y"),
-    # Callers in modules are not among the symbols that the conformance suite knows of.
-    Cell("modules", "loadable modules", MODULES, checks=("leaf", "modules")),
+    Cell("modules", "loadable modules", MODULES, checks=("leaf", "conformance", "modules")),
     Cell(
         "modversions",
         "MODVERSIONS with GENDWARFKSYMS",

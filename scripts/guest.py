@@ -214,6 +214,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
         ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
+        processors = [f"ncpus={guest.smp}"] if has_option(guest, "CONFIG_SMP") else []
         return [
             *pinned,
             str(image),
@@ -223,6 +224,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
             terminal,
             "con=null",
             "noreboot",
+            *processors,
             *kernel_args,
             *ports,
         ]
@@ -277,10 +279,12 @@ def paging_args(guest: Guest) -> List[str]:
     forgets what the CPU has for a moment while it looks again at boot (identify_cpu()), so KASAN reports every address
     that an interrupt uses just then.
     """
-    config = guest.obj / ".config"
-    if guest.arch != "x86_64" or not config.exists() or kconfig.of_objects(guest.obj).get("CONFIG_KASAN") != "y":
-        return []
-    return ["no5lvl"]
+    return ["no5lvl"] if guest.arch == "x86_64" and has_option(guest, "CONFIG_KASAN") else []
+
+
+def has_option(guest: Guest, option: str) -> bool:
+    """Whether the kernel was built with an option, as far as its object directory says."""
+    return (guest.obj / ".config").exists() and kconfig.of_objects(guest.obj).get(option) == "y"
 
 
 def _option(path: Path) -> str:

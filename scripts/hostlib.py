@@ -142,6 +142,11 @@ def write_results(path: Path, text: str) -> None:
     path.write_text(f"{before}{RESULTS_BEGIN}\n\n{text}\n\n{RESULTS_END}\n{after}", encoding="utf-8")
 
 
+def text_of(path: Path) -> Optional[str]:
+    """The text in a file, or None if there is no such file."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
 def first_line(path: Path) -> Optional[str]:
     """The first line of a small file such as those which setup.sh leaves in the cache, or None."""
     try:

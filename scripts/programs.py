@@ -45,6 +45,16 @@ def tree_of(obj: Path) -> Path:
     return source.resolve() if source.exists() else obj
 
 
+# The sample modules of KCOV.
+SAMPLE_MODULES = ("kcov_sample", "rust_kcov_sample")
+
+
+def sample_modules(obj: Path) -> Dict[str, Path]:
+    """The files of the sample modules that a kernel has as loadable ones, by the names that a guest gets them under."""
+    files = {f"/modules/{name}.ko": obj / "samples/kcov" / f"{name}.ko" for name in SAMPLE_MODULES}
+    return {name: path for name, path in files.items() if path.exists()}
+
+
 def headers(tree: Path, arch: str) -> Path:
     """The directory of the kernel's headers for user space, up to date."""
     out = BUILD / "headers" / HEADERS[arch]

@@ -15,22 +15,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 import guest  # noqa: E402
 import kconfig  # noqa: E402
+import kmemleak  # noqa: E402
 import programs  # noqa: E402
 from checklib import FAILED, Result, boot_result, failed, passed, verdict  # noqa: E402
-from console import Expected  # noqa: E402
-from hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown  # noqa: E402
+from hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown, text_of  # noqa: E402
 
 SOURCES = SCRIPTS / "stress"
 SUITE = TOP / "tools/testing/selftests/kcov"
 SAMPLES = TOP / "samples/kcov"
-LEAKING_MODULE = Path("samples/kmemleak/kmemleak-test.ko")
 DEVICES = ("kcov-sample", "rust-kcov-sample")
 
 # Where the hooks can be switched, they are switched so many times a round.
@@ -39,33 +38,7 @@ SWITCHES = 4
 OPTIONAL = {"nested_sections", "usb_devices", "switches", "peak_descriptors", "lost_sections", "areas", "area_bytes"}
 LEAST_DESCRIPTORS = 100
 
-LEAKS_ON_PURPOSE = Expected(r"^kmemleak: \d+ new suspected memory leaks", "the contents of the file kmemleak are what counts")
-
-# The module that leaks on purpose is loaded by a process of its own, whose name is in the report of each leak. Its
-# functions are no use for that: they are gone from memory when the module has been loaded.
-LEAKER = "insmod"
-# The sizes that it allocates and forgets at once.
-LEAKED_SIZES = (32, 1024, 2048, 4096)
-
-# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans. An old pointer on a
-# stack hides one until something overwrites it, so there are several attempts to find those that were made on purpose. The
-# module stays: what it holds would be lost only with it.
 COMMAND = """
-leaks=/sys/kernel/debug/kmemleak
-scan() {
-	sleep 6
-	echo scan >$leaks
-	sleep 1
-	echo scan >$leaks
-	cat $leaks >"$1"
-}
-if [ -e /kmemleak-test.ko ]; then
-	insmod /kmemleak-test.ko
-	for attempt in 1 2 3 4 5 6 7 8 9 10; do
-		scan /results/leaks.purpose
-		grep -q "(size 1024)" /results/leaks.purpose && break
-	done
-fi
 { /stress OPTIONS; echo $? >/results/stress.status; } 2>&1 | tee /results/stress.txt
 for device in DEVICES; do
 	for option in NESTED; do
@@ -74,9 +47,6 @@ for device in DEVICES; do
 		echo $? >/results/$name.status
 	done
 done
-if [ -e /kmemleak-test.ko ]; then
-	scan /results/leaks.left
-fi
 cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
 :
 """
@@ -98,30 +68,12 @@ def build_program(obj: Path, arch: str) -> Path:
 
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
     """The guest of a run, which may take so many seconds."""
-    config = kconfig.of_objects(obj)
     files = {"/stress": build_program(obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
-    leaks = config.get("CONFIG_DEBUG_KMEMLEAK") == "y"
-    if leaks:
-        if not (obj / LEAKING_MODULE).exists():
-            die(f"there is no {LEAKING_MODULE} in {shown(obj)}; build the kernel's modules too.")
-        files["/kmemleak-test.ko"] = obj / LEAKING_MODULE
     options = f"-r {rounds} -s {seed}" + (" -u" if impl == "c" else "")
     nested = "-plain" if impl == "c" else "-plain -n"
     command = COMMAND.replace("OPTIONS", options).replace("DEVICES", " ".join(DEVICES)).replace("NESTED", nested)
-    return guest.Guest(
-        obj=obj,
-        name=f"stress-{obj.name}",
-        arch=arch,
-        command=command,
-        files=files,
-        timeout=seconds,
-        memory="3G" if leaks else "2G",
-        # With five levels of page tables, which QEMU's CPU has, KASAN of 7.3 takes memory for wild before it is set up.
-        kernel_args=("no5lvl",) if config.get("CONFIG_KASAN") == "y" else (),
-        # This kernel does not find the interrupts of devices on QEMU's older machine.
-        qemu_args=("-machine", "q35") if leaks and arch == "x86_64" else (),
-        expected=(LEAKS_ON_PURPOSE,) if leaks else (),
-    )
+    boot = guest.Guest(obj=obj, name=f"stress-{obj.name}", arch=arch, command=command, files=files, timeout=seconds)
+    return kmemleak.watched(boot)
 
 
 def counters(text: str) -> Dict[str, int]:
@@ -129,13 +81,9 @@ def counters(text: str) -> Dict[str, int]:
     return {match[1]: int(match[2]) for match in re.finditer(r"^(\w+) (-?\d+)$", text, re.MULTILINE)}
 
 
-def read(path: Path) -> Optional[str]:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-
-
 def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
-    text = read(outcome.results / "stress.txt") or ""
-    status = (read(outcome.results / "stress.status") or "").strip()
+    text = text_of(outcome.results / "stress.txt") or ""
+    status = (text_of(outcome.results / "stress.status") or "").strip()
     problems = [line for line in text.splitlines() if line.startswith("error: ")]
     if status != "0" and not problems:
         problems.append(f"the program ended with status {status or 'unknown'}")
@@ -162,40 +110,16 @@ def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Re
 def judge_sections(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
     for path in sorted(outcome.results.glob("collect*.status")):
         name = f"{impl}: sections work afterwards: {path.stem[len('collect-'):]}"
-        text = read(path.with_suffix(".txt")) or ""
-        yield passed(name) if read(path) == "0\n" and text else failed(name, text or "nothing was collected")
-
-
-def leaks(text: str) -> Tuple[List[str], List[str]]:
-    """The leaks in a report of kmemleak: those that were made on purpose, and the others."""
-    purpose, others = [], []
-    for block in re.split(r"^(?=unreferenced object)", text, flags=re.MULTILINE):
-        if block:
-            (purpose if f'comm "{LEAKER}",' in block else others).append(block)
-    return purpose, others
-
-
-def judge_leaks(impl: str, results: Path) -> Iterator[Result]:
-    name = f"{impl}: leaks that were made on purpose are found"
-    # One that hid from the first scans shows up in the last.
-    found = "".join(leaks((read(results / "leaks.purpose") or "") + (read(results / "leaks.left") or ""))[0])
-    missing = [f"kmemleak did not find one of {size} bytes" for size in LEAKED_SIZES if f"(size {size})" not in found]
-    yield verdict(name, missing)
-    left = read(results / "leaks.left")
-    name = f"{impl}: nothing leaks"
-    if left is None:
-        yield failed(name, "the scan gave no result")
-    else:
-        yield verdict(name, "".join(leaks(left)[1]).splitlines()[:40])
+        text = text_of(path.with_suffix(".txt")) or ""
+        yield passed(name) if text_of(path) == "0\n" and text else failed(name, text or "nothing was collected")
 
 
 def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
     config = kconfig.of_objects(outcome.guest.obj)
-    if config.get("CONFIG_DEBUG_KMEMLEAK") == "y":
-        yield from judge_leaks(impl, outcome.results)
+    yield from kmemleak.judge(impl, outcome)
     if config.get("CONFIG_PROVE_LOCKING") == "y":
         name = f"{impl}: lockdep is awake at the end"
-        alive = re.search(r"^\s*debug_locks:\s*1$", read(outcome.results / "lockdep") or "", re.MULTILINE)
+        alive = re.search(r"^\s*debug_locks:\s*1$", text_of(outcome.results / "lockdep") or "", re.MULTILINE)
         yield passed(name) if alive else failed(name, "debug_locks in /proc/lockdep_stats is not 1")
 
 

@@ -12,6 +12,7 @@ from typing import Dict, Iterator, List
 
 import guest
 import initramfs
+import kmemleak
 import programs
 import tap
 from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
@@ -56,6 +57,9 @@ CONFIG = "/kernel-config"
 COMMAND = f"""
 export KCOV_CONFIG={CONFIG}
 [ -e {TEXT} ] && export KCOV_VMLINUX={TEXT}
+for module in /modules/*.ko; do
+	[ ! -e "$module" ] || insmod "$module" || exit
+done
 for program in /kcov/*; do
 	name=${{program##*/}}
 	echo "### $name"
@@ -153,18 +157,17 @@ def run(context: Context) -> Iterator[Result]:
         files: Dict[str, initramfs.Source] = {f"/kcov/{name}": path for name, path in suite.items()}
         files[CONFIG] = obj / ".config"
         files.update(kernel_text(obj, context.arch))
-        outcome = guest.boot(
-            guest.Guest(
-                obj=obj,
-                name=f"conformance-{impl}",
-                arch=context.arch,
-                command=COMMAND,
-                files=files,
-                timeout=60 + PROGRAM_SECONDS * len(suite),
-                expected=EXPECTED + (UPSTREAM_EXPECTED if impl == "c" else RUST_EXPECTED),
-            ),
-            Progress(context, impl).line,
+        files.update(programs.sample_modules(obj))
+        boot = guest.Guest(
+            obj=obj,
+            name=f"conformance-{impl}",
+            arch=context.arch,
+            command=COMMAND,
+            files=files,
+            timeout=60 + PROGRAM_SECONDS * len(suite),
+            expected=EXPECTED + (UPSTREAM_EXPECTED if impl == "c" else RUST_EXPECTED),
         )
+        outcome = guest.boot(kmemleak.watched(boot), Progress(context, impl).line)
         yield boot_result(f"{impl}: the kernel stays sound", outcome)
         if outcome.death:
             tail = "\n".join(outcome.output.splitlines()[-5:])
@@ -175,6 +178,7 @@ def run(context: Context) -> Iterator[Result]:
                 _, _, test = result.name.partition(": ")
                 seen.update((test.replace(": ", ":"), test.rpartition(": ")[2]))
                 yield result
+        yield from kmemleak.judge(impl, outcome)
 
     yield from each_kernel(context, one)
     # With no result at all the list cannot be judged.

@@ -55,10 +55,10 @@ def symbolised(sample: Sample, trace: Path, obj: Path, recording: Path) -> Resul
 
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
-        files = {f"/modules/{sample.module}.ko": obj / "samples/kcov" / f"{sample.module}.ko" for sample in SAMPLES}
-        missing = [path.name for path in files.values() if not path.exists()]
+        files = programs.sample_modules(obj)
+        missing = [sample.module for sample in SAMPLES if f"/modules/{sample.module}.ko" not in files]
         if missing:
-            raise Failure(f"the kernel has no {', '.join(missing)}; `make matrix ONLY=modules` builds one that has")
+            raise Failure(f"the kernel has no loadable {', '.join(missing)}; `make matrix ONLY=modules` builds one that has")
         trace = crates.kcov_trace(context.arch)
         outcome = context.boot(
             guest.Guest(

@@ -36,6 +36,12 @@ static size_t symbol_count;
 static const char *symbols_problem;
 static uint64_t text_start, text_end, offset;
 
+/* Where the code of the loadable modules lies. */
+static struct range {
+	uint64_t start, end;
+} *modules;
+static size_t module_count;
+
 static struct {
 	int fd;
 	bool canonical;
@@ -72,12 +78,11 @@ static void read_kallsyms(void)
 		return;
 	}
 	while (fgets(line, sizeof(line), file)) {
-		char name[256], module[64] = "", type;
+		char name[256], type;
 		unsigned long long address;
 
-		if (sscanf(line, "%llx %c %255s %63s", &address, &type, name, module) < 3)
-			continue;
-		if (!strchr("tTwW", type) || module[0])
+		if (sscanf(line, "%llx %c %255s", &address, &type, name) < 3 ||
+		    !strchr("tTwW", type))
 			continue;
 		if (symbol_count == allocated) {
 			allocated = allocated ? 2 * allocated : 1 << 16;
@@ -108,6 +113,28 @@ static void read_kallsyms(void)
 	qsort(symbols, symbol_count, sizeof(*symbols), by_address);
 }
 
+/* After the kernel's own symbols, which tell how far everything was moved. */
+static void read_modules(void)
+{
+	FILE *file = fopen("/proc/modules", "r");
+	char line[4096];
+
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file)) {
+		unsigned long long address;
+		unsigned long size;
+
+		if (sscanf(line, "%*s %lu %*s %*s %*s %llx", &size, &address) < 2)
+			continue;
+		modules = realloc(modules, (module_count + 1) * sizeof(*modules));
+		/* The size is that of the data too, which follows or lies elsewhere. */
+		modules[module_count].start = address - offset;
+		modules[module_count++].end = address - offset + size;
+	}
+	fclose(file);
+}
+
 static void open_image(void)
 {
 	const char *path = getenv("KCOV_VMLINUX");
@@ -136,6 +163,7 @@ static void open_image(void)
 void symbols_load(void)
 {
 	read_kallsyms();
+	read_modules();
 	open_image();
 }
 
@@ -154,11 +182,21 @@ bool in_kernel_text(uint64_t address)
 	return address >= text_start && address < text_end;
 }
 
+static bool in_module(uint64_t address)
+{
+	size_t i;
+
+	for (i = 0; i < module_count; i++)
+		if (address >= modules[i].start && address < modules[i].end)
+			return true;
+	return false;
+}
+
 static const struct symbol *find(uint64_t address)
 {
 	size_t low = 0, high = symbol_count;
 
-	if (!in_kernel_text(address))
+	if (!in_kernel_text(address) && !in_module(address))
 		return NULL;
 	while (low < high) {
 		size_t middle = (low + high) / 2;

@@ -21,8 +21,9 @@ void symbols_load(void);
 const char *symbols_missing(void);
 /* How far the kernel was moved at boot. */
 uint64_t symbols_offset(void);
+/* Modules apart. */
 bool in_kernel_text(uint64_t address);
-/* The name of the function @address lies in, or "?". */
+/* The name of the function @address lies in, also in a loadable module, or "?". */
 const char *symbol_at(uint64_t address);
 /* Whether a function of this name exists. */
 bool symbol_exists(const char *name);

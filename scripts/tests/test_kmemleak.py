@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what stress.py makes of a report of kmemleak."""
+"""Tests of what becomes of a report of kmemleak."""
 
 import sys
 import tempfile
@@ -10,7 +10,7 @@ from typing import List
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # pylint: disable=wrong-import-position
-import stress  # noqa: E402
+import kmemleak  # noqa: E402
 from checklib import PASSED  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def leak(comm: str, size: int) -> str:
     )
 
 
-PURPOSE = "".join(leak(stress.LEAKER, size) for size in stress.LEAKED_SIZES)
+PURPOSE = "".join(leak(kmemleak.LEAKER, size) for size in kmemleak.LEAKED_SIZES)
 
 
 class Leaks(unittest.TestCase):
@@ -31,7 +31,7 @@ class Leaks(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / "leaks.purpose").write_text(purpose)
             (Path(name) / "leaks.left").write_text(left)
-            return [result.outcome == PASSED for result in stress.judge_leaks("rust", Path(name))]
+            return [result.outcome == PASSED for result in kmemleak.judge_results("rust", Path(name))]
 
     def test_those_on_purpose_are_no_others(self) -> None:
         self.assertEqual(self.outcomes(PURPOSE, PURPOSE), [True, True])
@@ -40,14 +40,14 @@ class Leaks(unittest.TestCase):
         self.assertEqual(self.outcomes("", PURPOSE), [True, True])
 
     def test_a_size_is_missing(self) -> None:
-        self.assertEqual(self.outcomes(leak(stress.LEAKER, 32), ""), [False, True])
+        self.assertEqual(self.outcomes(leak(kmemleak.LEAKER, 32), ""), [False, True])
 
     def test_another_leak(self) -> None:
         self.assertEqual(self.outcomes(PURPOSE, PURPOSE + leak("stress", 64)), [True, False])
 
     def test_no_scan(self) -> None:
         with tempfile.TemporaryDirectory() as name:
-            self.assertEqual([result.outcome == PASSED for result in stress.judge_leaks("rust", Path(name))], [False, False])
+            self.assertEqual([result.outcome == PASSED for result in kmemleak.judge_results("rust", Path(name))], [False, False])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Has kmemleak look for memory that was lost while a guest ran its command.
+
+That it finds nothing says little if it finds nothing ever, so a sample module of the kernel loses some on purpose
+before the command runs, which has to be found.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+import guest
+from checklib import Result, failed, verdict
+from console import Expected
+from hostlib import die, shown, text_of
+
+OPTION = "CONFIG_DEBUG_KMEMLEAK"
+MODULE = Path("samples/kmemleak/kmemleak-test.ko")
+# The module that leaks on purpose is loaded by a process of its own, whose name is in the report of each leak. Its
+# functions are no use for that: they are gone from memory when the module has been loaded.
+LEAKER = "insmod"
+# The sizes that it allocates and forgets at once.
+LEAKED_SIZES = (32, 1024, 2048, 4096)
+EXPECTED = Expected(r"^kmemleak: \d+ new suspected memory leaks", "the contents of the file kmemleak are what counts")
+
+# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans. An old pointer on a
+# stack hides one until something overwrites it, so there are several attempts to find those that were made on purpose. The
+# module stays: what it holds would be lost only with it. The status is that of the command.
+COMMAND = """
+scan_for_leaks() {
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	sleep 1
+	echo scan >/sys/kernel/debug/kmemleak
+	cat /sys/kernel/debug/kmemleak >"$1"
+}
+insmod /kmemleak-test.ko
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+	scan_for_leaks /results/leaks.purpose
+	grep -q "(size 1024)" /results/leaks.purpose && break
+done
+(
+COMMAND
+)
+status=$?
+scan_for_leaks /results/leaks.left
+exit $status
+"""
+
+
+def watched(boot: guest.Guest) -> guest.Guest:
+    """The guest, with a search for leaks around its command where the kernel can do that."""
+    if not guest.has_option(boot, OPTION):
+        return boot
+    module = boot.obj / MODULE
+    if not module.exists():
+        die(f"there is no {MODULE} in {shown(boot.obj)}, which loses memory on purpose; set SAMPLE_KMEMLEAK=m there.")
+    return replace(
+        boot,
+        command=COMMAND.replace("COMMAND", boot.command.strip("\n")),
+        files={**boot.files, "/kmemleak-test.ko": module},
+        # kmemleak keeps a record of each object, and its code wants room too.
+        memory="3G",
+        # This kernel does not find the interrupts of devices on QEMU's older machine.
+        qemu_args=(*boot.qemu_args, *(("-machine", "q35") if boot.arch == "x86_64" else ())),
+        expected=(*boot.expected, EXPECTED),
+    )
+
+
+def leaks(text: str) -> Tuple[List[str], List[str]]:
+    """The leaks in a report of kmemleak: those that were made on purpose, and the others."""
+    purpose, others = [], []
+    for block in re.split(r"^(?=unreferenced object)", text, flags=re.MULTILINE):
+        if block:
+            (purpose if f'comm "{LEAKER}",' in block else others).append(block)
+    return purpose, others
+
+
+def judge_results(impl: str, results: Path) -> Iterator[Result]:
+    name = f"{impl}: leaks that were made on purpose are found"
+    left = text_of(results / "leaks.left")
+    # One that hid from the first scans shows up in the last.
+    found = "".join(leaks((text_of(results / "leaks.purpose") or "") + (left or ""))[0])
+    missing = [f"kmemleak did not find one of {size} bytes" for size in LEAKED_SIZES if f"(size {size})" not in found]
+    yield verdict(name, missing)
+    name = f"{impl}: nothing leaks"
+    if left is None:
+        yield failed(name, "the scan gave no result")
+    else:
+        yield verdict(name, "".join(leaks(left)[1]).splitlines()[:40])
+
+
+def judge(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
+    """What the search in a guest that was watched has found."""
+    if guest.has_option(outcome.guest, OPTION):
+        yield from judge_results(impl, outcome.results)

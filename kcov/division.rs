@@ -10,8 +10,9 @@
 //! # The set
 //!
 //! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps
-//! of [`STEP`] bytes. No instruction that calls a hook is shorter than that, so no two PCs share a
-//! bit, and no PC is taken for another. What does not fit into the set is recorded every time.
+//! of [`STEP`] bytes. No instruction that calls a hook by its address is shorter than that, so no
+//! two PCs share a bit, and no PC is taken for another. What does not fit into the set is recorded
+//! every time.
 //!
 //! This needs no table: the position is a subtraction and a shift, it is the same in every boot of
 //! a kernel, and 64 bytes of the set are for 2 KiB of code, so that functions next to each other
@@ -31,7 +32,8 @@ use core::{
 };
 use kernel::{bindings, prelude::*, sync::barrier};
 
-/// How many bytes of code share a bit of the set. The shortest call on any architecture.
+/// How many bytes of code share a bit of the set. The shortest call of an address on any
+/// architecture.
 pub(crate) const STEP: usize = 4;
 
 /// How many bytes of code share a word of the set.
@@ -540,6 +542,11 @@ fn text() -> &'static bindings::kcov_text {
 /// The PC whose bit is the first of a set.
 pub(crate) fn set_start() -> usize {
     text().start
+}
+
+/// What takes the place of [`set_start`] for the PCs of modules, whose bits follow the image's.
+pub(crate) fn set_modules() -> usize {
+    text().modules.wrapping_sub(text().size)
 }
 
 /// How many words a set needs for all code of the kernel image, without modules.

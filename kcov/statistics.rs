@@ -2,9 +2,9 @@
 
 //! Numbers for a person who looks after a fuzzer: how much is in use, and what was lost.
 //!
-//! They are shown in the directory `kcov_statistics` of debugfs, one number a file. Two of them are
-//! for programs: where the PC of bit 0 of a set is, and how large a set has to be for all code of
-//! the kernel image.
+//! They are shown in the directory `kcov_statistics` of debugfs, one number a file. Three of them
+//! are for programs: where the PC of bit 0 of a set is, from where PCs of modules count, and how
+//! large a set has to be for all code of the kernel image.
 
 use crate::division;
 use kernel::{
@@ -84,6 +84,8 @@ pub(crate) struct Files {
     #[pin]
     set_start: File<Hexadecimal>,
     #[pin]
+    set_modules: File<Hexadecimal>,
+    #[pin]
     set_words: File<usize>,
 }
 
@@ -97,6 +99,8 @@ impl Files {
             area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
             lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
             set_start <- dir.read_only_file(c"set_start", Hexadecimal(division::set_start())),
+            set_modules <- dir
+                .read_only_file(c"set_modules", Hexadecimal(division::set_modules())),
             set_words <- dir.read_only_file(c"set_words", division::set_words()),
             _dir: dir,
         })

@@ -182,7 +182,7 @@ bool in_kernel_text(uint64_t address)
 	return address >= text_start && address < text_end;
 }
 
-static bool in_module(uint64_t address)
+bool in_module_text(uint64_t address)
 {
 	size_t i;
 
@@ -192,11 +192,22 @@ static bool in_module(uint64_t address)
 	return false;
 }
 
+uint64_t module_text_end(void)
+{
+	uint64_t end = 0;
+	size_t i;
+
+	for (i = 0; i < module_count; i++)
+		if (modules[i].end > end)
+			end = modules[i].end;
+	return end;
+}
+
 static const struct symbol *find(uint64_t address)
 {
 	size_t low = 0, high = symbol_count;
 
-	if (!in_kernel_text(address) && !in_module(address))
+	if (!in_kernel_text(address) && !in_module_text(address))
 		return NULL;
 	while (low < high) {
 		size_t middle = (low + high) / 2;

@@ -23,6 +23,9 @@ const char *symbols_missing(void);
 uint64_t symbols_offset(void);
 /* Modules apart. */
 bool in_kernel_text(uint64_t address);
+bool in_module_text(uint64_t address);
+/* Behind the last module, or 0 if there is none. */
+uint64_t module_text_end(void);
 /* The name of the function @address lies in, also in a loadable module, or "?". */
 const char *symbol_at(uint64_t address);
 /* Whether a function of this name exists. */

@@ -177,6 +177,8 @@ CASES = [
     Case("entry in assembly that jumps to a function", None, _HEAD + _STUB, ""),
     Case("return through the return thunk", None,
          _pc(_asm("test %eax, %eax\n jne __x86_return_thunk")), ""),
+    Case("return through the return thunk, by its other name", None,
+         _pc(_asm("test %eax, %eax\n jne __pi_retbleed_return_thunk")), ""),
     Case("static branch to code of the object", None, _pc(_static_branch("barrier()")), ""),
     Case("alternative without a call", None, _pc(_alternative("nop")), ""),
     Case("batch of records", None, _batch(), ""),
@@ -307,6 +309,7 @@ void *memcpy(void *a, const void *b, unsigned long n)
 void __stack_chk_fail(void) { panic_fmt(); }
 void __fentry__(void) { __asm__ volatile("nop"); }
 void __x86_return_thunk(void) { __asm__ volatile("ret"); }
+void __pi_retbleed_return_thunk(void) { __asm__ volatile("ret"); }
 void __x86_indirect_thunk_rax(void) { __asm__ volatile("jmp *%rax"); }
 void __sanitizer_cov_trace_pc(void);
 void _start(void) { __sanitizer_cov_trace_pc(); for (;;) __asm__ volatile("hlt"); }

@@ -26,7 +26,7 @@ help:
 	@echo 'KCOV for Linux in Rust'
 	@echo
 	@echo '  make run        build a kernel, boot it, show the coverage of a system call'
-	@echo '  make test       run every check of this project'
+	@echo '  make test       run every check that is not on demand (scripts/test.py --list)'
 	@echo '  make shell      boot to a shell in the guest'
 	$(if $(call have,bench.py),@echo $(BENCH_HELP))
 	$(if $(call have,stress.py),@echo $(STRESS_HELP))
@@ -35,7 +35,7 @@ help:
 	@echo '  make kernel     build the kernel, no more'
 	@echo '  make setup      get what the machine lacks: packages, bindgen, the Linux source'
 	@echo
-	@echo '  make check      say whether the overlay fits the tree; nothing is written there'
+	@echo '  make check      say whether the overlay fits the tree KERNEL; nothing is written there'
 	@echo '  make install    put the overlay into the tree KERNEL'
 	@echo '  make uninstall  take it out again'
 	@echo '  make series     write the overlay as patches, to $(BUILD)/series'
@@ -46,6 +46,7 @@ help:
 	@echo 'Variables:'
 	@echo '  KERNEL=DIR      your own Linux tree, 7.3 or later, instead of one that is downloaded'
 	@echo '  IMPL=rust|c     which implementation of KCOV, where one kernel is built (rust)'
+	@echo '  KVM=1           run guests with KVM, if that works here, instead of emulating the processor'
 	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'
 	@echo '  LLVM=SUFFIX     the compiler as in the kernel: LLVM=-22, LLVM=1; LLVM=gcc is GCC (the newest clang that fits rustc)'
 	@echo '  O=DIR           where the kernels are built, each in a directory of its own ($(BUILD)/obj)'

@@ -6,7 +6,7 @@
 //! time: whether a task is recorded is decided by the task's mode.
 //!
 //! With `CONFIG_KCOV_PATCHED_ENTRY`, `gate.c` replaces the first instruction of the hooks by a
-//! return. Elsewhere a jump label in the hooks sends them home.
+//! return. Elsewhere a jump label in the hooks sends them home, where there are jump labels.
 
 #![expect(unsafe_code)]
 

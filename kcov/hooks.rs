@@ -3,7 +3,7 @@
 //! What compiled code calls.
 //!
 //! The hooks are called at every basic block and every comparison of the kernel, from all contexts.
-//! They are leaves: whatever they call is part of this crate and inlined, nothing in them can
+//! They are leaves where [`crate::arch`] is: whatever they call is inlined, nothing in them can
 //! panic, block or touch memory that other CPUs write to. `scripts/leafcheck.py` proves it of a
 //! kernel image.
 //!

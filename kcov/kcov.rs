@@ -10,9 +10,9 @@
 //!
 //! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] →
 //! [`records`], or the [`division`] of the memory when that is not one plain trace → the
-//! user's mapping. Nothing on that way takes a lock, calls a function outside of this crate or can
-//! panic. [`gate`] closes it at the entry while nobody can be collecting, and [`arch`] knows how
-//! the current task is found.
+//! user's mapping. Nothing on that way takes a lock or can panic, and it calls no function outside
+//! of this crate, unless [`arch`] has to, which knows how the current task is found. [`gate`]
+//! closes it at the entry while nobody can be collecting.
 //!
 //! # The way of control
 //!
@@ -33,7 +33,9 @@
 //!   the way of the data, and none of it is called while something is recorded on the task on whose
 //!   behalf it is called.
 //! - `unsafe` is allowed in the rooms that touch raw memory, raw task fields or C: [`hooks`],
-//!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`].
+//!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`]; in
+//!   their tests, [`selftest`] and `tests`; and in single functions of [`descriptor`] and
+//!   `remote::registry`.
 //! - Tasks are created and sections are started before the crate's initialization. What they reach
 //!   is right in zeroed memory.
 

@@ -63,7 +63,7 @@ rustc_llvm() { rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*
 # The newest clang that the package lists offer and rustc's LLVM can be mixed with.
 clang_major() {
 	local major
-	for major in $(seq "$(rustc_llvm)" -1 15); do
+	for major in $(seq "$(rustc_llvm)" -1 17); do
 		if have "clang-$major" || apt-cache show "clang-$major" >/dev/null 2>&1; then
 			printf '%s' "$major"
 			return 0
@@ -193,7 +193,7 @@ part_base() {
 			want_packages ca-certificates
 			run_logged "$LOGS/apt-update.log" "Reading the package lists" "$(privilege)" apt-get update
 			APT_LISTS_READ=yes
-			major=$(clang_major) || die "no clang between 15 and $(rustc_llvm) is offered by the machine's package sources; install one."
+			major=$(clang_major) || die "no clang between 17 and $(rustc_llvm) is offered by the machine's package sources; install one."
 		}
 		want_packages make gcc libc6-dev flex bison bc cpio kmod xz-utils libelf-dev libssl-dev dwarves python3 git \
 			"clang-$major" "lld-$major" "llvm-$major" "libclang-$major-dev" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make test`: runs everything that this project can check about itself.
+`make test`: runs what this project can check about itself, but for what is on demand.
 
   test.py [--only NAME]... [--impl rust|c]... [--list]
 

@@ -403,6 +403,13 @@ EDITS = (
         "the conformance tests are run with the other selftests",
         needs="tools/testing/selftests/kcov/Makefile",
     ),
+    Edit(
+        "Documentation/dev-tools/index.rst",
+        "   kcov\n   gcov\n",
+        "   kcov\n   kcov-design\n   gcov\n",
+        "the text on the design stands in the table of contents",
+        needs="Documentation/dev-tools/kcov-design.rst",
+    ),
     maintainers(
         "documentation",
         "Documentation/dev-tools/kcov-design.rst",
@@ -440,14 +447,21 @@ PATCHES = (
         "headers",
         "kcov: prepare the headers for a second implementation",
         "Declare what an implementation of KCOV in Rust shares with its callers,\n"
-        "without a change for the one in C.",
+        "without a change for the one in C. The commands and modes that only the\n"
+        "new one has are declared for user space too; the one in C answers them\n"
+        "as it answers all that it does not know.",
         ("include/",),
     ),
     Patch(
         "rust",
-        "rust: kcov: add bindings and an abstraction",
+        "rust: kcov: add bindings and abstractions",
         "Let Rust code see KCOV's constants and prototypes, and offer subsystems\n"
-        "in Rust what those in C use to annotate remote coverage sections.",
+        "in Rust what those in C use to annotate remote coverage sections.\n"
+        "\n"
+        "The implementation needs three things that others may want too: device\n"
+        "files of debugfs with operations of their own, a table that is searched\n"
+        "under RCU and changed under a lock, and places that are emptied and\n"
+        "filled with one atomic exchange.",
         ("rust/",),
     ),
     Patch(
@@ -456,14 +470,17 @@ PATCHES = (
         "Add an implementation of KCOV in Rust beside the one in C. CONFIG_KCOV\n"
         "stays the option that users set; a choice below it selects which of the\n"
         "two is built. The interface to user space, the hooks and the functions\n"
-        "that the rest of the kernel calls are the same.",
+        "that the rest of the kernel calls are the same. Besides, user space gets\n"
+        "modes that record each PC once, or PCs and comparisons in one run, and a\n"
+        "command that resets a trace.",
         ("",),
     ),
     Patch(
         "selftests",
         "selftests: kcov: add conformance tests",
-        "Check the interface to user space. The tests know nothing of the\n"
-        "implementation, and have to pass with each of them.",
+        "Check the interface to user space. The same tests run on both\n"
+        "implementations; the few that the one in C is known to fail are listed\n"
+        "with the reason.",
         ("tools/testing/",),
     ),
     Patch(
@@ -483,8 +500,9 @@ PATCHES = (
     Patch(
         "documentation",
         "Documentation: kcov: describe the Rust implementation",
-        "Document the choice of the implementation, and what changes for users\n"
-        "and for maintainers.",
+        "Describe the interface anew, with every error and what both\n"
+        "implementations promise, the choice between them, and how the one in\n"
+        "Rust works.",
         ("Documentation/",),
     ),
 )

@@ -214,7 +214,8 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
         ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
-        processors = [f"ncpus={guest.smp}"] if has_option(guest, "CONFIG_SMP") else []
+        # With several processors it keeps programs in check by seccomp only, which it does not choose by itself.
+        processors = [f"ncpus={guest.smp}", "seccomp=on"] if has_option(guest, "CONFIG_SMP") else []
         return [
             *pinned,
             str(image),

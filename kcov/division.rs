@@ -287,6 +287,7 @@ impl Division {
     /// Where hooks write comparisons that have no place in the usual one, and how many there is
     /// room for.
     #[inline(always)]
+    #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
     pub(crate) fn place_for_comparisons(&self) -> (*mut u64, u64) {
         (
             self.comparisons.start.cast(),

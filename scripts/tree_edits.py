@@ -390,6 +390,20 @@ EDITS = (
         patch="samples",
     ),
     Edit(
+        "rust/kernel/print.rs",
+        "    w.pos().cast()\n}\n",
+        "    // Rust code does not tell KMSAN what it writes.\n"
+        "    #[cfg(CONFIG_KMSAN)]\n"
+        "    {\n"
+        "        let written = w.pos().addr().min(end.addr()).saturating_sub(buf.addr());\n"
+        "        // SAFETY: These bytes lie in the buffer, and have been written above.\n"
+        "        unsafe { crate::bindings::kmsan_unpoison_memory(buf.cast(), written) };\n"
+        "    }\n"
+        "    w.pos().cast()\n}\n",
+        "KMSAN knows that what Rust code prints is initialized, also in KCOV's files",
+        needs="kcov/device.rs",
+    ),
+    Edit(
         "rust/kernel/lib.rs",
         "pub mod jump_label;\n",
         "pub mod jump_label;\npub mod kcov;\n",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! x86-64: both values are per-CPU variables, at a fixed offset from the GS base.
+//! x86-64: both values are per-CPU variables, at a fixed offset from the GS base. A kernel for one
+//! CPU has ordinary variables, and nothing in it keeps the GS base of user space out of an
+//! exception that interrupts the kernel.
 
 use core::{
     arch::asm,
@@ -18,6 +20,20 @@ extern "C" {
     static CPU_NUMBER: c_int;
 }
 
+/// A per-CPU variable as an operand in memory.
+#[cfg(CONFIG_SMP)]
+macro_rules! per_cpu {
+    () => {
+        "gs:[rip + {}]"
+    };
+}
+#[cfg(not(CONFIG_SMP))]
+macro_rules! per_cpu {
+    () => {
+        "[rip + {}]"
+    };
+}
+
 /// Returns the task that runs on this CPU.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {
@@ -26,7 +42,7 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
     // the compiler may merge loads.
     unsafe {
         asm!(
-            "mov {}, qword ptr gs:[rip + {}]",
+            concat!("mov {}, qword ptr ", per_cpu!()),
             out(reg) task,
             sym CURRENT_TASK,
             options(pure, nomem, nostack, preserves_flags)
@@ -42,7 +58,7 @@ macro_rules! load {
         // SAFETY: A load of a per-CPU variable.
         unsafe {
             asm!(
-                "mov {:e}, dword ptr gs:[rip + {}]",
+                concat!("mov {:e}, dword ptr ", per_cpu!()),
                 out(reg) value,
                 sym $variable,
                 options(readonly, nostack, preserves_flags)

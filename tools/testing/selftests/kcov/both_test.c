@@ -27,7 +27,7 @@ FIXTURE(both) {
 
 FIXTURE_SETUP(both)
 {
-	const char *missing = symbols_missing() ?: both_missing();
+	const char *missing = traces_missing() ?: both_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);

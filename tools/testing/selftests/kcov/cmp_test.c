@@ -32,8 +32,8 @@ FIXTURE_SETUP(cmp)
 {
 	long ret;
 
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(4 * COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 	self->records = (struct record *)(self->area + 1);
@@ -364,6 +364,8 @@ TEST(full_buffer_holds_whole_records)
 	int fd = kcov_open_mapped(WORDS, &area);
 	long ret;
 
+	if (code_missing())
+		SKIP(return, "%s", code_missing());
 	ASSERT_LE(0, fd);
 	for (i = 1; i < WORDS; i++)
 		area[i] = 0x5a5a0000 + i;
@@ -393,6 +395,8 @@ TEST(switch_stops_at_the_end)
 	int fd = kcov_open_mapped(WORDS, &area);
 	long ret;
 
+	if (code_missing())
+		SKIP(return, "%s", code_missing());
 	ASSERT_LE(0, fd);
 	ret = kcov_enable(fd, KCOV_TRACE_CMP);
 	if (ret == -ENOTSUPP)

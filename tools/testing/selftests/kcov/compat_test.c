@@ -115,6 +115,8 @@ TEST_F(compat, collects_pcs)
 {
 	uint64_t i, count;
 
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	ASSERT_EQ(0, ioctl32(self->fd, KCOV_INIT_TRACE, WORDS));
 	map32(self);
 	ASSERT_LT(0xffffUL, (unsigned long)self->area);
@@ -125,8 +127,6 @@ TEST_F(compat, collects_pcs)
 	count = cover_count(self->area);
 	ASSERT_LT(0, count);
 	ASSERT_GT(WORDS - 1, count);
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
 	for (i = 1; i <= count; i++)
 		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
@@ -139,6 +139,8 @@ TEST_F(compat, collects_comparisons)
 	bool found = false;
 	long ret;
 
+	if (code_missing())
+		SKIP(return, "%s", code_missing());
 	ASSERT_EQ(0, ioctl32(self->fd, KCOV_INIT_TRACE, WORDS));
 	map32(self);
 	ASSERT_GT(0xfffff000UL, (unsigned long)self->area);
@@ -198,8 +200,8 @@ TEST_F(compat, both_kinds_of_calls_mix)
 	call32(IA32_GETPRIORITY, 0, 0, 0, 0, 0, 0);
 	mark_two();
 	ASSERT_EQ(0, kcov_disable(self->fd));
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
 	EXPECT_TRUE(covers_syscall(self->area, MARK_TWO));
 }

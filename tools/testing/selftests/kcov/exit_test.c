@@ -18,8 +18,8 @@ FIXTURE(thread) {
 
 FIXTURE_SETUP(thread)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }
@@ -63,8 +63,8 @@ FIXTURE_VARIANT_ADD(exit, by_abort) { .way = ABORT, .signal = SIGABRT };
 
 FIXTURE_SETUP(exit)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

@@ -55,7 +55,7 @@ FIXTURE_SETUP(divided)
 	int fd;
 
 	if (!missing && variant->remote)
-		missing = background_missing();
+		missing = background_missing() ?: code_missing();
 	if (missing)
 		SKIP(return, "%s", missing);
 	self->log = kmsg_open();

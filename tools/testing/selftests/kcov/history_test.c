@@ -261,8 +261,8 @@ FIXTURE_VARIANT_ADD(section, interrupted_by_a_softirq_nobody_collects) { .collec
 
 FIXTURE_SETUP(section)
 {
-	if (sample_missing())
-		SKIP(return, "%s", sample_missing());
+	if (sample_missing() || code_missing())
+		SKIP(return, "%s", sample_missing() ?: code_missing());
 	if (syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS)
 		SKIP(return, "no io_uring (CONFIG_IO_URING)");
 	if (!symbol_exists(READ_FUNCTION) || !symbol_exists(READ_END))
@@ -346,6 +346,8 @@ TEST_F(history, softirq_in_a_switch_of_tasks)
 	struct softirqs softirqs;
 	long i;
 
+	if (code_missing())
+		SKIP(return, "%s", code_missing());
 	for (i = 0; i < (long)ARRAY_SIZE(threads); i++) {
 		switchers.fd[i] = kcov_open_mapped(COVER_WORDS, &switchers.area[i]);
 		ASSERT_LE(0, switchers.fd[i]);
@@ -380,8 +382,8 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 	uint64_t count[ARRAY_SIZE(words)];
 	size_t i;
 
-	if (background_missing())
-		SKIP(return, "%s", background_missing());
+	if (background_missing() || code_missing())
+		SKIP(return, "%s", background_missing() ?: code_missing());
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, words[i], HANDLE, 0));
 		cover_reset(self->area);

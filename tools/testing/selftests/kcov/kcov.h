@@ -80,7 +80,8 @@ static inline void cover_reset(volatile uint64_t *area)
 
 /*
  * System calls that do next to nothing, and that nothing else in these
- * programs makes: each is recognised by its function's name in a trace.
+ * programs makes: each is recognised by its function's name in a trace. Without
+ * CONFIG_KCOV_INSTRUMENT_ALL they use a sample module besides.
  */
 #define MARK_ONE	"getpriority"
 #define MARK_TWO	"getsid"
@@ -103,6 +104,19 @@ long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
 		  unsigned long arg);
 /* Returns when the thread has gone through the kernel's exit path. */
 void worker_end(struct worker *worker);
+
+/*
+ * Whether the configuration has "name=y". The variable KCOV_CONFIG may name it, for
+ * guests that have no /proc/config.gz.
+ */
+enum option { OPTION_NO, OPTION_YES, OPTION_UNKNOWN };
+enum option kernel_option(const char *name);
+
+/*
+ * NULL when the kernel's own code can be collected, or why not. Only the sample
+ * modules can without CONFIG_KCOV_INSTRUMENT_ALL.
+ */
+const char *code_missing(void);
 
 /* NULL when the descriptor can be enabled and collects, or what is wrong. */
 const char *kcov_unusable(int fd, uint64_t *area);

@@ -4,9 +4,8 @@
  * ENOTSUPP, behind the checks of the state and before those of the arguments,
  * and changes nothing; what it has works as ever.
  *
- * The variable KCOV_CONFIG may name the kernel's configuration, for guests that
- * have no /proc/config.gz. Without either, the first answer decides what the
- * kernel has, and all others have to agree.
+ * Where the configuration is not known, the first answer decides what the kernel
+ * has, and all others have to agree.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,33 +23,6 @@
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5d0002)
 /* A handle of a bus is no common handle. */
 #define MALFORMED	(KCOV_SUBSYSTEM_USB | 1)
-
-enum answer { NO, YES, UNKNOWN };
-
-/* Whether the configuration has "option=y". */
-static enum answer configured(const char *option)
-{
-	const char *path = getenv("KCOV_CONFIG");
-	FILE *file = path ? fopen(path, "r") : popen("zcat /proc/config.gz 2>/dev/null", "r");
-	enum answer found = UNKNOWN;
-	char line[256], wanted[64];
-
-	if (!file)
-		return UNKNOWN;
-	snprintf(wanted, sizeof(wanted), "%s=y\n", option);
-	while (fgets(line, sizeof(line), file)) {
-		/* A file without a word about KCOV is not the configuration. */
-		if (found == UNKNOWN && !strcmp(line, "CONFIG_KCOV=y\n"))
-			found = NO;
-		if (!strcmp(line, wanted))
-			found = YES;
-	}
-	if (path)
-		fclose(file);
-	else
-		pclose(file);
-	return found;
-}
 
 FIXTURE(mode) {
 	uint64_t *area;
@@ -96,14 +68,14 @@ FIXTURE_SETUP(mode)
 		SKIP(return, "this implementation divides no buffers");
 	if (!ret)
 		ASSERT_EQ(0, kcov_disable(self->fd));
-	switch (configured(variant->option)) {
-	case NO:
+	switch (kernel_option(variant->option)) {
+	case OPTION_NO:
 		self->offered = false;
 		break;
-	case YES:
+	case OPTION_YES:
 		self->offered = true;
 		break;
-	case UNKNOWN:
+	case OPTION_UNKNOWN:
 		self->offered = ret != -ENOTSUPP;
 		break;
 	}

@@ -21,8 +21,8 @@ FIXTURE(pc) {
 
 FIXTURE_SETUP(pc)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

@@ -24,7 +24,7 @@ FIXTURE(area) {
 
 FIXTURE_SETUP(area)
 {
-	const char *missing = symbols_missing() ?: background_missing();
+	const char *missing = traces_missing() ?: background_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);
@@ -137,7 +137,7 @@ FIXTURE_VARIANT_ADD(size, of_32_gib) { .words = ~0U };
 
 FIXTURE_SETUP(size)
 {
-	const char *missing = symbols_missing() ?: background_missing();
+	const char *missing = traces_missing() ?: background_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);
@@ -229,7 +229,7 @@ FORGED(minus_1, ~0ULL);
 
 FIXTURE_SETUP(forged)
 {
-	const char *missing = symbols_missing() ?: background_missing();
+	const char *missing = traces_missing() ?: background_missing();
 	int i, fd;
 
 	if (missing)

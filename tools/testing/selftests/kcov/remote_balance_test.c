@@ -133,7 +133,8 @@ TEST_F(balance, stop_without_a_start)
 	cover_reset(self->area);
 	mark_one();
 	ASSERT_EQ(0, kcov_disable(self->fd));
-	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
+	EXPECT_TRUE(code_missing() ? cover_count(self->area) :
+		    covers_syscall(self->area, MARK_ONE));
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.worker));
 	EXPECT_TRUE(works(self));

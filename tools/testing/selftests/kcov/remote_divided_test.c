@@ -28,7 +28,7 @@ FIXTURE(remote) {
 
 FIXTURE_SETUP(remote)
 {
-	const char *missing = symbols_missing() ?: background_missing() ?:
+	const char *missing = traces_missing() ?: background_missing() ?:
 		unique_missing() ?: both_missing();
 
 	if (missing)

@@ -119,8 +119,8 @@ FIXTURE_VARIANT_ADD(uring, polling_thread) {
 
 FIXTURE_SETUP(uring)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	if (syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS)
 		SKIP(return, "no io_uring (CONFIG_IO_URING)");
 	self->log = kmsg_open();

@@ -33,7 +33,7 @@ FIXTURE(usb) {
 
 FIXTURE_SETUP(usb)
 {
-	const char *missing = symbols_missing() ?: usb_gadget_missing();
+	const char *missing = traces_missing() ?: usb_gadget_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);

@@ -27,7 +27,7 @@ FIXTURE(worker) {
 
 FIXTURE_SETUP(worker)
 {
-	const char *missing = symbols_missing() ?: background_missing();
+	const char *missing = traces_missing() ?: background_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);
@@ -220,7 +220,7 @@ FIXTURE_VARIANT_ADD(failure, taken_common) { .failure = TAKEN_COMMON, .result = 
 
 FIXTURE_SETUP(failure)
 {
-	const char *missing = symbols_missing() ?: background_missing();
+	const char *missing = traces_missing() ?: background_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);

@@ -57,7 +57,7 @@ static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *vari
 
 FIXTURE_SETUP(reset)
 {
-	const char *missing = symbols_missing() ?: reset_missing();
+	const char *missing = traces_missing() ?: reset_missing();
 	long ret;
 
 	if (missing)

@@ -172,6 +172,11 @@ const char *symbols_missing(void)
 	return symbols_problem;
 }
 
+const char *traces_missing(void)
+{
+	return symbols_problem ?: code_missing();
+}
+
 uint64_t symbols_offset(void)
 {
 	return offset;

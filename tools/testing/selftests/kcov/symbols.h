@@ -19,6 +19,8 @@
 void symbols_load(void);
 /* NULL when the symbols can be used, or the reason why not. */
 const char *symbols_missing(void);
+/* NULL when the kernel's functions can be found in traces, or the reason why not. */
+const char *traces_missing(void);
 /* How far the kernel was moved at boot. */
 uint64_t symbols_offset(void);
 /* Modules apart. */

@@ -31,8 +31,8 @@ FIXTURE(task) {
 
 FIXTURE_SETUP(task)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }
@@ -139,8 +139,8 @@ FIXTURE_VARIANT_ADD(child, shared_files) { .flags = CLONE_FILES };
 
 FIXTURE_SETUP(child)
 {
-	if (symbols_missing())
-		SKIP(return, "%s", symbols_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

@@ -52,7 +52,7 @@ FIXTURE(unique) {
 
 FIXTURE_SETUP(unique)
 {
-	const char *missing = symbols_missing() ?: unique_missing();
+	const char *missing = traces_missing() ?: unique_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);
@@ -319,7 +319,7 @@ TEST_F(unique, full_trace)
 /* The user can look only; the kernel still records. */
 TEST(read_only_mapping)
 {
-	const char *missing = unique_missing() ?: symbols_missing();
+	const char *missing = unique_missing() ?: traces_missing();
 	unsigned long set, words;
 	uint64_t *area;
 	pid_t child;
@@ -418,7 +418,7 @@ FIXTURE_VARIANT_ADD(long_call, fork) { .run = fork_process };
 
 FIXTURE_SETUP(long_call)
 {
-	const char *missing = unique_missing();
+	const char *missing = unique_missing() ?: code_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);

@@ -247,7 +247,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         for port in PORTS:
             command += ["-chardev", f"file,id={port},path={_option(guest.run / 'ports' / port)}"]
             command += ["-device", f"virtserialport,chardev={port},name={port}"]
-    return [*command, *guest.qemu_args]
+    return [*command, *machine_args(guest), *guest.qemu_args]
 
 
 # The first QEMU that locks a page of code while it translates it.
@@ -281,6 +281,12 @@ def paging_args(guest: Guest) -> List[str]:
     that an interrupt uses just then.
     """
     return ["no5lvl"] if guest.arch == "x86_64" and has_option(guest, "CONFIG_KASAN") else []
+
+
+def machine_args(guest: Guest) -> List[str]:
+    """Large kernels that check all memory do not find the interrupts of devices on QEMU's older machine."""
+    large = any(has_option(guest, option) for option in ("CONFIG_KMSAN", "CONFIG_DEBUG_KMEMLEAK"))
+    return ["-machine", "q35"] if guest.arch == "x86_64" and large else []
 
 
 def has_option(guest: Guest, option: str) -> bool:

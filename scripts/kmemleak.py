@@ -63,8 +63,6 @@ def watched(boot: guest.Guest) -> guest.Guest:
         files={**boot.files, "/kmemleak-test.ko": module},
         # kmemleak keeps a record of each object, and its code wants room too.
         memory="3G",
-        # This kernel does not find the interrupts of devices on QEMU's older machine.
-        qemu_args=(*boot.qemu_args, *(("-machine", "q35") if boot.arch == "x86_64" else ())),
         expected=(*boot.expected, EXPECTED),
     )
 

@@ -458,7 +458,7 @@ static bool kinds_differ(uint64_t *const *always, uint64_t *const *ever, unsigne
  * each time, on a busy machine, needs more of them to be seen in the others too;
  * what one kind loses is missing after any number.
  */
-TEST_F_TIMEOUT(long_call, shorter_with_the_same_pcs, 100)
+TEST_F_TIMEOUT(long_call, shorter_with_the_same_pcs, 300)
 {
 	enum { RUNS = 10, MOST_RUNS = 100 };
 	size_t bytes = self->set * sizeof(uint64_t);

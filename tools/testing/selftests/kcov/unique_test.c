@@ -195,7 +195,8 @@ TEST_F(unique, positions_of_modules)
 
 	if (device < 0 || !module_text_end())
 		SKIP(return, "no loadable module (CONFIG_SAMPLE_KCOV_MODULE=m)");
-	set = (module_text_end() - base) / 4 / 64 + 1;
+	/* A word for each 256 bytes, and whole pages. */
+	set = ((module_text_end() - base) / 256 / 512 + 1) * 512;
 	fd = kcov_open_mapped(set + TRACE_WORDS, &area);
 	ASSERT_LE(0, fd);
 	trace = area + set;

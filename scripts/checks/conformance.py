@@ -24,7 +24,7 @@ ORDER = 50
 UPSTREAM_FAILURES = TOP / "tools/testing/selftests/kcov/upstream-failures.txt"
 # The status of a program that skips everything.
 KSFT_SKIP = 4
-# A program that takes longer than this has hung. With KMSAN, one takes three minutes.
+# A program that takes longer than this has hung. With KMSAN, one takes several minutes.
 PROGRAM_SECONDS = 600
 
 # Reports of the kernel that the tests provoke on purpose.

@@ -90,7 +90,7 @@ static const char *recorded(uint64_t *area, const char * const *names, size_t co
  * Busy in the kernel for a while under a timer that fires every 200
  * microseconds, so that hundreds of interrupts hit instrumented code.
  */
-TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 60)
+TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 300)
 {
 	uint64_t fired = 0;
 	int round, timer;
@@ -138,7 +138,7 @@ static const char *bring_up_network(void)
  * A packet to the loopback device is received in a softirq, which runs as soon
  * as the sender enables softirqs again: in the middle of the sender's call.
  */
-TEST_F_TIMEOUT(context, softirqs_do_not_appear, 60)
+TEST_F_TIMEOUT(context, softirqs_do_not_appear, 300)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -173,7 +173,7 @@ TEST_F_TIMEOUT(context, softirqs_do_not_appear, 60)
 }
 
 /* The same for comparisons: no record's place is in such a function. */
-TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 60)
+TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 300)
 {
 	uint64_t fired = 0;
 	int round, timer = fast_timer(200000);
@@ -213,7 +213,7 @@ static long mark(void *which)
 }
 
 /* A thread that is switched out and in again keeps what is its own. */
-TEST_F_TIMEOUT(context, switching_threads_keeps_them_apart, 60)
+TEST_F_TIMEOUT(context, switching_threads_keeps_them_apart, 300)
 {
 	uint64_t *areas[8];
 	struct worker workers[8];

@@ -8,6 +8,7 @@
 
 #include "divided.h"
 #include "kcov.h"
+#include "symbols.h"
 
 #define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
 #define WORD_BITS	64
@@ -83,11 +84,13 @@ unsigned long set_words(void)
 
 uint64_t set_position(uint64_t pc)
 {
-	static uint64_t start;
+	static uint64_t start, modules;
 
-	if (!start)
+	if (!start) {
 		start = statistic("set_start");
-	return (pc - start) / STEP;
+		modules = statistic("set_modules");
+	}
+	return (pc - (in_module_text(pc - 1) ? modules : start)) / STEP;
 }
 
 bool set_has(const uint64_t *set, uint64_t position)

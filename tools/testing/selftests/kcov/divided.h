@@ -21,7 +21,7 @@ uint64_t statistic(const char *name);
 /* How many words cover the kernel image, so that a page ends with them. */
 unsigned long set_words(void);
 
-/* The number of the bit of a PC of the kernel image. */
+/* The number of the bit of a PC, of the kernel image or of a module. */
 uint64_t set_position(uint64_t pc);
 bool set_has(const uint64_t *set, uint64_t position);
 uint64_t set_size(const uint64_t *set, unsigned long words);

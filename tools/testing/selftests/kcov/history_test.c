@@ -261,8 +261,10 @@ FIXTURE_VARIANT_ADD(section, interrupted_by_a_softirq_nobody_collects) { .collec
 
 FIXTURE_SETUP(section)
 {
-	if (sample_missing() || code_missing())
-		SKIP(return, "%s", sample_missing() ?: code_missing());
+	const char *missing = sample_missing() ?: code_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
 	if (syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS)
 		SKIP(return, "no io_uring (CONFIG_IO_URING)");
 	if (!symbol_exists(READ_FUNCTION) || !symbol_exists(READ_END))
@@ -379,11 +381,12 @@ TEST_F(history, softirq_in_a_switch_of_tasks)
 TEST_F(history, area_is_used_again_after_the_size_changed)
 {
 	static const uint32_t words[] = { 4, 16384, 4, 16384 };
+	const char *missing = background_missing() ?: code_missing();
 	uint64_t count[ARRAY_SIZE(words)];
 	size_t i;
 
-	if (background_missing() || code_missing())
-		SKIP(return, "%s", background_missing() ?: code_missing());
+	if (missing)
+		SKIP(return, "%s", missing);
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, words[i], HANDLE, 0));
 		cover_reset(self->area);

@@ -188,15 +188,14 @@ TEST_F(unique, positions)
 TEST_F(unique, positions_of_modules)
 {
 	static const struct kcov_sample_operands operands;
-	uint64_t base = statistic("set_modules"), i, found = 0;
 	int device = open("/dev/kcov-sample", O_RDWR), fd;
-	uint64_t *area, *trace;
+	uint64_t *area, *trace, i, found = 0;
 	unsigned long set;
 
 	if (device < 0 || !module_text_end())
 		SKIP(return, "no loadable module (CONFIG_SAMPLE_KCOV_MODULE=m)");
-	/* A word for each 256 bytes, and whole pages. */
-	set = ((module_text_end() - base) / 256 / 512 + 1) * 512;
+	/* Whole pages of words, with a bit for the last byte of code too. */
+	set = (set_position(module_text_end()) / 64 / 512 + 1) * 512;
 	fd = kcov_open_mapped(set + TRACE_WORDS, &area);
 	ASSERT_LE(0, fd);
 	trace = area + set;
@@ -205,10 +204,8 @@ TEST_F(unique, positions_of_modules)
 	ASSERT_EQ(0, ioctl(device, KCOV_SAMPLE_COMPARE, &operands));
 	ASSERT_EQ(0, kcov_disable(fd));
 	for (i = 1; i <= cover_count(trace); i++) {
-		uint64_t from = in_module_text(trace[i] - 1) ? base : statistic("set_start");
-
 		found += in_module_text(trace[i] - 1);
-		EXPECT_TRUE(set_has(area, (trace[i] - from) / 4))
+		EXPECT_TRUE(set_has(area, set_position(trace[i])))
 			TH_LOG("%#lx", trace[i]);
 	}
 	EXPECT_LT(0, found);

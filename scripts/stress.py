@@ -21,7 +21,6 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 import guest  # noqa: E402
-import kconfig  # noqa: E402
 import kmemleak  # noqa: E402
 import programs  # noqa: E402
 from checklib import FAILED, Result, boot_result, failed, passed, verdict  # noqa: E402
@@ -91,15 +90,14 @@ def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Re
     if problems:
         return
     count = counters(text)
-    config = kconfig.of_objects(outcome.guest.obj)
     missing = [name for name, value in count.items() if not value and name not in OPTIONAL]
     if impl == "rust":
         missing += [name for name in ("nested_sections",) if not count.get(name)]
         if count.get("peak_descriptors", 0) < LEAST_DESCRIPTORS:
             missing.append(f"{LEAST_DESCRIPTORS} descriptors at one time")
-        if config.get("CONFIG_JUMP_LABEL") == "y" and count.get("switches") != SWITCHES * rounds:
+        if guest.has_option(outcome.guest, "CONFIG_JUMP_LABEL") and count.get("switches") != SWITCHES * rounds:
             missing.append(f"{SWITCHES * rounds} switches of the hooks (there were {count.get('switches')})")
-    if config.get("CONFIG_USB_RAW_GADGET") == "y" and not count.get("usb_devices"):
+    if guest.has_option(outcome.guest, "CONFIG_USB_RAW_GADGET") and not count.get("usb_devices"):
         missing.append("usb_devices")
     problems = [f"did not happen: {', '.join(missing)}"] if missing else []
     if not count:
@@ -115,9 +113,8 @@ def judge_sections(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
 
 
 def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
-    config = kconfig.of_objects(outcome.guest.obj)
     yield from kmemleak.judge(impl, outcome)
-    if config.get("CONFIG_PROVE_LOCKING") == "y":
+    if guest.has_option(outcome.guest, "CONFIG_PROVE_LOCKING"):
         name = f"{impl}: lockdep is awake at the end"
         alive = re.search(r"^\s*debug_locks:\s*1$", text_of(outcome.results / "lockdep") or "", re.MULTILINE)
         yield passed(name) if alive else failed(name, "debug_locks in /proc/lockdep_stats is not 1")

@@ -39,6 +39,16 @@ run() {
 }
 
 # expect NAME STATUS: the last run ended with the status, and silently if that is 0.
+expect() {
+	if [ "$status" -ne "$2" ]; then
+		report "$1" "status $status instead of $2"
+	elif [ "$2" -eq 0 ] && [ -s "$work/stderr" ]; then
+		report "$1" "something was said on standard error"
+	else
+		report "$1" ""
+	fi
+}
+
 # expect_ended NAME STATUS [-- COMMAND...]: SIGTERM ends a collection of sections with this status, and what was collected
 # is there.
 expect_ended() {
@@ -56,15 +66,6 @@ expect_ended() {
 	fi
 	run report "$work/signal.kcov"
 	expect "$name" 0
-}
-expect() {
-	if [ "$status" -ne "$2" ]; then
-		report "$1" "status $status instead of $2"
-	elif [ "$2" -eq 0 ] && [ -s "$work/stderr" ]; then
-		report "$1" "something was said on standard error"
-	else
-		report "$1" ""
-	fi
 }
 
 # expect_error NAME STATUS TEXT: the last run ended with the status and one line with the text.

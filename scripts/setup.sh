@@ -87,11 +87,13 @@ open_suite() {
 	local mirror root=$CACHE/apt keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	[ -e "$root/ready" ] && [ -n "$(find "$root/ready" -mmin -240)" ] && return 0
 	is_debian || die "the Linux source is taken from Debian's package $SUITE/linux-source-$LINUX_SERIES, and this is no Debian system; name a tree of your own with KERNEL=/path/to/linux."
-	mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(ORIGIN)' 2>/dev/null |
+	# shellcheck disable=SC2016  # apt-get fills these in
+	local format='$(SITE) $(RELEASE) $(ORIGIN)'
+	mirror=$(apt-get indextargets --format "$format" 2>/dev/null |
 		awk '$3 == "Debian" && $1 !~ /security/ { print $1; exit }')
 	[ -n "$mirror" ] || {
 		want_packages debian-archive-keyring
-		mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE) $(ORIGIN)' 2>/dev/null |
+		mirror=$(apt-get indextargets --format "$format" 2>/dev/null |
 			awk '$1 !~ /security/ { print $1; exit }')
 	}
 	[ -n "$mirror" ] ||
@@ -181,8 +183,9 @@ part_bindgen() {
 
 part_base() {
 	local major
-	have rustc && have cargo ||
+	if ! have rustc || ! have cargo; then
 		die "rustc and cargo were not found; install Rust 1.85 or later, with rustup for example, and start again."
+	fi
 	if [ "$(printf '%s\n' 1.85.0 "$(rustc_version)" | sort -V | head -n 1)" != 1.85.0 ]; then
 		die "rustc is $(rustc_version), but the kernel wants 1.85.0 or later; update it ('rustup update')."
 	fi

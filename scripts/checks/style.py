@@ -26,7 +26,7 @@ SHELL = re.compile(rb"#!/(?:usr/)?bin/(?:env )?(?:bash|dash|sh|busybox sh)\b|# S
 SPDX = re.compile(rb"SPDX-License-Identifier: \S+")
 # Places that exist on one machine only.
 MACHINE = re.compile(
-    rb"(?<![\w.])/work/\w|(?<![\w.])/root/(?!\.)\w|https?://(?:[\w.-]*(?:mirror|proxy|registry)[\w.-]*|localhost|\d+\.\d)"
+    rb"(?<![\w.])/(?:work/|root/(?!\.))\w|https?://(?:[\w.-]*(?:mirror|proxy|registry)[\w.-]*|localhost|\d+\.\d)"
 )
 # Files whose format leaves no place for a licence line.
 NO_LICENCE = re.compile(r"(?:^|/)(?:\.gitignore|\.gitattributes|LICENSE.*|COPYING|Cargo\.lock)$|\.(?:png|svg|json|patch)$")
@@ -110,7 +110,7 @@ def run(context: Context) -> Iterator[Result]:
     yield from hygiene(files)
     context.progress("shellcheck")
     shell = [path for path in files if path.suffix == ".sh" or SHELL.match((TOP / path).read_bytes()[:120])]
-    command = ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", "--severity=warning", "--format=gcc"]
+    command = ["shellcheck", "--format=gcc"]
     yield tool_result("shellcheck", "shellcheck", command, shell, "run `scripts/setup.sh lint`.")
     context.progress("rustfmt")
     yield from rustfmt([path for path in files if path.suffix == ".rs"])

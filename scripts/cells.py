@@ -94,7 +94,7 @@ CELLS: Tuple[Cell, ...] = (
         needs=("symbols",),
     ),
     Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
-    Cell("one-cpu", "one CPU, without SMP", "SMP=n"),
+    Cell("one-cpu", "one CPU, without SMP", "SMP=n NR_CPUS=1"),
     # Without the tests, nothing uses what writes comparisons: the compiler must not mind.
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n KCOV_KUNIT_TEST=n"),
     Cell("no-unique", "without unique coverage", "KCOV_UNIQUE=n"),

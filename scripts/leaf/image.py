@@ -83,8 +83,10 @@ class Image:
                 self._locate_section(path, section, symbols)
 
     def _same(self, symbol):
+        # Where there is padding before functions, objtool lets the type id of CFI reach up to its function.
+        grows = self.arch.relaxes or symbol.name.startswith("__cfi_")
         return [s for s in self.elf.by_name.get(symbol.name, ())
-                if self.elf.executable(s.shndx) and (s.size == symbol.size or self.arch.relaxes)]
+                if self.elf.executable(s.shndx) and (s.size == symbol.size or grows)]
 
     def _locate_section(self, path, section, symbols):
         # Every function says where its section would begin. Names of static functions can occur elsewhere

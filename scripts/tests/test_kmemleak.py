@@ -39,8 +39,9 @@ class Leaks(unittest.TestCase):
     def test_those_on_purpose_may_come_late(self) -> None:
         self.assertEqual(self.outcomes("", PURPOSE), [True, True])
 
-    def test_a_size_is_missing(self) -> None:
+    def test_most_are_missing(self) -> None:
         self.assertEqual(self.outcomes(leak(kmemleak.LEAKER, 32), ""), [False, True])
+        self.assertEqual(self.outcomes(leak(kmemleak.LEAKER, 32), leak(kmemleak.LEAKER, 1024)), [True, True])
 
     def test_another_leak(self) -> None:
         self.assertEqual(self.outcomes(PURPOSE, PURPOSE + leak("stress", 64)), [True, False])

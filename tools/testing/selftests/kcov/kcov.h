@@ -68,6 +68,9 @@ static inline long kcov_disable(int fd)
 long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 			uint64_t common, uint64_t handle);
 
+/* NULL when this kernel records comparisons, or the reason why not. */
+const char *comparisons_missing(void);
+
 static inline uint64_t cover_count(const volatile uint64_t *area)
 {
 	return __atomic_load_n(&area[0], __ATOMIC_ACQUIRE);

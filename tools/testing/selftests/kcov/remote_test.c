@@ -365,19 +365,25 @@ TEST_F(remote, padding_is_ignored)
 	EXPECT_EQ(0, enable(self));
 }
 
-static volatile bool finished;
+struct change {
+	struct kcov_remote_arg *arg;
+	/* A call's, as long as nothing gets in its way. */
+	long nanoseconds;
+	volatile bool finished;
+};
 
 /* Goes ahead of the thread that makes the calls, at any place of a call. */
 static void *change_count(void *data)
 {
 	struct sched_param first = { .sched_priority = 1 };
-	struct kcov_remote_arg *arg = data;
+	struct change *change = data;
 	struct timespec pause = { 0 };
 
 	sched_setscheduler(0, SCHED_FIFO, &first);
-	while (!finished) {
-		arg->num_handles ^= 3;
-		pause.tv_nsec = 30000 + rand() % 64 * 1000;
+	while (!change->finished) {
+		change->arg->num_handles ^= 3;
+		/* In a slow kernel, where waking up takes long, the calls must go on too. */
+		pause.tv_nsec = change->nanoseconds / 2 + rand() % (2 * change->nanoseconds);
 		nanosleep(&pause, NULL);
 	}
 	return NULL;
@@ -387,9 +393,11 @@ static void *change_count(void *data)
  * The count of handles, one or two, is read twice; a call that finds two
  * different counts fails.
  */
-TEST_F(remote, count_that_changes)
+TEST_F_TIMEOUT(remote, count_that_changes, 120)
 {
+	struct change change = { .arg = self->arg };
 	int accepted = 0, refused = 0, i;
+	struct timespec start, end;
 	struct utsname kernel;
 	pthread_t thread;
 	cpu_set_t one;
@@ -401,7 +409,15 @@ TEST_F(remote, count_that_changes)
 	CPU_SET(0, &one);
 	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
 	fill(self, 2);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, change_count, self->arg));
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, enable(self));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	change.nanoseconds = ((end.tv_sec - start.tv_sec) * 1000000000L +
+			      end.tv_nsec - start.tv_nsec) / 100;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, change_count, &change));
 	for (i = 0; i < 100000 && (i < 500 || !refused); i++) {
 		long ret = enable(self);
 
@@ -413,7 +429,7 @@ TEST_F(remote, count_that_changes)
 		accepted++;
 		ASSERT_EQ(0, kcov_disable(self->fd));
 	}
-	finished = true;
+	change.finished = true;
 	pthread_join(thread, NULL);
 	EXPECT_LT(0, accepted);
 	EXPECT_LT(0, refused);

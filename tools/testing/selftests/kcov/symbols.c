@@ -37,8 +37,9 @@ static const char *symbols_problem;
 static uint64_t text_start, text_end, offset;
 
 /* Where the code of the loadable modules lies. */
-static struct range {
+static struct module {
 	uint64_t start, end;
+	char *name;
 } *modules;
 static size_t module_count;
 
@@ -124,13 +125,15 @@ static void read_modules(void)
 	while (fgets(line, sizeof(line), file)) {
 		unsigned long long address;
 		unsigned long size;
+		char name[64];
 
-		if (sscanf(line, "%*s %lu %*s %*s %*s %llx", &size, &address) < 2)
+		if (sscanf(line, "%63s %lu %*s %*s %*s %llx", name, &size, &address) < 3)
 			continue;
 		modules = realloc(modules, (module_count + 1) * sizeof(*modules));
 		/* The size is that of the data too, which follows or lies elsewhere. */
 		modules[module_count].start = address - offset;
-		modules[module_count++].end = address - offset + size;
+		modules[module_count].end = address - offset + size;
+		modules[module_count++].name = strdup(name);
 	}
 	fclose(file);
 }
@@ -206,6 +209,16 @@ uint64_t module_text_end(void)
 		if (modules[i].end > end)
 			end = modules[i].end;
 	return end;
+}
+
+bool module_loaded(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < module_count; i++)
+		if (!strcmp(modules[i].name, name))
+			return true;
+	return false;
 }
 
 static const struct symbol *find(uint64_t address)

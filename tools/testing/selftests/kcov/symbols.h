@@ -28,6 +28,8 @@ bool in_kernel_text(uint64_t address);
 bool in_module_text(uint64_t address);
 /* Behind the last module, or 0 if there is none. */
 uint64_t module_text_end(void);
+/* Whether the module @name is loaded, which one that is built in is not. */
+bool module_loaded(const char *name);
 /* The name of the function @address lies in, also in a loadable module, or "?". */
 const char *symbol_at(uint64_t address);
 /* Whether a function of this name exists. */

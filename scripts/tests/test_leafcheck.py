@@ -20,7 +20,7 @@ sys.path.insert(0, SCRIPTS)
 from leaf import Misuse, order, selftest                    # noqa: E402
 from leaf.arch import Arm64, Flow, Riscv, X86               # noqa: E402
 from leaf.check import check                                # noqa: E402
-from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol          # noqa: E402
+from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol           # noqa: E402
 from leaf.helpers import instrumented_calls                 # noqa: E402
 from leaf.image import Image                                # noqa: E402
 from leaf.walk import HOOKS_CMP                             # noqa: E402
@@ -137,6 +137,18 @@ class Bounds(unittest.TestCase):
         self.assertEqual(order._lowest(minus, state.bounds), (minus, 0))
 
 
+class Symbols(unittest.TestCase):
+    def test_type_ids_of_another_size(self):
+        image = Image.__new__(Image)
+        sizes = {"__cfi_hook": 16, "hook": 16, "grown": 16}
+        kernel = {name: [Symbol(name, 0, size, STT_FUNC, STB_GLOBAL, 1)] for name, size in sizes.items()}
+        image.arch = X86
+        image.elf = SimpleNamespace(by_name=kernel, executable=lambda index: True)
+        found = [name for name, size in (("__cfi_hook", 5), ("hook", 16), ("grown", 5))
+                 if image._same(Symbol(name, 0, size, STT_FUNC, STB_GLOBAL, 1))]
+        self.assertEqual(found, ["__cfi_hook", "hook"])
+
+
 class CommandLine(unittest.TestCase):
     def run_it(self, *arguments):
         return subprocess.run([sys.executable, os.path.join(SCRIPTS, "leafcheck.py"), *arguments], check=False,
@@ -196,16 +208,6 @@ class CommandLine(unittest.TestCase):
         run = self.run_it(program, "--object", other)
         self.assertEqual(run.returncode, 2, run.stdout)
         self.assertRegex(run.stderr, "^error: .*same build")
-
-    def test_type_ids_of_another_size(self):
-        image = Image.__new__(Image)
-        sizes = {"__cfi_hook": 16, "hook": 16, "grown": 16}
-        kernel = {name: [Symbol(name, 0, size, STT_FUNC, STB_GLOBAL, 1)] for name, size in sizes.items()}
-        image.arch = X86
-        image.elf = SimpleNamespace(by_name=kernel, executable=lambda index: True)
-        found = [name for name, size in (("__cfi_hook", 5), ("hook", 16), ("grown", 5))
-                 if image._same(Symbol(name, 0, size, STT_FUNC, STB_GLOBAL, 1))]
-        self.assertEqual(found, ["__cfi_hook", "hook"])
 
     def test_misuse(self):
         no_elf = os.path.join(self.dir, "text")

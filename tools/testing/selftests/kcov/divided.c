@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "divided.h"
 #include "kcov.h"
@@ -17,23 +16,9 @@
 #define PAGE_WORDS	512
 
 /* What a descriptor with a buffer answers; it is enabled by nobody. */
-static long answer(unsigned long cmd, unsigned long arg)
-{
-	int fd = kcov_open();
-	long ret;
-
-	if (fd < 0)
-		return fd;
-	ret = kcov_init(fd, PAGE_WORDS) ?: kcov_ioctl(fd, cmd, arg);
-	if (!ret)
-		kcov_disable(fd);
-	close(fd);
-	return ret;
-}
-
 const char *unique_missing(void)
 {
-	switch (answer(KCOV_UNIQUE_ENABLE, 1)) {
+	switch (kcov_answer(KCOV_UNIQUE_ENABLE, 1)) {
 	case -ENOTTY:
 		return "this implementation has no KCOV_UNIQUE_ENABLE";
 	case -ENOTSUPP:
@@ -44,7 +29,7 @@ const char *unique_missing(void)
 
 const char *both_missing(void)
 {
-	switch (answer(KCOV_PC_CMP_ENABLE, 2)) {
+	switch (kcov_answer(KCOV_PC_CMP_ENABLE, 2)) {
 	case -ENOTTY:
 		return "this implementation has no KCOV_PC_CMP_ENABLE";
 	case -ENOTSUPP:
@@ -55,7 +40,7 @@ const char *both_missing(void)
 
 const char *reset_missing(void)
 {
-	return answer(KCOV_RESET_TRACE, 0) == -ENOTTY ?
+	return kcov_answer(KCOV_RESET_TRACE, 0) == -ENOTTY ?
 		"this implementation has no KCOV_RESET_TRACE" : NULL;
 }
 

@@ -45,18 +45,24 @@ void kcov_unmap(uint64_t *area, unsigned long words)
 	munmap(area, words * sizeof(uint64_t));
 }
 
-const char *comparisons_missing(void)
+long kcov_answer(unsigned long cmd, unsigned long arg)
 {
 	int fd = kcov_open();
 	long ret;
 
 	if (fd < 0)
-		return "the device cannot be opened";
-	ret = kcov_init(fd, COVER_WORDS) ?: kcov_enable(fd, KCOV_TRACE_CMP);
+		return fd;
+	ret = kcov_init(fd, COVER_WORDS) ?: kcov_ioctl(fd, cmd, arg);
 	if (!ret)
 		kcov_disable(fd);
 	close(fd);
-	return ret == -ENOTSUPP ? "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)" : NULL;
+	return ret;
+}
+
+const char *comparisons_missing(void)
+{
+	return kcov_answer(KCOV_ENABLE, KCOV_TRACE_CMP) == -ENOTSUPP ?
+		"no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)" : NULL;
 }
 
 int kcov_open_mapped(unsigned long words, uint64_t **area)

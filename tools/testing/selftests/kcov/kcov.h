@@ -68,6 +68,8 @@ static inline long kcov_disable(int fd)
 long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 			uint64_t common, uint64_t handle);
 
+/* What a descriptor of its own answers, with a buffer; disabled at once if need be. */
+long kcov_answer(unsigned long cmd, unsigned long arg);
 /* NULL when this kernel records comparisons, or the reason why not. */
 const char *comparisons_missing(void);
 

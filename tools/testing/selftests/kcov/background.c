@@ -5,6 +5,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -37,6 +38,25 @@ const char *background_missing(void)
 		"no " VHOST_NET " (CONFIG_VHOST_NET)" : NULL;
 }
 
+/*
+ * Makes the worker.  The kernel starts no task for who has a signal pending, and
+ * vhost reports that as a lack of memory.  SIGCHLD is enough, though it is ignored:
+ * while the thread that forked blocks it, as pthread_create() does, it is kept, and
+ * goes to whichever thread does not.
+ */
+static int set_owner(int worker)
+{
+	sigset_t all, before;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	ret = ioctl(worker, VHOST_SET_OWNER);
+	/* Leaves errno alone. */
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ret;
+}
+
 int background_start(void)
 {
 	struct {
@@ -62,7 +82,7 @@ int background_start(void)
 	memory.available.index = BACKGROUND_OPERAND;
 	/* Where packets would go, if one were ever sent. */
 	backend.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	if (backend.fd < 0 || ioctl(worker, VHOST_SET_OWNER) ||
+	if (backend.fd < 0 || set_owner(worker) ||
 	    ioctl(worker, VHOST_SET_MEM_TABLE, &map) ||
 	    ioctl(worker, VHOST_SET_VRING_NUM, &size) ||
 	    ioctl(worker, VHOST_SET_VRING_ADDR, &address) ||

@@ -117,6 +117,10 @@ expect "the status is the command's" 37
 # shellcheck disable=SC2016
 run -- sh -c 'kill -9 $$'
 expect "a signal is status 128 and its number" 137
+# Nobody may have sent the command what kcov-trace gets, so it is passed on.
+# shellcheck disable=SC2016
+run -- sh -c 'kill -INT $PPID; exec sleep 100'
+expect "SIGINT that is no Ctrl-C reaches the command" 130
 run -o "$work/none.kcov" -- no-such-command
 expect_error "a command that does not exist" 127 "no-such-command cannot be run"
 echo text >"$work/text"

@@ -3,7 +3,7 @@
 //! they end instead; and before they end it a file that is half written is removed.
 #![expect(unsafe_code, reason = "installs signal handlers and sends signals")]
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
@@ -14,6 +14,7 @@ const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SI
 /// Those that a file that shrinks under its mapping, a limit or a panic sends.
 const FAILING: [c_int; 3] = [libc::SIGBUS, libc::SIGXFSZ, libc::SIGABRT];
 
+/// The number of a signal, negative if the kernel has sent it, or 0.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// The name of the file to be removed, or null.
 static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
@@ -29,7 +30,7 @@ impl Catching {
     #[must_use]
     pub fn start() -> Self {
         Self {
-            before: handle(&ENDING, handler(note), 0),
+            before: handle(&ENDING, note as *const () as libc::sighandler_t, libc::SA_SIGINFO),
         }
     }
 }
@@ -42,19 +43,34 @@ impl Drop for Catching {
     }
 }
 
-/// The last signal that was caught since this was asked before.
-#[must_use]
-pub fn take_caught() -> Option<i32> {
-    match CAUGHT.swap(0, Ordering::Relaxed) {
-        0 => None,
-        signal => Some(signal),
+/// A signal that was caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caught {
+    signal: c_int,
+    from_kernel: bool,
+}
+
+impl Caught {
+    /// Sends the signal to the command that it is meant for. What the kernel has sent is on its way there already: it
+    /// sends what comes of a terminal to everything that runs in its foreground.
+    pub fn pass_on(self, command: i32) {
+        if !self.from_kernel {
+            // SAFETY: Two numbers. A process that is gone needs no signal any more.
+            unsafe { libc::kill(command, self.signal) };
+        }
     }
 }
 
-/// Sends a signal that was caught to the process that it is meant for.
-pub fn pass_on(signal: i32, process: i32) {
-    // SAFETY: Two numbers. A process that is gone needs no signal any more.
-    unsafe { libc::kill(process, signal) };
+/// The last signal that was caught since this was asked before.
+#[must_use]
+pub fn take_caught() -> Option<Caught> {
+    match CAUGHT.swap(0, Ordering::Relaxed) {
+        0 => None,
+        number => Some(Caught {
+            signal: number.abs(),
+            from_kernel: number < 0,
+        }),
+    }
 }
 
 /// A file that is removed if a signal ends this program. There is one at a time.
@@ -117,8 +133,10 @@ fn set(signal: c_int, action: libc::sighandler_t, flags: c_int) -> libc::sighand
     }
 }
 
-extern "C" fn note(signal: c_int) {
-    CAUGHT.store(signal, Ordering::Relaxed);
+extern "C" fn note(signal: c_int, info: *const libc::siginfo_t, _: *const c_void) {
+    // SAFETY: The kernel passes a valid one to a handler with SA_SIGINFO.
+    let from_kernel = unsafe { (*info).si_code } == libc::SI_KERNEL;
+    CAUGHT.store(if from_kernel { -signal } else { signal }, Ordering::Relaxed);
 }
 
 extern "C" fn remove(signal: c_int) {
@@ -131,5 +149,46 @@ extern "C" fn remove(signal: c_int) {
         }
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends this thread a signal as the kernel does. Only to itself may a process say that.
+    fn send_as_kernel(signal: c_int) {
+        // SAFETY: All bytes zero are a valid value, and the call only reads it.
+        let ret = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            info.si_code = libc::SI_KERNEL;
+            libc::syscall(
+                libc::SYS_rt_tgsigqueueinfo,
+                libc::getpid(),
+                libc::gettid(),
+                signal,
+                &raw const info,
+            )
+        };
+        assert_eq!(ret, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// Both signals are for this thread: other tests, on other threads, would have their system calls interrupted.
+    #[test]
+    fn the_kernels_signals_are_known() {
+        // A shell lets what it runs in the background ignore it.
+        let before = set(libc::SIGINT, libc::SIG_DFL, 0);
+        let catching = Catching::start();
+        assert_eq!(take_caught(), None);
+        // SAFETY: The signal is caught.
+        unsafe { libc::raise(libc::SIGINT) };
+        let sent = take_caught().unwrap();
+        assert_eq!((sent.signal, sent.from_kernel), (libc::SIGINT, false));
+        send_as_kernel(libc::SIGINT);
+        let typed = take_caught().unwrap();
+        assert_eq!((typed.signal, typed.from_kernel), (libc::SIGINT, true));
+        assert_eq!(take_caught(), None);
+        drop(catching);
+        set(libc::SIGINT, before, 0);
     }
 }

@@ -134,9 +134,8 @@ fn work(args: &RemoteArgs) -> Result<i32> {
             break status;
         }
         match signals::take_caught() {
-            // The terminal has sent these to the command as well.
-            None | Some(libc::SIGINT | libc::SIGQUIT) => thread::sleep(PAUSE),
-            Some(signal) => signals::pass_on(signal, child.id() as i32),
+            None => thread::sleep(PAUSE),
+            Some(signal) => signal.pass_on(child.id() as i32),
         }
     };
     Ok(status

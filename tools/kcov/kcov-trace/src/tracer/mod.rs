@@ -276,9 +276,7 @@ impl Tracer {
         loop {
             if let Some(signal) = signals::take_caught() {
                 match status {
-                    // The terminal has sent these to the command as well.
-                    None if matches!(signal, libc::SIGINT | libc::SIGQUIT) => {}
-                    None => signals::pass_on(signal, first),
+                    None => signal.pass_on(first),
                     Some(_) => {
                         self.release()?;
                         break;

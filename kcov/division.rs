@@ -46,6 +46,9 @@ const FILTER_SHARE: u32 = 2;
 /// The largest number of slots of a filter, as a binary logarithm: 16 KiB.
 const MAX_FILTER_BITS: u32 = 12;
 
+/// Whether there are sets and filters at all. Without them, the code that is for them is left out.
+const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
+
 /// A trace: a count, and room for so many records of one kind.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -131,7 +134,7 @@ impl Division {
         }
         let behind = memory.words.checked_sub(front).ok_or(EINVAL)?;
         // INVARIANT: By this function's requirement; the parts follow each other.
-        let division = if mode == Mode::Unique {
+        let division = if UNIQUE && mode == Mode::Unique {
             Self {
                 set: memory.start,
                 direct_words: front.min(text().size / SET_WORD),
@@ -143,7 +146,7 @@ impl Division {
             Self::with_both(memory, front)
         };
         let fits = match mode {
-            Mode::Unique => front > 0 && division.pcs.capacity > 0,
+            Mode::Unique => UNIQUE && front > 0 && division.pcs.capacity > 0,
             // Comparisons are of 64 bits.
             _ => {
                 division.pcs.capacity > 0
@@ -201,13 +204,14 @@ impl Division {
         }
     }
 
+    /// A trace of PCs, and a filter behind it; only the trace if there is no room for both.
     fn with_filter(memory: Memory) -> Self {
         let bits = (memory.words >> FILTER_SHARE)
             .checked_ilog2()
             .unwrap_or(0)
             .min(MAX_FILTER_BITS);
         let words = (size_of::<u32>() << bits) / WORD;
-        if bits == 0 || words == 0 {
+        if !UNIQUE || bits == 0 || words == 0 {
             return Self::plain(Mode::Pc, memory);
         }
         let trace = memory.words - words;
@@ -234,20 +238,22 @@ impl Division {
     /// Nothing if it is not to be recorded: it has been, or there is no room.
     #[inline(always)]
     pub(crate) fn place_for_pc(&self, pc: usize) -> Option<(*mut usize, usize)> {
-        // The usual case of a PC that has been seen, without what the others need.
-        let offset = pc.wrapping_sub(text().start);
-        let index = offset / SET_WORD;
-        if intrinsics::likely(index < self.direct_words) {
-            // SAFETY: By the type invariants, here and below.
-            let seen = unsafe { self.set.wrapping_add(index).read_volatile() };
-            if seen & bit_at(offset / STEP) != 0 {
-                return None;
+        if UNIQUE {
+            // The usual case of a PC that has been seen, without what the others need.
+            let offset = pc.wrapping_sub(text().start);
+            let index = offset / SET_WORD;
+            if intrinsics::likely(index < self.direct_words) {
+                // SAFETY: By the type invariants, here and below.
+                let seen = unsafe { self.set.wrapping_add(index).read_volatile() };
+                if seen & bit_at(offset / STEP) != 0 {
+                    return None;
+                }
             }
         }
         let words = self.pcs.start.cast::<usize>();
         // SAFETY: As above.
         let count = unsafe { words.read_volatile() };
-        if self.set_words != 0 {
+        if self.set_words() != 0 {
             if let Some((word, bit)) = self.bit_of(pc) {
                 // SAFETY: As above.
                 unsafe {
@@ -260,7 +266,7 @@ impl Division {
                     }
                 }
             }
-        } else if !self.filter.is_null() {
+        } else if UNIQUE && !self.filter.is_null() {
             let hash = (pc as u64)
                 .wrapping_mul(0x61c8_8646_80b5_83eb)
                 .wrapping_shr(self.filter_shift);
@@ -360,15 +366,20 @@ impl Division {
         self.dropped.store(0, Relaxed);
     }
 
-    /// The size of the set in words.
+    /// The size of the set in words, 0 if there is none.
+    #[inline(always)]
     pub(crate) fn set_words(&self) -> usize {
-        self.set_words
+        if UNIQUE {
+            self.set_words
+        } else {
+            0
+        }
     }
 
     /// Forgets the PCs whose bits are in the given words of the set.
     pub(crate) fn clear_set(&self, from: usize, number: usize) {
-        let from = from.min(self.set_words);
-        let number = number.min(self.set_words - from);
+        let from = from.min(self.set_words());
+        let number = number.min(self.set_words() - from);
         // SAFETY: By the type invariants. User space may write to it at the same time, which is its
         // own affair.
         unsafe { self.set.add(from).write_bytes(0, number) };
@@ -421,7 +432,7 @@ impl Division {
             return number;
         }
         let count = self.count(kind).min(capacity);
-        let added = if self.set_words != 0 {
+        let added = if self.set_words() != 0 {
             self.append_unseen(source, from, number, count)
         } else {
             let added = number.min(capacity - count);

@@ -97,7 +97,7 @@ CELLS: Tuple[Cell, ...] = (
     Cell("one-cpu", "one CPU, without SMP", "SMP=n NR_CPUS=1"),
     # Without the tests, nothing uses what writes comparisons: the compiler must not mind.
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n KCOV_KUNIT_TEST=n"),
-    Cell("no-unique", "without unique coverage", "KCOV_UNIQUE=n"),
+    Cell("no-unique", "without unique coverage", "KCOV_UNIQUE=n", checks=("leaf", "conformance", "kunit")),
     Cell("no-instrument-all", "without INSTRUMENT_ALL", "KCOV_INSTRUMENT_ALL=n"),
     Cell("frame-pointer", "frame pointers", "UNWINDER_FRAME_POINTER=y UNWINDER_ORC=n"),
     Cell(

@@ -22,13 +22,13 @@
 
 use crate::{
     mode::Mode,
-    records::{Kind, WORD},
+    records::{self, Kind, WORD},
 };
 use core::{
     intrinsics,
     marker::PhantomData,
     ptr,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed}, //
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed}, //
 };
 use kernel::{bindings, prelude::*, sync::barrier};
 
@@ -88,6 +88,9 @@ pub(crate) struct Division {
     set_words: usize,
     filter: *mut u32,
     filter_shift: u32,
+    /// Not 0 while a hook is between its look at the count and its record. An interrupt that is not
+    /// recognised as one yet would set bits of PCs then, whose records that hook overwrites.
+    busy: AtomicU32,
     comparisons: Trace,
     /// Not an `Atomic` of the `kernel` crate, whose operations are calls. Written by one task or
     /// under one lock.
@@ -115,6 +118,7 @@ impl Division {
             set_words: 0,
             filter: ptr::null_mut(),
             filter_shift: 0,
+            busy: AtomicU32::new(0),
             comparisons: Trace::NONE,
             dropped: AtomicUsize::new(0),
         }
@@ -233,11 +237,13 @@ impl Division {
         }
     }
 
-    /// Where a hook writes a PC that has no place in the usual one, and the count there.
+    /// Records a canonical PC that a hook found no room for in the usual place, unless it has been
+    /// recorded already, or counts it as dropped.
     ///
-    /// Nothing if it is not to be recorded: it has been, or there is no room.
+    /// What an interrupt calls before it is recognised as one may be left out, as if it had come
+    /// later.
     #[inline(always)]
-    pub(crate) fn place_for_pc(&self, pc: usize) -> Option<(*mut usize, usize)> {
+    pub(crate) fn push_pc(&self, pc: usize) {
         if UNIQUE {
             // The usual case of a PC that has been seen, without what the others need.
             let offset = pc.wrapping_sub(text().start);
@@ -246,12 +252,36 @@ impl Division {
                 // SAFETY: By the type invariants, here and below.
                 let seen = unsafe { self.set.wrapping_add(index).read_volatile() };
                 if seen & bit_at(offset / STEP) != 0 {
-                    return None;
+                    return;
                 }
             }
         }
-        let words = self.pcs.start.cast::<usize>();
+        let busy = self.busy.as_ptr();
+        // ORDERING: Against interrupts of this CPU, here and at the end; volatile accesses keep
+        // their order.
+        //
+        // SAFETY: The field is valid, and nobody else writes to it.
+        unsafe {
+            if busy.read_volatile() != 0 {
+                return;
+            }
+            busy.write_volatile(1);
+        }
+        if let Some((words, count)) = self.place_for_pc(pc) {
+            // SAFETY: There is room for one more.
+            unsafe { records::write_pc(words, count, pc) };
+        }
         // SAFETY: As above.
+        unsafe { busy.write_volatile(0) };
+    }
+
+    /// Where a PC goes, and the count there; there is room for one more.
+    ///
+    /// Nothing if it is not to be recorded: it has been, or there is no room.
+    #[inline(always)]
+    fn place_for_pc(&self, pc: usize) -> Option<(*mut usize, usize)> {
+        let words = self.pcs.start.cast::<usize>();
+        // SAFETY: By the type invariants, here and below.
         let count = unsafe { words.read_volatile() };
         if self.set_words() != 0 {
             if let Some((word, bit)) = self.bit_of(pc) {
@@ -363,6 +393,7 @@ impl Division {
                 self.set_count(kind, 0);
             }
         }
+        self.busy.store(0, Relaxed);
         self.dropped.store(0, Relaxed);
     }
 

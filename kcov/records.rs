@@ -94,29 +94,16 @@ impl<'a, D: Fn() -> &'a Division> Recorder<D> {
     /// The recorder is one for PCs.
     #[inline(always)]
     pub(crate) fn push_pc(self, pc: usize) {
-        let mut words = self.start.cast::<usize>();
+        let words = self.start.cast::<usize>();
         let pc = canonical(pc);
         // SAFETY: The count is at the start.
-        let mut count = unsafe { words.read_volatile() };
+        let count = unsafe { words.read_volatile() };
         if intrinsics::unlikely(count >= self.capacity) {
-            let Some(place) = (self.division)().place_for_pc(pc) else {
-                return;
-            };
-            (words, count) = place;
+            (self.division)().push_pc(pc);
+            return;
         }
-        // An interrupt that is not recognised as one yet may call the hook between these stores.
-        // With the count first, its record comes after this one; the other way round it would be
-        // overwritten.
-        //
-        // ORDERING: Against code of this CPU only; volatile accesses keep their order. User space
-        // reads both as the same task, or knows the record only after that task has stopped.
-        //
-        // SAFETY: `count + 1` is at most the capacity, by the check above or by that of the
-        // division, and there is that much room.
-        unsafe {
-            words.write_volatile(count.wrapping_add(1));
-            words.wrapping_add(count).wrapping_add(1).write_volatile(pc);
-        }
+        // SAFETY: `count` is less than the capacity, so there is room for one more.
+        unsafe { write_pc(words, count, pc) };
     }
 
     /// Appends a comparison, or counts it as dropped if there is no room.
@@ -196,7 +183,7 @@ impl<'a, D: Fn() -> &'a Division> Recorder<D> {
             // the order of the stores knows it as one.
             fitting = hint::black_box(free);
         }
-        // The count first, see `push_pc`.
+        // The count first, see `write_pc`.
         //
         // SAFETY: As above.
         unsafe { words.write_volatile(count.wrapping_add(fitting)) };
@@ -204,6 +191,27 @@ impl<'a, D: Fn() -> &'a Division> Recorder<D> {
             .wrapping_mul(COMPARISON_WORDS)
             .wrapping_add(1);
         Some((words.wrapping_add(offset), fitting))
+    }
+}
+
+/// Writes a canonical PC behind the `count` ones of a trace, and counts it.
+///
+/// # Safety
+///
+/// `words` points to the count of a trace with room for `count + 1` PCs.
+#[inline(always)]
+pub(crate) unsafe fn write_pc(words: *mut usize, count: usize, pc: usize) {
+    // An interrupt that is not recognised as one yet may call the hook between these stores. With
+    // the count first, its record comes after this one; the other way round it would be
+    // overwritten.
+    //
+    // ORDERING: Against code of this CPU only; volatile accesses keep their order. User space reads
+    // both as the same task, or knows the record only after that task has stopped.
+    //
+    // SAFETY: By this function's requirement.
+    unsafe {
+        words.write_volatile(count.wrapping_add(1));
+        words.wrapping_add(count).wrapping_add(1).write_volatile(pc);
     }
 }
 

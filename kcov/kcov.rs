@@ -34,8 +34,8 @@
 //!   behalf it is called.
 //! - `unsafe` is allowed in the rooms that touch raw memory, raw task fields or C: [`hooks`],
 //!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`]; in
-//!   their tests, [`selftest`] and `tests`; and in single functions of [`descriptor`] and
-//!   `remote::registry`.
+//!   their tests, [`selftest`] and `tests`; and in single functions of [`descriptor`], [`device`]
+//!   and `remote::registry`.
 //! - Tasks are created and sections are started before the crate's initialization. What they reach
 //!   is right in zeroed memory.
 

@@ -13,7 +13,7 @@ use kernel::{
     sync::{
         atomic::{ordering::Relaxed, Atomic},
         rcu,
-        rcu_table::{Entry, RcuTable, Writer},
+        rcu_table::{Entry, NewEntry, RcuTable, Writer},
         Arc, //
     },
 };
@@ -51,15 +51,12 @@ impl Attachment {
 }
 
 /// Prepares the registry for changes.
-pub(crate) fn init() {
-    init_lock();
-    *WRITER.lock() = TABLE.writer();
-}
-
 #[expect(unsafe_code)]
-fn init_lock() {
-    // SAFETY: `init` is called once, at boot.
+pub(crate) fn init() {
+    // SAFETY: Called once, at boot.
     unsafe { WRITER.init() };
+    // SAFETY: KCOV is built into the kernel.
+    *WRITER.lock() = unsafe { TABLE.writer() };
 }
 
 /// Says whether it may be that somebody collects `handle`.
@@ -93,7 +90,7 @@ pub(crate) fn descriptor(target: &Target) -> Option<Arc<Descriptor>> {
 }
 
 /// Handles in the registry. They are taken out when the value is dropped, which sleeps.
-pub(crate) struct Registration(ManuallyDrop<Entry<Attachment>>);
+pub(crate) struct Registration(ManuallyDrop<Entry<Attachment, BUCKETS>>);
 
 impl Registration {
     /// Puts all of `handles` into the registry, or none. Sleeps.
@@ -101,9 +98,11 @@ impl Registration {
     /// The first handle that is malformed ([`EINVAL`]) or taken ([`EEXIST`]) decides about the
     /// error.
     pub(crate) fn new(attachment: Attachment, handles: &HandleList) -> Result<Self> {
+        // Before the lock: a task that exits takes it too, and must not wait for memory.
+        let new = NewEntry::new(attachment, handles.len())?;
         let mut writer = WRITER.lock();
         let writer = writer.as_mut().ok_or(ENODEV)?;
-        let entry = writer.insert(attachment, handles.len(), handles.checked())?;
+        let entry = writer.insert(new, handles.checked())?;
         statistics::handles_added(entry.keys());
         pool::open();
         Ok(Self(ManuallyDrop::new(entry)))

@@ -69,9 +69,14 @@ pub trait DeviceFile: Sized {
 ///
 /// `mode` holds its permission bits. As with all of DebugFS, a failure to create it is not
 /// reported.
-pub fn create_device<T: DeviceFile + 'static>(name: &'static CStr, mode: u16) {
-    // SAFETY: The name is a C string, and the operations live for ever. The file is never removed,
-    // so its operations need no protection against removal.
+///
+/// # Safety
+///
+/// The code of `T` is never removed: the caller is built into the kernel, or its module cannot be
+/// unloaded.
+pub unsafe fn create_device<T: DeviceFile + 'static>(name: &'static CStr, mode: u16) {
+    // SAFETY: The name is a C string, and by this function's requirement the operations live for
+    // ever. The file is never removed, so they need no protection against removal.
     unsafe {
         bindings::debugfs_create_file_unsafe(
             name.as_char_ptr(),

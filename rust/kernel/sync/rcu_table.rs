@@ -154,7 +154,12 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
     /// Returns the table's only writer, to the first caller.
     ///
     /// The writer is to be put under whatever lock the user of the table has for changes.
-    pub fn writer(&'static self) -> Option<Writer<T, BUCKETS>> {
+    ///
+    /// # Safety
+    ///
+    /// Values are dropped by RCU callbacks. The caller is built into the kernel, or its module
+    /// calls `rcu_barrier()` between its last change of the table and its end.
+    pub unsafe fn writer(&'static self) -> Option<Writer<T, BUCKETS>> {
         // ORDERING: Nothing is published through the flag.
         if self.writer_taken.swap(true, Ordering::Relaxed) {
             return None;
@@ -179,30 +184,23 @@ pub struct Writer<T: 'static, const BUCKETS: usize> {
 }
 
 impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
-    /// Inserts `value` under all of `keys`, of which there are `count` at the most.
+    /// Inserts a value under all of `keys`. Does not sleep.
     ///
     /// The keys are taken in their order. The first that is an error, that the table already holds
-    /// ([`EEXIST`]), or that does not fit into `count` any more ([`EINVAL`]) ends the attempt, and
+    /// ([`EEXIST`]), or for which `new` has no place any more ([`EINVAL`]) ends the attempt, and
     /// the table is as if it had not been made.
-    ///
-    /// Sleeps for memory.
     pub fn insert(
         &mut self,
-        value: T,
-        count: usize,
+        new: NewEntry<T>,
         keys: impl Iterator<Item = Result<u64>>,
-    ) -> Result<Entry<T>> {
-        let nodes = KVec::with_capacity(count, GFP_KERNEL)?;
-        let group = KBox::into_raw(KBox::new(
-            Group {
-                value,
-                nodes,
-                rcu: Opaque::uninit(),
-            },
-            GFP_KERNEL,
-        )?);
-        // SAFETY: The pointer comes from a box and is not null.
-        let entry = Entry(unsafe { NonNull::new_unchecked(group) });
+    ) -> Result<Entry<T, BUCKETS>> {
+        let group = KBox::into_raw(new.0);
+        // INVARIANT: There are no nodes yet; `link` puts them into this table.
+        let entry = Entry {
+            // SAFETY: The pointer comes from a box and is not null.
+            group: unsafe { NonNull::new_unchecked(group) },
+            table: self.table,
+        };
 
         for key in keys {
             if let Err(error) = key.and_then(|key| self.link(group, key)) {
@@ -247,15 +245,20 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     }
 
     /// Takes an entry out of the table; its value is dropped after a grace period, in softirq
-    /// context.
-    pub fn remove(&mut self, entry: Entry<T>) {
-        let group = entry.0.as_ptr();
+    /// context. Does not sleep.
+    ///
+    /// An entry of another table stays there for ever, with a warning.
+    pub fn remove(&mut self, entry: Entry<T, BUCKETS>) {
+        if crate::warn_on!(!ptr::eq(entry.table, self.table)) {
+            return;
+        }
+        let group = entry.group.as_ptr();
         // SAFETY: The entry is the only owner of the group, readers hold shared references to it.
         for node in unsafe { &*ptr::addr_of!((*group).nodes) } {
             self.unlink(node);
         }
-        // SAFETY: The group is not reachable for new readers, and is given away here. The callback
-        // is a function of the kernel image or of a module that waits for its callbacks.
+        // SAFETY: The group was in this table only, so it is not reachable for new readers, and is
+        // given away here. Who made the writer sees to it that the callback exists as long.
         unsafe { bindings::call_rcu((*group).rcu.get(), Some(free::<T>)) };
     }
 
@@ -282,30 +285,52 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     }
 }
 
+/// A value that is not in a table yet, with the memory for the keys that are to lead to it.
+pub struct NewEntry<T>(KBox<Group<T>>);
+
+impl<T> NewEntry<T> {
+    /// Makes room for `value` and up to `keys` keys. Sleeps for memory.
+    pub fn new(value: T, keys: usize) -> Result<Self> {
+        let group = Group {
+            value,
+            nodes: KVec::with_capacity(keys, GFP_KERNEL)?,
+            rcu: Opaque::uninit(),
+        };
+        Ok(Self(KBox::new(group, GFP_KERNEL)?))
+    }
+}
+
 /// What [`Writer::insert`] put into a table.
 ///
 /// Forgetting an entry without [`Writer::remove`] leaves the value in the table for ever.
+///
+/// # Invariants
+///
+/// `group` is owned by the entry, and its nodes are in `table` and in no other one.
 #[must_use = "the value stays in the table until it is removed"]
-pub struct Entry<T>(NonNull<Group<T>>);
+pub struct Entry<T: 'static, const BUCKETS: usize> {
+    group: NonNull<Group<T>>,
+    table: &'static RcuTable<T, BUCKETS>,
+}
 
-impl<T> Entry<T> {
+impl<T, const BUCKETS: usize> Entry<T, BUCKETS> {
     /// Returns the value.
     pub fn value(&self) -> &T {
         // SAFETY: The group lives at least until the entry is given to `Writer::remove`.
-        unsafe { &(*self.0.as_ptr()).value }
+        unsafe { &(*self.group.as_ptr()).value }
     }
 
     /// Returns the number of keys that lead to the value.
     pub fn keys(&self) -> usize {
         // SAFETY: As above; the vector does not change after `Writer::insert`.
-        unsafe { (*ptr::addr_of!((*self.0.as_ptr()).nodes)).len() }
+        unsafe { (*ptr::addr_of!((*self.group.as_ptr()).nodes)).len() }
     }
 }
 
 // SAFETY: An entry owns its group as a box would, and gives out shared references to the value.
-unsafe impl<T: Send + Sync> Send for Entry<T> {}
+unsafe impl<T: Send + Sync, const BUCKETS: usize> Send for Entry<T, BUCKETS> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Entry<T> {}
+unsafe impl<T: Send + Sync, const BUCKETS: usize> Sync for Entry<T, BUCKETS> {}
 
 /// # Safety
 ///

@@ -19,12 +19,13 @@ use crate::{
 };
 use core::mem;
 use kernel::{
-    new_spinlock_irq,
+    new_mutex, new_spinlock_irq,
     prelude::*,
     sync::{
         atomic::{ordering::Relaxed, Atomic},
         Arc,
         ArcBorrow,
+        Mutex,
         SpinLockIrq, //
     },
 };
@@ -40,8 +41,8 @@ const CLEAR_STEP: usize = 4096;
 enum State {
     /// Opened; there is no buffer yet.
     Fresh,
-    /// There is a buffer that nobody records into.
-    Ready(Arc<Buffer>),
+    /// There is a buffer that nobody records into; how it was divided last is of no interest.
+    Ready(KBox<DividedBuffer>),
     /// A task records what it does itself.
     Local(KBox<DividedBuffer>),
     /// A task has sections recorded that run elsewhere.
@@ -52,8 +53,9 @@ impl State {
     fn buffer(&self) -> Option<&Arc<Buffer>> {
         match self {
             State::Fresh => None,
-            State::Ready(buffer) => Some(buffer),
-            State::Local(divided) | State::Remote(divided, _) => Some(divided.buffer()),
+            State::Ready(divided) | State::Local(divided) | State::Remote(divided, _) => {
+                Some(divided.buffer())
+            }
         }
     }
 
@@ -72,9 +74,31 @@ struct Inner {
     dropped: usize,
 }
 
+impl Inner {
+    /// Takes a buffer that is ready, and divides it. The caller puts it into another state.
+    ///
+    /// Needs no memory: there is a place since the descriptor is ready.
+    fn take_ready(&mut self, divided: DividedBuffer) -> Result<KBox<DividedBuffer>> {
+        match mem::replace(&mut self.state, State::Fresh) {
+            State::Ready(mut place) => {
+                *place = divided;
+                Ok(place)
+            }
+            other => {
+                self.state = other;
+                Err(EINVAL)
+            }
+        }
+    }
+}
+
 /// One open file.
 #[pin_data]
 pub(crate) struct Descriptor {
+    /// Held by who enables or disables. The state and the handles in the registry change one after
+    /// the other, which nobody else who does the same shall see.
+    #[pin]
+    control: Mutex<()>,
     #[pin]
     inner: SpinLockIrq<Inner>,
     /// Sections that were not recorded for lack of an area.
@@ -109,6 +133,7 @@ impl Descriptor {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                control <- new_mutex!(()),
                 inner <- new_spinlock_irq!(Inner {
                     state: State::Fresh,
                     dropped: 0,
@@ -128,7 +153,7 @@ impl Descriptor {
     /// The buffer, if it may be enabled.
     fn ready_buffer(&self) -> Result<Arc<Buffer>> {
         match &self.inner.lock().state {
-            State::Ready(buffer) => Ok(buffer.clone()),
+            State::Ready(divided) => Ok(divided.buffer().clone()),
             _ => Err(EINVAL),
         }
     }
@@ -137,12 +162,14 @@ impl Descriptor {
     pub(crate) fn init(&self, words: usize) -> Result {
         // Before the state, as the interface's table of errors has it.
         let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
-        // `buffer` is declared before the guard, so that it is freed after the unlock.
+        // What enabling needs, which fails for no lack of memory then. Declared before the guard,
+        // so that it is freed after the unlock.
+        let undivided = KBox::new(DividedBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
         let mut inner = self.inner.lock();
         if !matches!(inner.state, State::Fresh) {
             return Err(EBUSY);
         }
-        inner.state = State::Ready(buffer);
+        inner.state = State::Ready(undivided);
         Ok(())
     }
 
@@ -152,25 +179,21 @@ impl Descriptor {
     #[expect(unsafe_code)]
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = session::pause();
+        let _control = self.control.lock();
         let buffer = self.ready_buffer()?;
         if paused.has_local(None) {
             return Err(EBUSY);
         }
         let mode = mode?;
-        let divided = KBox::new(DividedBuffer::new(buffer, mode, front)?, GFP_KERNEL)?;
+        let divided = DividedBuffer::new(buffer, mode, front)?;
         divided.buffer().fault_in();
 
         let mut inner = self.inner.lock();
-        // Another thread may have been faster.
-        let State::Ready(_) = inner.state else {
-            return Err(EINVAL);
-        };
+        let divided = inner.take_ready(divided)?;
         // SAFETY: The box is the descriptor's until `leave`, which is called only by the task that
         // has enabled it, after `detach_local`.
         unsafe { paused.attach_local(self.into(), &divided, mode) };
-        let ready = mem::replace(&mut inner.state, State::Local(divided));
-        drop(inner);
-        drop(ready);
+        inner.state = State::Local(divided);
         Ok(())
     }
 
@@ -178,26 +201,28 @@ impl Descriptor {
     /// handles. Sleeps.
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
         let mut paused = session::pause();
+        let _control = self.control.lock();
         let buffer = self.ready_buffer()?;
         if paused.has_remote(None) {
             return Err(EBUSY);
         }
         let mode = Mode::from_remote_user(request.mode)?;
-        // More than the buffer has room for can't be merged.
-        let words = request.area_words.min(buffer.words());
-        let divided = KBox::new(DividedBuffer::new(buffer, mode, request.front)?, GFP_KERNEL)?;
+        let mut words = request.area_words;
+        if mode.is_plain() {
+            // More than the buffer has room for can't be merged. In the other modes, the parts of
+            // an area are not those of the buffer, and what is known already takes room there.
+            words = words.min(buffer.words());
+        }
+        let divided = DividedBuffer::new(buffer, mode, request.front)?;
         // Sections may start as soon as this returns. They merge once the state has changed.
         let registration =
             Registration::new(Attachment::new(self.into(), mode, words), &request.handles)?;
 
+        // The registration is declared before the guard: taking handles out again would sleep.
         let mut inner = self.inner.lock();
-        // Another thread may have been faster. What was made above is dropped after the unlock.
-        let State::Ready(_) = inner.state else {
-            return Err(EINVAL);
-        };
-        let ready = mem::replace(&mut inner.state, State::Remote(divided, registration));
+        let divided = inner.take_ready(divided)?;
+        inner.state = State::Remote(divided, registration);
         drop(inner);
-        drop(ready);
         paused.attach_remote(self.into(), request.handles.common());
         Ok(())
     }
@@ -219,16 +244,21 @@ impl Descriptor {
 
     /// Returns to [`State::Ready`], after the task has let go of the descriptor. Sleeps.
     pub(crate) fn leave(&self) {
+        let _control = self.control.lock();
         let mut inner = self.inner.lock();
-        let Some(divided) = inner.state.divided() else {
-            return;
+        let (divided, registration) = match mem::replace(&mut inner.state, State::Fresh) {
+            State::Local(divided) => (divided, None),
+            State::Remote(divided, registration) => (divided, Some(registration)),
+            other => {
+                inner.state = other;
+                return;
+            }
         };
-        let (buffer, dropped) = (divided.buffer().clone(), divided.dropped());
-        inner.dropped = dropped;
-        let left = mem::replace(&mut inner.state, State::Ready(buffer));
+        inner.dropped = divided.dropped();
+        inner.state = State::Ready(divided);
         drop(inner);
         // Takes handles out of the registry, which sleeps.
-        drop(left);
+        drop(registration);
     }
 
     /// `KCOV_RESET_TRACE`: forgets what the current task, or sections for it, have recorded.

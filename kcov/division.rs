@@ -133,7 +133,7 @@ impl Division {
     ///
     /// The memory is valid as long as the division is used.
     pub(crate) unsafe fn of_buffer(mode: Mode, memory: Memory, front: usize) -> Result<Self> {
-        if matches!(mode, Mode::Pc | Mode::Cmp) {
+        if mode.is_plain() {
             return Ok(Self::plain(mode, memory));
         }
         let behind = memory.words.checked_sub(front).ok_or(EINVAL)?;

@@ -68,6 +68,11 @@ impl Mode {
         }
     }
 
+    /// Says whether all memory is one trace, of one kind of records.
+    pub(crate) const fn is_plain(self) -> bool {
+        matches!(self, Mode::Pc | Mode::Cmp)
+    }
+
     /// The mode word of a task that records.
     pub(crate) const fn word(self) -> u32 {
         match self {

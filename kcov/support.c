@@ -10,6 +10,7 @@
 #include <linux/kprobes.h>
 #include <linux/pgtable.h>
 #include <linux/printk.h>
+#include <linux/sizes.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
@@ -18,6 +19,26 @@
 unsigned long kcov_kaslr_offset __ro_after_init;
 struct kcov_text kcov_text __ro_after_init;
 
+#ifdef CONFIG_MODULES
+/* The lowest address at which modules are put while there is room. */
+static unsigned long modules_start(void)
+{
+#if defined(CONFIG_ARM64)
+	/*
+	 * Not where their region starts: they shall be in the reach of a direct branch from all of
+	 * the image, wherever that has been moved to. See module_init_limits().
+	 */
+	unsigned long reach = _end - _text < SZ_128M ? SZ_128M : SZ_2G;
+
+	return (unsigned long)_end - reach;
+#elif defined(MODULES_VADDR)
+	return MODULES_VADDR;
+#else
+	return 0;
+#endif
+}
+#endif
+
 void kcov_support_init(void)
 {
 #ifdef CONFIG_RANDOMIZE_BASE
@@ -25,8 +46,8 @@ void kcov_support_init(void)
 #endif
 	kcov_text.start = (unsigned long)_stext - kcov_kaslr_offset;
 	kcov_text.size = _etext - _stext;
-#if defined(CONFIG_MODULES) && defined(MODULES_VADDR)
-	kcov_text.modules = MODULES_VADDR - kcov_kaslr_offset;
+#ifdef CONFIG_MODULES
+	kcov_text.modules = modules_start() - kcov_kaslr_offset;
 #endif
 }
 

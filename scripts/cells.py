@@ -68,6 +68,8 @@ CELLS: Tuple[Cell, ...] = (
     # There, a hook calls the part of the kernel that talks to the host for the number of its CPU.
     Cell("um-smp", "user-mode Linux with several CPUs", "SMP=y", arch="um", checks=MORE[1:]),
     Cell("arm64", "arm64", arch="arm64", checks=MORE),
+    # Where modules are put is up to the architecture, and a set of PCs has to know.
+    Cell("arm64-modules", "arm64 with loadable modules", MODULES, arch="arm64", checks=("conformance",)),
     Cell("riscv64", "riscv64", arch="riscv64", checks=MORE),
     # The functions in C lie outside of the object, so the hooks are no leaves there.
     Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", arch="um", checks=("conformance",)),

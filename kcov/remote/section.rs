@@ -116,6 +116,8 @@ fn merge(area: &EndedArea) {
 
 #[cold]
 fn malformed() {
+    // Interrupts record nothing, and must not touch what they interrupt.
+    let _paused = Context::current().map(|_| session::pause());
     kernel::do_once_lite! {
         kernel::warn_on!(true);
     };
@@ -123,6 +125,7 @@ fn malformed() {
 
 #[cold]
 fn unbalanced() {
+    let _paused = session::pause();
     kernel::do_once_lite! {
         pr_warn!("a remote section was not stopped by the context that started it\n");
         kernel::warn_on!(true);

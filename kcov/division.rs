@@ -15,8 +15,8 @@
 //! every time.
 //!
 //! This needs no table: the position is a subtraction and a shift, it is the same in every boot of
-//! a kernel, and 64 bytes of the set are for 2 KiB of code, so that functions next to each other
-//! use one cache line.
+//! a kernel (but for modules, which have other addresses then), and 64 bytes of the set are for
+//! 2 KiB of code, so that functions next to each other use one cache line.
 
 #![expect(unsafe_code)]
 

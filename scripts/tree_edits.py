@@ -74,11 +74,12 @@ EDITS = (
         "\t  On test failure, causes the kernel to panic. Recommended to be\n"
         "\t  enabled, ensuring critical functionality works as intended.\n\n"
         "menuconfig RUNTIME_TESTING_MENU\n",
-        "\t  On test failure, causes the kernel to panic. Recommended to be\n"
+        "\t  On test failure, causes the kernel to panic (with KCOV_RUST, to warn\n"
+        "\t  and to name the functions at fault). Recommended to be\n"
         "\t  enabled, ensuring critical functionality works as intended.\n\n"
         'source "lib/Kconfig.kcov"\n\n'
         "menuconfig RUNTIME_TESTING_MENU\n",
-        "the options of the implementations follow KCOV's own",
+        "the options of the implementations follow KCOV's own, and the help of the self test knows both",
     ),
     Edit(
         "rust/bindings/bindings_helper.h",

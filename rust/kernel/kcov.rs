@@ -69,8 +69,11 @@ impl Handle {
 /// A remote coverage section that runs in the current context.
 ///
 /// The section ends when the value is dropped. It has to be dropped where it was started: in the
-/// same task, or in the same softirq. Sections can be started inside of a section if they end
-/// before it does; whether they are recorded then depends on the implementation of KCOV.
+/// same task, or in the same softirq.
+///
+/// A section can be started inside of another one, and ends before it, only with
+/// `CONFIG_KCOV_RUST`. The implementation in C warns of that, records nothing for the inner one,
+/// and ends the outer one with it.
 ///
 /// # Examples
 ///

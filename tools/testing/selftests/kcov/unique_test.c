@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,6 +184,41 @@ TEST_F(unique, positions)
 	/* And the last word that of its end. */
 	EXPECT_TRUE(in_kernel_text(statistic("set_start") + (statistic("set_words") - 1) * 256));
 	EXPECT_FALSE(in_kernel_text(statistic("set_start") + statistic("set_words") * 256));
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * The way out of an interrupt is recorded too, and may come while a hook is at work
+ * on the set: no bit without its record, and no PC twice.
+ */
+TEST_F_TIMEOUT(unique, positions_under_interrupts, 300)
+{
+	const struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	const struct itimerval never = { 0 };
+	uint64_t *expected = calloc(self->set, sizeof(*expected));
+	int round;
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	for (round = 0; round < 2000; round++) {
+		const struct itimerval soon = { .it_value.tv_usec = 1 + round % 300 };
+
+		clear(self);
+		memset(expected, 0, self->set * sizeof(*expected));
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &soon, NULL));
+		ASSERT_EQ(0, unique(self->fd, self->set));
+		mark_one();
+		mark_two();
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+		ASSERT_EQ(0, set_add(expected, self->set, self->trace));
+		ASSERT_EQ(cover_count(self->trace), set_size(self->area, self->set))
+			TH_LOG("round %d", round);
+	}
+	ASSERT_EQ(0, memcmp(expected, self->area, self->set * sizeof(*expected)));
 }
 
 /* Where a set is large enough for them, PCs of modules have bits behind those of the image. */

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Dict
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -53,6 +54,12 @@ def small_repository(root: Path) -> None:
     (root / "tools/testing/selftests/kcov/kcov").write_bytes(b"\x7fELF")
 
 
+def without_git_settings(home: Path) -> Dict[str, str]:
+    """The environment without the person's own git configuration, and without the repository of a hook."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**environment, "HOME": str(home), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
 class TreeTest(unittest.TestCase):
     """A tree and a repository in miniature, and what tests do with them."""
 
@@ -62,6 +69,9 @@ class TreeTest(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
+        own = mock.patch.dict(os.environ, without_git_settings(self.scratch), clear=True)
+        own.start()
+        self.addCleanup(own.stop)
         self.tree, self.top = self.scratch / "linux", self.scratch / "repository"
         small_tree(self.tree)
         small_repository(self.top)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import guest
-from hostlib import BUILD, TOP, Failure
+from hostlib import BUILD, TOP, Failure, git_environment
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 LOGS = BUILD / "log"
@@ -95,6 +95,7 @@ def project_files() -> List[Path]:
     listing = subprocess.run(
         ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=TOP,
+        env=git_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=False,

@@ -291,10 +291,29 @@ def setup(*parts: str) -> None:
         die(f"the set-up ({' '.join(parts) or 'base linux'}) did not complete; see the message above.")
 
 
-def command_output(*command: str, cwd: Optional[Path] = None) -> Optional[str]:
+# By these git ties its hooks, and all that they start, to one repository; the working directory counts no more then.
+GIT_TIES = (
+    "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_NAMESPACE GIT_OBJECT_DIRECTORY "
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES"
+).split()
+
+
+def git_environment() -> Dict[str, str]:
+    """The environment in which git goes by the working directory."""
+    return {name: value for name, value in os.environ.items() if name not in GIT_TIES}
+
+
+def git_output(*arguments: str, cwd: Path) -> Optional[str]:
+    """What git says about the repository in CWD, as command_output() gives it."""
+    return command_output("git", *arguments, cwd=cwd, env=git_environment())
+
+
+def command_output(*command: str, cwd: Optional[Path] = None, env: Optional[Dict[str, str]] = None) -> Optional[str]:
     """What a short command prints, stripped, or None when it fails or does not exist."""
     try:
-        result = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        result = subprocess.run(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+        )
     except (FileNotFoundError, NotADirectoryError):
         return None
     return result.stdout.decode(errors="replace").strip() if result.returncode == 0 else None

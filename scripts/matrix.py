@@ -35,7 +35,7 @@ import kernel  # noqa: E402
 import overlay  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
-from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration  # noqa: E402
+from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output  # noqa: E402
 from hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results  # noqa: E402
 
 STATE = BUILD / "matrix"
@@ -68,8 +68,8 @@ def tree_label() -> List[str]:
     tree = os.environ.get("KERNEL")
     if not tree:
         return [first_line(CACHE / "linux.version") or "", first_line(CACHE / "linux.path") or ""]
-    head = command_output("git", "-C", tree, "rev-parse", "HEAD")
-    changes = command_output("git", "-C", tree, "diff", "HEAD")
+    head = git_output("rev-parse", "HEAD", cwd=Path(tree))
+    changes = git_output("diff", "HEAD", cwd=Path(tree))
     # Nobody knows what has changed in a tree that git does not know.
     return [tree, head, changes or ""] if head else [tree, str(time.time())]
 

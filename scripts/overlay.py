@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import tree_edits
-from hostlib import TOP, Failure, command_output, die, main, say, shown, write_if_changed
+from hostlib import TOP, Failure, die, git_output, main, say, shown, write_if_changed
 from tree_edits import Edit, Interface
 
 RECORD = "kcov-overlay.json"
@@ -134,14 +134,14 @@ class Tree:
         self.git = False
         self.record_path = self.root / f".{RECORD}"
         if (self.root / ".git").exists():
-            inside = command_output("git", "rev-parse", "--git-path", RECORD, cwd=self.root)
+            inside = git_output("rev-parse", "--git-path", RECORD, cwd=self.root)
             if inside is None:
                 die(
                     f"git does not read {shown(root)}, so local changes cannot be seen; "
                     f"`git -C {shown(root)} status` says why."
                 )
             self.record_path = self.root / inside
-            self.git = command_output("git", "rev-parse", "--verify", "HEAD", cwd=self.root) is not None
+            self.git = git_output("rev-parse", "--verify", "HEAD", cwd=self.root) is not None
         self.record: Dict[str, dict] = {}
         if self.record_path.exists():
             try:
@@ -168,7 +168,7 @@ class Tree:
         return changed | {path for path in paths if path not in tracked and self.read(path) is not None}
 
     def git_lines(self, *arguments: str) -> Set[str]:
-        return set((command_output("git", *arguments, cwd=self.root) or "").splitlines())
+        return set((git_output(*arguments, cwd=self.root) or "").splitlines())
 
     def recorded_original(self, path: str) -> Optional[bytes]:
         original = self.record[path]["original"]

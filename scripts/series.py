@@ -15,7 +15,7 @@ from typing import Dict, List, Optional, Set
 import allowances
 import overlay
 import tree_edits
-from hostlib import BUILD, TOP, command_output, die, say, shown, step
+from hostlib import BUILD, TOP, command_output, die, git_output, say, shown, step
 
 
 def identity(tree: Path) -> Dict[str, str]:
@@ -24,7 +24,7 @@ def identity(tree: Path) -> Dict[str, str]:
     for part in ("name", "email"):
         variable = f"GIT_AUTHOR_{part.upper()}"
         value = os.environ.get(variable) or next(
-            filter(None, (command_output("git", "config", f"user.{part}", cwd=place) for place in (tree, TOP))), ""
+            filter(None, (git_output("config", f"user.{part}", cwd=place) for place in (tree, TOP))), ""
         )
         if not value:
             die(

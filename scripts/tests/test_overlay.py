@@ -234,6 +234,20 @@ class OverlayInGitTest(TreeTest):
         write(self.tree, "kernel/kcov/Makefile", "mine\n")
         self.refused("local changes", "kernel/kcov/Makefile")
 
+    def test_run_by_a_hook(self) -> None:
+        """git ties its hooks to their repository, which is not the tree."""
+        foreign = self.scratch / "foreign"
+        foreign.mkdir()
+        subprocess.run(["git", "init", "-q"], cwd=foreign, check=True)
+        before = sorted(foreign.rglob("*"))
+        ties = {"GIT_DIR": str(foreign / ".git"), "GIT_WORK_TREE": str(foreign), "GIT_INDEX_FILE": str(foreign / "index")}
+        with mock.patch.dict(os.environ, ties):
+            self.install()
+            self.assertTrue(overlay.Tree(self.tree).record_path.is_relative_to(self.tree))
+            overlay.uninstall(self.tree)
+        self.assertEqual("", self.git("status", "--porcelain"))
+        self.assertEqual(before, sorted(foreign.rglob("*")))
+
     def test_tree_moves_on(self) -> None:
         self.install()
         self.git("checkout", "-q", ".")
@@ -281,7 +295,7 @@ class SeriesTest(TreeTest):
 
     def test_wants_an_author(self) -> None:
         with mock.patch.dict(os.environ, {"GIT_AUTHOR_NAME": "", "GIT_AUTHOR_EMAIL": ""}), mock.patch.object(
-            series, "command_output", return_value=None
+            series, "git_output", return_value=None
         ), self.assertRaises(Failure) as raised:
             self.write_series()
         self.assertIn("user.name", str(raised.exception))

@@ -110,11 +110,14 @@ def project_files() -> List[Path]:
     )
 
 
-def output_of(command: Sequence[object], timeout: Optional[float] = 600) -> Tuple[int, str]:
+def output_of(
+    command: Sequence[object], timeout: Optional[float] = 600, env: Optional[Dict[str, str]] = None
+) -> Tuple[int, str]:
     """Runs a short tool at the project's top; its status and all that it printed."""
     result = subprocess.run(
         [str(word) for word in command],
         cwd=TOP,
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ import tempfile
 import types
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -15,7 +16,7 @@ import tap  # noqa: E402
 import test as frame  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
-from checks import bench, conformance, samples, selftest, style  # noqa: E402
+from checks import bench, conformance, samples, selftest, series, style  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
 
@@ -45,6 +46,20 @@ class Frames(unittest.TestCase):
 
     def test_totals(self):
         self.assertEqual(frame.totals([passed("a"), skipped("b", "c"), passed("d")]), "2 passed, 0 failed, 1 skipped")
+
+
+class Series(unittest.TestCase):
+    """The check wants no author; a person who makes the series does (test_overlay.py)."""
+
+    def author(self, known):
+        with mock.patch.object(series.series, "git_output", return_value=known), mock.patch.dict(
+            "os.environ", {"GIT_AUTHOR_NAME": "", "GIT_AUTHOR_EMAIL": ""}
+        ):
+            return series.author(Path("/"))
+
+    def test_author(self):
+        self.assertEqual(self.author(None), series.NOBODY)
+        self.assertEqual(self.author("somebody")["GIT_AUTHOR_NAME"], "somebody")
 
 
 class Judging(unittest.TestCase):

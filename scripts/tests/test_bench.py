@@ -4,6 +4,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # pylint: disable=wrong-import-position
 from bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size  # noqa: E402
 from bench.figures import IMPLS, Figure  # noqa: E402
-from hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
+from hostlib import BUILD, RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
+
+# A container or cpuset need not have the first one.
+CPU = min(os.sched_getaffinity(0))
+
+
+def place_for_programs():
+    """A temporary directory from which programs may be run, which TMPDIR need not allow."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="test-bench.", dir=BUILD)
 
 
 def command():
@@ -89,7 +99,7 @@ void switch_(uint64_t val, uint64_t *cases) { (void)val; record(3, cases[0]); }
 @unittest.skipUnless(shutil.which("gcc") and sys.maxsize > 1 << 32, "gcc is needed")
 class Harness(unittest.TestCase):
     def setUp(self):
-        place = tempfile.TemporaryDirectory()
+        place = place_for_programs()
         self.root = Path(place.name)
         self.addCleanup(place.cleanup)
 
@@ -105,13 +115,13 @@ class Harness(unittest.TestCase):
 
     def test_measures(self):
         program = self.build("-DRECORD=1")
-        counted = {name: value for kind, name, value in hooks.run(program, 0, 0) if kind == "instructions"}
+        counted = {name: value for kind, name, value in hooks.run(program, CPU, 0) if kind == "instructions"}
         self.assertEqual(counted["empty"], 1)
         # The entry is a return as long as nobody collects.
         self.assertEqual(counted["trace_pc.nobody"], 1)
         self.assertGreater(counted["trace_pc.off"], counted["trace_pc.nobody"] + 2)
         self.assertGreater(counted["trace_pc.collecting"], counted["trace_pc.off"])
-        samples = hooks.run(program, 0, 2)
+        samples = hooks.run(program, CPU, 2)
         self.assertEqual(len(samples), 2 * len(counted))
         self.assertTrue(all(kind == "ticks" and value > 0 for kind, _, value in samples))
 
@@ -126,12 +136,12 @@ class Harness(unittest.TestCase):
     def test_hooks_that_do_not_record_are_no_measurement(self):
         program = self.build("-DRECORD=0")
         with self.assertRaisesRegex(Failure, "did not record what it should"):
-            hooks.run(program, 0, 1)
+            hooks.run(program, CPU, 1)
 
     def test_hooks_that_record_too_much_are_no_measurement(self):
         program = self.build("-DRECORD=2")
         with self.assertRaisesRegex(Failure, "records instead of"):
-            hooks.run(program, 0, 0)
+            hooks.run(program, CPU, 0)
 
 
 SECTIONS = """
@@ -161,7 +171,7 @@ void kcov_remote_stop(void)
 @unittest.skipUnless(shutil.which("gcc") and sys.maxsize > 1 << 32, "gcc is needed")
 class NativeSections(unittest.TestCase):
     def build(self, started):
-        place = tempfile.TemporaryDirectory()
+        place = place_for_programs()
         self.addCleanup(place.cleanup)
         root = Path(place.name)
         source, target = root / "sections.c", root / "kcov.o"
@@ -175,14 +185,14 @@ class NativeSections(unittest.TestCase):
             return native_sections.link("c", root)
 
     def test_measures(self):
-        found = hooks.run(self.build(0), 2, 0)
+        found = hooks.run(self.build(0), 2, CPU)
         self.assertEqual(self.patched, 2)
         self.assertEqual([name for _, name, _ in found], ["zero.1", "unknown.1"] * 2)
         self.assertTrue(all(value > 0 for _, _, value in found))
 
     def test_a_section_that_starts_is_no_measurement(self):
         with self.assertRaisesRegex(Failure, "has changed the task"):
-            hooks.run(self.build(1), 1, 0)
+            hooks.run(self.build(1), 1, CPU)
 
 
 class Reading(unittest.TestCase):

@@ -76,8 +76,13 @@ def repository_files(top: Path = TOP) -> Dict[str, File]:
             if not data.startswith(PRODUCT_CONTENT):
                 inside = path.relative_to(start).as_posix()
                 name = target if inside == "." else f"{target}/{inside}"
-                files[name] = File(data, os.access(path, os.X_OK))
+                files[name] = File(data, is_executable(path))
     return files
+
+
+def is_executable(path: Path) -> bool:
+    """Going by its mode: where nothing may be run, as on many a /tmp, access() says no of every file."""
+    return bool(path.stat().st_mode & 0o111)
 
 
 def walk(directory: Path) -> Iterator[Path]:
@@ -264,7 +269,7 @@ def edited(edit: Edit, files: Dict[str, File], originals: Dict[str, Optional[byt
         original = originals[edit.path]
         if original is None:
             die(f"{shown(tree.root)} (Linux {tree.version}) has no {edit.path}, where {edit.why}; name another tree.")
-        files[edit.path] = File(original, os.access(tree.root / edit.path, os.X_OK))
+        files[edit.path] = File(original, is_executable(tree.root / edit.path))
     file = files[edit.path]
     try:
         text = apply_edit(file.data.decode(), edit)
@@ -299,7 +304,7 @@ def install(root: Path, *, top: Path = TOP, force: bool = False) -> Tuple[Plan, 
         if write_if_changed(target, file.data):
             kind = "added" if known is None else "edited" if known == todo.originals[path] else "updated"
             done[kind].append(path)
-        if todo.originals[path] is None and os.access(target, os.X_OK) != file.executable:
+        if todo.originals[path] is None and is_executable(target) != file.executable:
             target.chmod(0o755 if file.executable else 0o644)
     for path in todo.leaving:
         put_back(tree, path, todo.originals[path])

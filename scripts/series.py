@@ -84,7 +84,7 @@ def write(root: Path, out: Optional[Path] = None, top: Path = TOP) -> int:
         for path, original in todo.originals.items():
             if original is not None:
                 for repository in (work, again):
-                    repository.write(path, original, os.access(tree.root / path, os.X_OK))
+                    repository.write(path, original, overlay.is_executable(tree.root / path))
         for repository in (work, again):
             repository.commit("the tree")
         current = {path: data for path, data in todo.originals.items() if data is not None}

@@ -121,7 +121,7 @@ class OverlayTest(TreeTest):
         self.assertIn("obj-$(CONFIG_KCOV_RUST) += kcov/\n", (self.tree / "kernel/Makefile").read_text())
         self.assertIn("TARGETS += kcov\n", (self.tree / "tools/testing/selftests/Makefile").read_text())
         self.assertEqual("ours\n", (self.tree / "Documentation/dev-tools/kcov.rst").read_text())
-        self.assertTrue(os.access(self.tree / "tools/testing/selftests/kcov/run.sh", os.X_OK))
+        self.assertTrue(overlay.is_executable(self.tree / "tools/testing/selftests/kcov/run.sh"))
         self.assertFalse((self.tree / "kernel/kcov/kcov.o").exists())
         self.assertFalse((self.tree / "tools/kcov").exists())
         self.assertFalse((self.tree / "tools/testing/selftests/kcov/kcov").exists())

@@ -9,7 +9,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from bench import hooks
 from bench.figures import IMPLS, Figure, pair
@@ -57,10 +57,16 @@ def link(impl: str, obj: Path) -> Path:
     return hooks.link_program(OUT / impl, ["-pthread", f"-DTASK_SIZE={task.size}"], inputs)
 
 
+def cpus_missing() -> Optional[str]:
+    """Why sections cannot be measured here, or None if they can."""
+    return "they need two CPUs, and there is one" if len(os.sched_getaffinity(0)) < 2 else None
+
+
 def measure(objs: Dict[str, Path], smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
+    missing = cpus_missing()
+    if missing:
+        die(f"{missing}.")
     cpus = sorted(os.sched_getaffinity(0))[:2]
-    if len(cpus) < 2:
-        die("the benchmark needs two CPUs.")
     built = {impl: link(impl, objs[impl]) for impl in IMPLS}
     ticks: Dict[str, hooks.Samples] = {impl: defaultdict(list) for impl in IMPLS}
     passes, rounds = (1, 3) if smoke else (6, 11)

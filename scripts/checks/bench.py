@@ -6,8 +6,8 @@ The benchmark runs to its end, and what it counts, rather than times, is as it h
 import sys
 from typing import Iterator, List, Tuple
 
-from bench import figures
-from checklib import Context, Result, failed, output_of, passed, verdict
+from bench import figures, native_sections
+from checklib import Context, Result, failed, output_of, passed, skipped, verdict
 from hostlib import BUILD, SCRIPTS
 
 ORDER = 75
@@ -52,4 +52,8 @@ def run(context: Context) -> Iterator[Result]:
         yield failed("the benchmark runs", output[-4000:])
         return
     yield passed("the benchmark runs")
+    # What a short run leaves out.
+    missing = native_sections.cpus_missing()
+    if missing:
+        yield skipped("sections at native speed", missing)
     yield from broken_rules(figures.from_json(results.read_text(encoding="utf-8")))

@@ -485,6 +485,16 @@ class Command(unittest.TestCase):
         self.assertEqual([figure.name for figure in found], ["size.handle"])
         self.assertEqual(failures, ["code and data: no objdump"])
 
+    def test_one_cpu(self):
+        """A short run leaves out what needs two; otherwise it is missing."""
+        objs = {impl: self.root for impl in IMPLS}
+        with mock.patch.object(native_sections.os, "sched_getaffinity", return_value={CPU}), mock.patch.object(
+            self.script, "measure_counting", return_value=[]
+        ), mock.patch.object(self.script, "measure_timed", return_value=[]), mock.patch("sys.stdout"):
+            self.assertEqual(self.script.measure(objs, ["remote"], CPU, True), ([], []))
+            _, failures = self.script.measure(objs, ["remote"], CPU, False)
+        self.assertEqual(failures, ["sections at native speed: they need two CPUs, and there is one."])
+
     def test_objects_that_are_none(self):
         for given in ("x", "go=/tmp", f"c={self.root}"):
             with self.subTest(given=given), self.assertRaises(Failure):

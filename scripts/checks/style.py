@@ -88,8 +88,17 @@ def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
         yield failed(name, output.strip()[:4000] or remedy) if status else passed(name)
 
 
+def names_place_below(directory: Path, line: bytes) -> bool:
+    """
+    Whether a line has the path of something that is below DIRECTORY. That may be as short a name as /build, which
+    examples begin with, too, and which is a part of other paths.
+    """
+    path = rb"(?<![\w.)}\]~*])" + re.escape(os.fsencode(directory)) + rb"/(\.?\w[\w.+-]*)"
+    return any((directory / os.fsdecode(name.rstrip(b"."))).exists() for name in re.findall(path, line))
+
+
 def hygiene(files: Sequence[Path]) -> Iterator[Result]:
-    here = [str(TOP).encode() + b"/", os.path.expanduser("~").encode() + b"/"]
+    here = [place for place in (TOP, Path.home()) if place != place.parent]
     without: List[str] = []
     machine: List[str] = []
     for path in files:
@@ -97,7 +106,7 @@ def hygiene(files: Sequence[Path]) -> Iterator[Result]:
         if not NO_LICENCE.search(str(path)) and not SPDX.search(data[:400]):
             without.append(f"{path}: no SPDX-License-Identifier in its first lines")
         for number, line in enumerate(data.splitlines(), 1):
-            if MACHINE.search(line) or any(place in line for place in here if len(place) > 6):
+            if MACHINE.search(line) or any(names_place_below(place, line) for place in here):
                 machine.append(f"{path}:{number}: names a place of one machine: {line.strip()[:100].decode(errors='replace')}")
     # The patterns above stand in this very file.
     own = f"scripts/checks/{Path(__file__).name}:"

@@ -148,6 +148,17 @@ class Style(unittest.TestCase):
         for text in (b"https://docs.kernel.org/", b"cd /root", b"~/.cache/kcov-linux", b"drivers/work/x"):
             self.assertFalse(style.MACHINE.search(text), text)
 
+    def test_places_of_this_machine(self):
+        with tempfile.TemporaryDirectory() as directory:
+            place = Path(directory)
+            (place / "notes").touch()
+            (place / ".profile").touch()
+            for text in ("see {}/notes.", "cat '{}/notes/x'", "BUILD={}/notes", "{}/.profile"):
+                self.assertTrue(style.names_place_below(place, text.format(place).encode()), text)
+            for text in ("{}/nothing", "cd {}/", "$(TOP){}/notes", "${{TOP}}{}/notes", "*{}/notes", "linux{}/notes", "..{}/notes"):
+                self.assertFalse(style.names_place_below(place, text.format(place).encode()), text)
+            self.assertFalse(style.names_place_below(place / "absent", f"{place}/absent/x".encode()))
+
     def test_allowances_have_a_reason_and_a_place(self):
         for entry in allowances.ALLOWANCES:
             self.assertTrue(entry.reason and entry.path and entry.kind)

@@ -32,6 +32,23 @@ need_space() {
 		die "$3 needs $2 MiB in $1, but only $free MiB are free; make room there or name another place (KCOV_CACHE=)."
 }
 
+# keep FILE LINE: makes LINE the content of FILE, and leaves it alone where it is already. Others may read the file at
+# any time, and find what it was or what it is.
+keep() {
+	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return 0
+	printf '%s\n' "$2" >"$1.partial.$$"
+	mv "$1.partial.$$" "$1"
+}
+
+# unpack_deb FILE DIRECTORY: unpacks a package; the directory is there when it is complete. The package goes.
+unpack_deb() {
+	rm -rf "$2" "$2.partial.$$"
+	mkdir -p "$2.partial.$$"
+	dpkg-deb -x "$1" "$2.partial.$$"
+	mv "$2.partial.$$" "$2"
+	rm -f "$1"
+}
+
 # run_logged LOG TITLE COMMAND...: runs a command quietly; its output goes to LOG, and the end of it to the
 # terminal if it fails.
 run_logged() {

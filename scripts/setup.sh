@@ -100,7 +100,7 @@ open_suite() {
 		die "no Debian mirror stands in the machine's own apt configuration; add one, or name a tree of your own with KERNEL=/path/to/linux."
 	[ -e "$keyring" ] || want_packages debian-archive-keyring
 	mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
-	printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$SUITE" >"$root/sources.list"
+	keep "$root/sources.list" "deb [signed-by=$keyring] $mirror $SUITE main"
 	run_logged "$LOGS/apt-suite.log" "Reading the package lists of $SUITE" private_apt apt-get update || return
 	touch "$root/ready"
 }
@@ -133,8 +133,8 @@ part_linux() {
 	version=$(dpkg-deb -f "$deb" Version)
 	mv "$tarball" "$CACHE/linux-${version%%-*}.tar.xz"
 	rm -rf "$work" "$deb"
-	printf '%s\n' "${version%%-*}" >"$CACHE/linux.version"
-	printf '%s\n' "$CACHE/linux-${version%%-*}.tar.xz" >"$CACHE/linux.path"
+	keep "$CACHE/linux.version" "${version%%-*}"
+	keep "$CACHE/linux.path" "$CACHE/linux-${version%%-*}.tar.xz"
 }
 
 # The Rust library source of exactly rustc's version: rustup's component, or Debian's package unpacked into the
@@ -150,7 +150,7 @@ part_rust_src() {
 		rustup component add rust-src >"$LOGS/rust-src.log" 2>&1 || true
 	fi
 	if [ -e "$own/core/src/lib.rs" ]; then
-		printf '%s\n' "$own" >"$link"
+		keep "$link" "$own"
 		return 0
 	fi
 	open_suite
@@ -161,13 +161,10 @@ part_rust_src() {
 	step "Downloading the Rust library source $version"
 	deb=$(fetch_deb "rust-src=$candidate")
 	work=$CACHE/rust-src-$version
-	rm -rf "$work"
-	mkdir -p "$work"
-	dpkg-deb -x "$deb" "$work"
-	rm -f "$deb"
+	unpack_deb "$deb" "$work"
 	own=$(dirname "$(dirname "$(dirname "$(find "$work" -path '*/library/core/src/lib.rs' | head -n 1)")")")
 	[ -e "$own/core/src/lib.rs" ] || die "the package rust-src $candidate holds no library/core; report this."
-	printf '%s\n' "$own" >"$link"
+	keep "$link" "$own"
 }
 
 part_bindgen() {
@@ -201,7 +198,7 @@ part_base() {
 		want_packages make gcc libc6-dev flex bison bc cpio kmod xz-utils libelf-dev libssl-dev dwarves python3 git \
 			"clang-$major" "lld-$major" "llvm-$major" "libclang-$major-dev" \
 			busybox-static qemu-system-x86 ccache
-		printf '%s\n' "-$major" >"$CACHE/llvm.suffix"
+		keep "$CACHE/llvm.suffix" "-$major"
 	fi
 	part_rust_src
 	part_bindgen
@@ -218,9 +215,7 @@ foreign_busybox() {
 	# Mirrors may lack an architecture in one suite; any busybox will do.
 	for suite in trixie testing unstable; do
 		if deb=$(fetch_foreign "$1" "$suite" busybox-static); then
-			mkdir -p "$CACHE/busybox-$1"
-			dpkg-deb -x "$deb" "$CACHE/busybox-$1"
-			rm -f "$deb"
+			unpack_deb "$deb" "$CACHE/busybox-$1"
 			return
 		fi
 	done
@@ -270,6 +265,12 @@ case ${1:-} in
 esac
 
 mkdir -p "$LOGS" "$CACHE/debs"
+# Other clones fill the same cache.
+exec 9>"$CACHE/setup.lock"
+flock -n 9 2>/dev/null || {
+	step "Waiting for another set-up that works in $CACHE"
+	flock 9
+}
 [ $# -gt 0 ] || set -- base linux
 for part; do
 	case $part in

@@ -102,6 +102,18 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary name for what becomes TARGET once it is complete: another run may read that meanwhile."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial{os.getpid()}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_if_changed(path: Path, data: bytes) -> bool:
     """Writes through a temporary name, and not at all when nothing changes, so that make sees no new file."""
     try:
@@ -109,12 +121,10 @@ def write_if_changed(path: Path, data: bytes) -> bool:
             return False
     except FileNotFoundError:
         pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
-    partial.write_bytes(data)
-    if path.exists():
-        shutil.copymode(path, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, partial)
     return True
 
 

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from hostlib import BUILD, TOP, die, first_line, run_logged, shown, write_if_changed
+from hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
 COMPILERS = {
@@ -62,15 +62,29 @@ def headers(tree: Path, arch: str) -> Path:
     # Installing takes a while; of the headers only ours changes within one release.
     parts = [str(tree).encode(), (tree / "Makefile").read_bytes(), (tree / "include/uapi/linux/kcov.h").read_bytes()]
     label = hashlib.sha256(b"\0".join(parts)).hexdigest()
-    if first_line(stamp) == label:
-        return target
-    out.mkdir(parents=True, exist_ok=True)
-    log = LOGS / "headers.log"
-    command = ["make", "-C", str(tree), f"O={out}", f"ARCH={HEADERS[arch]}", "headers"]
-    run_logged(log, f"Installing the kernel's headers for programs ({HEADERS[arch]})", command, env=environment())
-    if not (target / "linux/kcov.h").exists():
-        die(f"`make headers` left no linux/kcov.h in {shown(target)}; the log is {shown(log)}.")
-    write_if_changed(stamp, f"{label}\n".encode())
+    with locked(out.with_name(f".{out.name}.lock"), "the kernel's headers"):
+        if first_line(stamp) == label:
+            return target
+        out.mkdir(parents=True, exist_ok=True)
+        # Neither these nor those, if it is interrupted.
+        stamp.unlink(missing_ok=True)
+        log = LOGS / "headers.log"
+        command = ["make", "-C", str(tree), f"O={out}", f"ARCH={HEADERS[arch]}", "headers"]
+        run_logged(log, f"Installing the kernel's headers for programs ({HEADERS[arch]})", command, env=environment())
+        if not (target / "linux/kcov.h").exists():
+            die(f"`make headers` left no linux/kcov.h in {shown(target)}; the log is {shown(log)}.")
+        write_if_changed(stamp, f"{label}\n".encode())
+    return target
+
+
+def compile_to(target: Path, command: Sequence[str], what: Path) -> Path:
+    """Runs a compiler whose output is TARGET; WHAT is what it compiles."""
+    with replacing(target) as partial:
+        result = subprocess.run(
+            [*command, "-o", str(partial)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False
+        )
+        if result.returncode:
+            die(f"{shown(what)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
     return target
 
 
@@ -80,13 +94,9 @@ def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = 
         die(f"{shown(source)} does not exist.")
     suffix = "".join(flags).replace("/", "_")
     target = BUILD / "programs" / arch / (source.stem + suffix)
-    target.parent.mkdir(parents=True, exist_ok=True)
     command: List[str] = [compiler(arch), "-O2", "-g", "-Wall", "-Wextra", "-static", "-pthread", *flags]
-    command += ["-isystem", str(headers(tree_of(obj), arch)), "-o", str(target), str(source)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False)
-    if result.returncode:
-        die(f"{shown(source)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
-    return target
+    command += ["-isystem", str(headers(tree_of(obj), arch)), str(source)]
+    return compile_to(target, command, source)
 
 
 def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
@@ -96,7 +106,21 @@ def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
     if not suite.is_dir():
         die(f"there is no {suite.relative_to(tree)} in {shown(tree)}; the kernel was built without the overlay.")
     out = BUILD / "selftests" / arch
-    # Programs that the suite no longer has shall not run.
+    with locked(out.with_name(f".{arch}.lock"), "the conformance suite"):
+        made = make_selftests(suite, out.with_name(f"{arch}.new"), tree, arch)
+        # Another run may be packing those that are there.
+        out.mkdir(exist_ok=True)
+        for name, path in made.items():
+            os.replace(path, out / name)
+        # Programs that the suite no longer has shall not run.
+        for path in out.iterdir():
+            if path.name not in made:
+                path.unlink()
+    return {name: out / name for name in made}
+
+
+def make_selftests(suite: Path, out: Path, tree: Path, arch: str) -> Dict[str, Path]:
+    """Has the suite's Makefile build in an empty directory; the programs by name."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     cross = compiler(arch)[: -len("gcc")]
@@ -107,7 +131,7 @@ def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
     warnings = [line for line in log.read_text(errors="replace").splitlines() if "warning:" in line]
     if warnings:
         die(f"the conformance suite does not compile cleanly ({shown(log)}): {warnings[0]}")
-    programs = {path.name: path for path in sorted(out.iterdir()) if os.access(path, os.X_OK) and path.is_file()}
-    if not programs:
+    made = {path.name: path for path in sorted(out.iterdir()) if os.access(path, os.X_OK) and path.is_file()}
+    if not made:
         die(f"the Makefile of the conformance suite built no program; the log is {shown(log)}.")
-    return programs
+    return made

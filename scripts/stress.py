@@ -12,7 +12,6 @@ same order in each thread.
 
 import argparse
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
@@ -54,15 +53,10 @@ cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
 def build_program(obj: Path, arch: str) -> Path:
     """The stress program: its own files and those of the suite that make the kernel work in the background."""
     target = BUILD / "programs" / arch / "stress"
-    target.parent.mkdir(parents=True, exist_ok=True)
     sources = [*sorted(SOURCES.glob("*.c")), SUITE / "background.c", SUITE / "usb_gadget.c"]
     command = [programs.compiler(arch), "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-static", "-pthread"]
     command += ["-isystem", str(programs.headers(programs.tree_of(obj), arch)), "-I", str(SUITE), "-I", str(SAMPLES)]
-    command += ["-o", str(target), *map(str, sources)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False)
-    if result.returncode:
-        die(f"{shown(SOURCES)} does not compile:\n{result.stdout.decode(errors='replace').rstrip()}")
-    return target
+    return programs.compile_to(target, [*command, *map(str, sources)], SOURCES)
 
 
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:

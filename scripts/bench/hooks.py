@@ -63,12 +63,8 @@ def link(impl: str, obj: Path, place: int) -> Path:
 
 def link_program(target: Path, options: Sequence[str], inputs: Sequence[Path]) -> Path:
     """Links sources of ours and object files of a kernel into a program; what these use and do not get stays at 0."""
-    command = [programs.compiler("x86_64"), *FLAGS, *options, "-o", str(target), *map(str, inputs)]
-    command.append("-Wl,--unresolved-symbols=ignore-all")
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if result.returncode:
-        die(f"{shown(target)} can not be linked:\n{result.stdout.decode(errors='replace').rstrip()}")
-    return target
+    command = [programs.compiler("x86_64"), *FLAGS, *options, *map(str, inputs), "-Wl,--unresolved-symbols=ignore-all"]
+    return programs.compile_to(target, command, inputs[0])
 
 
 def run(program: Path, *arguments: int) -> List[Tuple[str, str, float]]:

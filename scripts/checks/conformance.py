@@ -17,7 +17,7 @@ import programs
 import tap
 from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
 from console import Expected
-from hostlib import BUILD, TOP, Failure, shown
+from hostlib import BUILD, TOP, Failure, replacing, shown
 
 ORDER = 50
 
@@ -140,11 +140,11 @@ def kernel_text(obj: Path, arch: str) -> Dict[str, initramfs.Source]:
     """The file that TEXT names, for guests that need one."""
     if arch != "um":
         return {}
-    target = BUILD / "programs" / arch / "kernel-text"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    status, said = output_of(["strip", "-o", target, obj / "vmlinux"])
-    if status:
-        raise Failure(f"the code of {shown(obj / 'vmlinux')} could not be copied: {said.strip()}")
+    target = BUILD / "programs" / arch / f"kernel-text-{obj.name}"
+    with replacing(target) as partial:
+        status, said = output_of(["strip", "-o", partial, obj / "vmlinux"])
+        if status:
+            raise Failure(f"the code of {shown(obj / 'vmlinux')} could not be copied: {said.strip()}")
     return {TEXT: target}
 
 

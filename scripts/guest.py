@@ -209,7 +209,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
     pinned = ["taskset", "-c", ",".join(map(str, guest.cpus))] if guest.cpus else []
     kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args]
-    kernel_args += [*clock_args(guest), *paging_args(guest), *guest.kernel_args]
+    kernel_args += [*clock_args(guest), *paging_args(guest), *watchdog_args(guest), *guest.kernel_args]
     if machine.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
@@ -272,6 +272,26 @@ def clock_args(guest: Guest) -> List[str]:
     if guest.arch != "x86_64" or guest.kvm or "-icount" in guest.qemu_args or not frequency:
         return []
     return [f"tsc_early_khz={frequency}", "tsc=reliable", "no_timer_check"]
+
+
+# What a kernel has anyway before it reports that RCU waits, and what a guest may stand still at most without a report.
+RCU_SECONDS, STANDSTILL_SECONDS = 21, 100
+
+
+def watchdog_args(guest: Guest) -> List[str]:
+    """
+    The guest's clock goes on while the host does not run the guest, so that a busy host looks to it like a CPU that
+    hangs. What really hangs is reported later, but long before the guest's time is over. Parameters that the kernel does
+    not know would be passed on to init.
+    """
+    seconds = max(RCU_SECONDS, min(STANDSTILL_SECONDS, int(guest.timeout) // 3))
+    limits = {
+        "CONFIG_RCU_STALL_COMMON": f"rcupdate.rcu_cpu_stall_timeout={seconds}",
+        # It takes twice this.
+        "CONFIG_SOFTLOCKUP_DETECTOR": f"watchdog_thresh={seconds // 2}",
+        "CONFIG_WQ_WATCHDOG": f"workqueue.watchdog_thresh={seconds}",
+    }
+    return [parameter for option, parameter in limits.items() if has_option(guest, option)]
 
 
 def paging_args(guest: Guest) -> List[str]:

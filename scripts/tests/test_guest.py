@@ -100,6 +100,17 @@ class CommandLine(Directory):
         command = guest.command_line(self.guest(), self.root / "initrd")
         self.assertIn("no5lvl", command[command.index("-append") + 1].split())
 
+    def test_watchdogs(self):
+        self.assertEqual(guest.watchdog_args(self.guest()), [])
+        (self.root / ".config").write_text("CONFIG_RCU_STALL_COMMON=y\n# CONFIG_SOFTLOCKUP_DETECTOR is not set\n")
+        for seconds, limit in ((300, 100), (180, 60), (30, 21), (3600, 100)):
+            boot = self.guest(timeout=seconds)
+            self.assertEqual(guest.watchdog_args(boot), [f"rcupdate.rcu_cpu_stall_timeout={limit}"])
+        (self.root / ".config").write_text("CONFIG_SOFTLOCKUP_DETECTOR=y\nCONFIG_WQ_WATCHDOG=y\n")
+        self.assertEqual(guest.watchdog_args(self.guest()), ["watchdog_thresh=50", "workqueue.watchdog_thresh=100"])
+        command = guest.command_line(self.guest(), self.root / "initrd")
+        self.assertIn("watchdog_thresh=50", command[command.index("-append") + 1].split())
+
     def test_every_machine(self):
         for arch, machine in guest.MACHINES.items():
             command = guest.command_line(self.guest(arch), self.root / "initrd")

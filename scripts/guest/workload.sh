@@ -8,6 +8,16 @@ set -eu
 work=$(mktemp -d)
 cd "$work"
 
+# wait_for COMMAND...: tries until it succeeds. What works in the background may be a while on a busy host.
+wait_for() {
+	for _ in $(seq 300); do
+		"$@" && return
+		sleep 0.2
+	done
+	echo "workload.sh: this went on failing for a minute: $*" >&2
+	return 1
+}
+
 # Files: made, written, read, linked, renamed, truncated, removed.
 mkdir -p a/b/c
 dd if=/dev/urandom of=a/random bs=4k count=4 2>dd.log
@@ -58,23 +68,18 @@ timeout -s KILL 0.2 sleep 100 || :
 echo page >index.html
 httpd -f -p 127.0.0.1:8080 -h "$work" &
 server=$!
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-	wget -q -O fetched 127.0.0.1:8080/index.html 2>wget.log && break
-	sleep 0.2
-done
+wait_for wget -q -O fetched 127.0.0.1:8080/index.html 2>wget.log
 cmp index.html fetched
 kill $server
 wait $server || :
 syslogd -n -O log &
 server=$!
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-	[ -S /dev/log ] && break
-	sleep 0.2
-done
+wait_for test -S /dev/log
 logger hello
+# What it has not read when it is ended is lost.
+wait_for grep -q -s hello log
 kill $server
 wait $server || :
-grep -q hello log
 ping -c 1 127.0.0.1 >ping.log
 netstat -an >sockets 2>/dev/null
 ip addr >addresses

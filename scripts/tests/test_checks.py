@@ -16,7 +16,7 @@ import tap  # noqa: E402
 import test as frame  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
-from checks import bench, conformance, samples, selftest, series, style  # noqa: E402
+from checks import bench, conformance, samples, selftest, series, style, unique  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
 
@@ -162,6 +162,24 @@ class Style(unittest.TestCase):
     def test_allowances_have_a_reason_and_a_place(self):
         for entry in allowances.ALLOWANCES:
             self.assertTrue(entry.reason and entry.path and entry.kind)
+
+
+class Unique(unittest.TestCase):
+    def test_names(self):
+        found = unique.names()
+        sources = [path for path in unique.PROGRAM.parent.glob("*.c") if path.stem not in ("unique", "differential")]
+        rows = sum(path.read_text().count('\t{ "') for path in sources)
+        self.assertEqual(len(found), rows)
+        self.assertEqual(len(set(found)), rows)
+
+    def test_program_without_result(self):
+        lines = [f"{name} equal 3 2 1" for name in unique.names() if name != "pipe"]
+        (problem,) = unique.without_result(lines, "pipe: channels.c:9: no (Success)\npipe-broken: other", "x86_64")
+        self.assertEqual(problem, "pipe gave no result\n    pipe: channels.c:9: no (Success)")
+        reasons = {"x86_64": {"pipe": "there are none"}}
+        with mock.patch.object(unique, "MAY_BE_MISSING", reasons):
+            self.assertEqual(list(unique.without_result(lines, "", "x86_64")), [])
+            self.assertEqual(len(list(unique.without_result(lines, "", "um"))), 1)
 
 
 class BenchRules(unittest.TestCase):

@@ -5,6 +5,7 @@ kernels).
 """
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,14 +115,23 @@ def output_of(
     command: Sequence[object], timeout: Optional[float] = 600, env: Optional[Dict[str, str]] = None
 ) -> Tuple[int, str]:
     """Runs a short tool at the project's top; its status and all that it printed."""
-    result = subprocess.run(
-        [str(word) for word in command],
+    words = [str(word) for word in command]
+    with subprocess.Popen(
+        words,
         cwd=TOP,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=timeout,
-        check=False,
-    )
-    return result.returncode, result.stdout.decode(errors="replace")
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except BaseException as reason:
+            # With what it has started, such as a guest, which would go on without it.
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(reason, subprocess.TimeoutExpired):
+                said = (reason.output or b"").decode(errors="replace")[-2000:]
+                raise Failure(f"`{' '.join(words[:3])}` had not ended after {timeout:.0f} seconds: {said}") from None
+            raise
+    return process.returncode, output.decode(errors="replace")

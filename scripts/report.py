@@ -27,6 +27,8 @@ OUT = BUILD / "report"
 WORKLOAD = SCRIPTS / "guest/workload.sh"
 # A task that runs long between two stops needs room; what is not used costs no memory.
 COMMAND = "exec kcov-trace --buffer 1048576 -o /results/workload.kcov -- sh /guest/workload.sh"
+# Many times what it takes.
+RENDER_SECONDS = 600
 # The numbers at the head of the page: `Blocks</dt><dd>12 / 345 (3.5 %)`.
 NUMBERS = re.compile(r"<dt>(Blocks|Functions|Files|Tasks)</dt><dd>([^<]+)</dd>")
 
@@ -51,7 +53,11 @@ def recording_of(outcome: guest.Outcome) -> Path:
 def render(trace: Path, vmlinux: Path, recording: Path, page: Path) -> Dict[str, str]:
     """Writes the page; the numbers at its head."""
     command = [str(trace), "report", "--vmlinux", str(vmlinux), "-o", str(page), str(recording)]
-    if subprocess.call(command) != 0:
+    try:
+        status = subprocess.call(command, timeout=RENDER_SECONDS)
+    except subprocess.TimeoutExpired:
+        die(f"no report was made of {shown(recording)} within {RENDER_SECONDS} seconds.")
+    if status != 0:
         die(f"no report was made of {shown(recording)}; see the message above.")
     return dict(NUMBERS.findall(page.read_text(encoding="utf-8")))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the frame of `make test`, and of what the conformance check makes of a suite's output."""
 
+import fcntl
 import sys
 import tempfile
 import types
@@ -15,7 +16,7 @@ import allowances  # noqa: E402
 import tap  # noqa: E402
 import test as frame  # noqa: E402
 from bench.figures import Figure  # noqa: E402
-from checklib import FAILED, PASSED, SKIPPED, Context, passed, skipped  # noqa: E402
+from checklib import FAILED, PASSED, SKIPPED, Context, output_of, passed, skipped  # noqa: E402
 from checks import bench, conformance, samples, selftest, series, style, unique  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
@@ -60,6 +61,19 @@ class Series(unittest.TestCase):
     def test_author(self):
         self.assertEqual(self.author(None), series.NOBODY)
         self.assertEqual(self.author("somebody")["GIT_AUTHOR_NAME"], "somebody")
+
+
+class Tools(unittest.TestCase):
+    def test_output(self):
+        self.assertEqual(output_of(["sh", "-c", "echo out; echo err >&2; exit 3"]), (3, "out\nerr\n"))
+
+    def test_hanging_tool(self):
+        """It is ended together with what it has started, which here keeps a lock."""
+        with tempfile.NamedTemporaryFile() as lock:
+            script = f"echo begun; flock {lock.name} sleep 1000"
+            with self.assertRaisesRegex(Failure, "had not ended after 1 seconds: begun"):
+                output_of(["sh", "-c", script], timeout=1)
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 class Judging(unittest.TestCase):

@@ -61,7 +61,7 @@ fn filter_stays(error: io::Error) -> io::Error {
 }
 
 fn inject(tid: Tid, process: Tid, kcov: BorrowedFd<'_>, enable: Enable, alone: bool) -> Result<(), Failure> {
-    let mut injection = Injection::begin(tid, process, alone)?;
+    let mut injection = Injection::begin(tid, alone)?;
     let mut result = hand_over(&mut injection, tid, process, kcov, enable);
     if matches!(&result, Err(Failure::System(error)) if error.raw_os_error() == Some(libc::EMFILE)) {
         result = with_more_files(process, || hand_over(&mut injection, tid, process, kcov, enable));

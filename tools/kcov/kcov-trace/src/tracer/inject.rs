@@ -6,9 +6,12 @@
 //! first instruction, alone: there the instruction is written and afterwards taken back.
 //!
 //! A process may be stopped (SIGSTOP, Ctrl-Z) before or meanwhile. The task then runs our calls all the same, and is
-//! interrupted afterwards, so that it reports the stop again before it runs anything of its own.
+//! interrupted afterwards, so that it reports the stop again before it runs anything of its own. A SIGSTOP that reaches
+//! it in the midst of a call is delivered at once: kept for later, it would stop the process after the SIGCONT that was
+//! to end it.
 
 use std::io;
+use std::mem::take;
 
 use super::ptrace::{self, End, Report, Stop, Tid};
 use super::registers::{Registers, SystemCalls, system_calls};
@@ -38,14 +41,12 @@ impl From<io::Error> for Failure {
 #[derive(Debug)]
 pub(super) struct Injection {
     tid: Tid,
-    process: Tid,
     registers: Registers,
     signal_mask: u64,
     instruction_at: u64,
     overwritten: Option<u64>,
     scratch_at: u64,
     scratch: [u64; SCRATCH / WORD],
-    held_back: Vec<i32>,
     /// The process was stopped meanwhile, and this task ran all the same.
     group_stopped: bool,
 }
@@ -53,21 +54,19 @@ pub(super) struct Injection {
 impl Injection {
     /// Prepares a task that stopped right after it was made, or at the end of its `execve`.
     /// It is `alone` if no other task runs in its memory.
-    pub(super) fn begin(tid: Tid, process: Tid, alone: bool) -> Result<Self, Failure> {
+    pub(super) fn begin(tid: Tid, alone: bool) -> Result<Self, Failure> {
         let registers = Registers::of(tid)?;
         let signal_mask = ptrace::signal_mask(tid)?;
-        // Signals wait: a handler must not run in the middle of this. SIGKILL and SIGSTOP cannot.
+        // Signals wait: a handler must not run in the middle of this. SIGKILL and SIGSTOP cannot, and have no handler.
         ptrace::set_signal_mask(tid, u64::MAX)?;
         let mut injection = Self {
             tid,
-            process,
             instruction_at: 0,
             overwritten: None,
             scratch_at: registers.stack_pointer().wrapping_sub(RED_ZONE + SCRATCH as u64) & !15,
             scratch: [0; SCRATCH / WORD],
             registers,
             signal_mask,
-            held_back: Vec::new(),
             group_stopped: false,
         };
         if let Err(error) = injection
@@ -149,16 +148,17 @@ impl Injection {
             .calling(self.instruction_at, number, arguments)
             .put(self.tid)?;
         let mut entered = false;
+        let mut delivered = 0;
         loop {
-            ptrace::go_on_to_system_call(self.tid, 0)?;
+            ptrace::go_on_to_system_call(self.tid, take(&mut delivered))?;
             match next_report(self.tid)? {
                 Report::Stopped(Stop::SystemCall) => match ptrace::end_of_system_call(self.tid)? {
                     End::Entry => entered = true,
                     End::Exit if entered => break,
                     End::Exit | End::Neither => {}
                 },
-                // SIGSTOP is the only one to come here; it is sent again afterwards.
-                Report::Stopped(Stop::Signal(signal)) => self.held_back.push(signal),
+                // SIGSTOP is the only one to come here. Of one that is blocked the kernel would make a pending one again.
+                Report::Stopped(Stop::Signal(signal)) => delivered = signal,
                 Report::Stopped(Stop::Trap) => {}
                 Report::Stopped(Stop::Group) => self.group_stopped = true,
                 other => return Err(Failure::Gone(other)),
@@ -186,9 +186,6 @@ impl Injection {
         }
         self.registers.put(self.tid)?;
         ptrace::set_signal_mask(self.tid, self.signal_mask)?;
-        for signal in &self.held_back {
-            ptrace::signal_thread(self.process, self.tid, *signal);
-        }
         if self.group_stopped {
             ptrace::interrupt(self.tid)?;
         }

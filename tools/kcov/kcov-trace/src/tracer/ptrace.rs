@@ -251,12 +251,6 @@ fn decode(status: c_int) -> Report {
     })
 }
 
-/// Sends a signal to one thread.
-pub(super) fn signal_thread(process: Tid, tid: Tid, signal: i32) {
-    // SAFETY: Three numbers. A task that is gone needs no signal any more.
-    unsafe { libc::syscall(libc::SYS_tgkill, process, tid, signal) };
-}
-
 /// Gives this process the file that descriptor `fd` of a stopped task means.
 pub(super) fn take_descriptor(process: Tid, tid: Tid, fd: c_int) -> io::Result<OwnedFd> {
     let handle = pidfd_open(tid, PIDFD_THREAD).or_else(|_| pidfd_open(process, 0))?;

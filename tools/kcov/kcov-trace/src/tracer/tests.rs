@@ -158,12 +158,13 @@ fn tasks_are_left_as_they_were() {
 }
 
 #[test]
-fn threads_made_during_a_stop_are_stopped_too() {
+fn threads_made_during_a_stop_are_stopped_and_go_on() {
     let _alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let program = compiled(folder.path(), "stops", "stops.c", &[]).expect("stops.c compiles");
     let seen = run(&[program.into()]);
     assert_eq!(seen.status, Some(Report::Exited(0)), "{seen:?}");
     assert!(seen.failures.is_empty(), "{seen:?}");
-    assert!(seen.handed_over >= 12, "{seen:?}");
+    // The first, the child that sends the signals, and two threads for each of its 200 pairs.
+    assert!(seen.handed_over >= 2 + 2 * 200, "{seen:?}");
 }

@@ -3,7 +3,10 @@
 The user-space crates: their tests on the host and in guests, clippy and their documentation.
 """
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
@@ -33,6 +36,9 @@ sh /tools/test.sh /bin/kcov-trace /tools/tasks /results >/results/tools.tap 2>&1
 echo $? >/results/tools.status
 """
 
+# From nothing built to the last test: ten minutes on a busy machine. What takes longer does not end.
+SECONDS = 1800
+
 # What cargo prints before the tests of each program, a test's result, and what a test that passed has said.
 PROGRAM = re.compile(r"^running \d+ tests?$", re.MULTILINE)
 TEST = re.compile(r"^test (?P<name>.+?) \.\.\. (?P<outcome>ok|FAILED|ignored)\b", re.MULTILINE)
@@ -44,17 +50,33 @@ def cargo(log: str, *arguments: str, **more: str) -> Tuple[int, str]:
     """Runs cargo on the workspace; its status and what it says, which goes to a file as well."""
     # What stands behind two dashes is for the test programs.
     split = (*arguments, "--").index("--")
-    result = subprocess.run(
-        ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]],
-        cwd=crates.WORKSPACE,
-        env=crates.environment(**more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
     LOGS.mkdir(parents=True, exist_ok=True)
-    (LOGS / log).write_bytes(result.stdout)
-    return result.returncode, result.stdout.decode(errors="replace")
+    with open(LOGS / log, "w+b") as file:
+        process = subprocess.Popen(
+            ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]],
+            cwd=crates.WORKSPACE,
+            env=crates.environment(**more),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            status = process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            kill_all(process.pid)
+            status = process.wait()
+            file.seek(0, os.SEEK_END)
+            file.write(f"\ncargo {arguments[0]} was ended: it took more than {SECONDS} seconds.\n".encode())
+        file.seek(0)
+        return status, file.read().decode(errors="replace")
+
+
+def kill_all(pid: int) -> None:
+    """Kills a process and what it has started: a test that hangs would outlive cargo."""
+    with contextlib.suppress(OSError):
+        lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        os.kill(pid, signal.SIGKILL)
+        for child in " ".join(lists).split():
+            kill_all(int(child))
 
 
 def end_of(output: str, log: Path) -> str:

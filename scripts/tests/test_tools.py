@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of how the results of test programs in Rust, and the page of the report, are judged."""
 
+import os
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -56,6 +58,19 @@ class RustTests(unittest.TestCase):
 
     def test_nothing_is_found_in_a_broken_build(self):
         self.assertEqual(self.outcomes("error[E0425]: test one ... ok"), [])
+
+    def test_a_run_that_hangs_fails(self):
+        with tempfile.TemporaryDirectory() as directory:
+            stand_in, log = Path(directory) / "cargo", Path(directory)
+            # As a test program does, it holds the output open.
+            stand_in.write_text("#!/bin/sh\nsleep 1000 &\nwait\n", encoding="ascii")
+            stand_in.chmod(0o755)
+            path = {"PATH": f"{directory}:{os.environ['PATH']}"}
+            limit, logs = mock.patch.object(tools, "SECONDS", 0.5), mock.patch.object(tools, "LOGS", log)
+            with limit, logs, mock.patch.dict(os.environ, path):
+                status, output = tools.cargo("log", "test", "--", "--show-output")
+            self.assertNotEqual(status, 0)
+            self.assertIn("cargo test was ended: it took more than", output)
 
     def check(self, on_host, in_guest):
         """The results of the whole check if those are what the tests printed."""

@@ -7,15 +7,17 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Those by which a user ends a program.
 const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
 /// Those that a file that shrinks under its mapping, a limit or a panic sends.
 const FAILING: [c_int; 3] = [libc::SIGBUS, libc::SIGXFSZ, libc::SIGABRT];
 
-/// The number of a signal, negative if the kernel has sent it, or 0.
-static CAUGHT: AtomicI32 = AtomicI32::new(0);
+/// A bit for the number of each signal that was caught, and `FROM_KERNEL` bits further if the kernel has sent it.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+const FROM_KERNEL: u32 = 32;
 /// The name of the file to be removed, or null.
 static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 
@@ -61,15 +63,94 @@ impl Caught {
     }
 }
 
-/// The last signal that was caught since this was asked before.
+/// A signal that was caught and not been told of yet.
 #[must_use]
 pub fn take_caught() -> Option<Caught> {
-    match CAUGHT.swap(0, Ordering::Relaxed) {
-        0 => None,
-        number => Some(Caught {
-            signal: number.abs(),
-            from_kernel: number < 0,
-        }),
+    let caught = CAUGHT.load(Ordering::Relaxed);
+    if caught == 0 {
+        return None;
+    }
+    let bit = caught.trailing_zeros();
+    CAUGHT.fetch_and(!(1 << bit), Ordering::Relaxed);
+    Some(Caught {
+        signal: (bit % FROM_KERNEL) as c_int,
+        from_kernel: bit >= FROM_KERNEL,
+    })
+}
+
+/// The reports of children, which are announced by SIGCHLD while this lives.
+#[derive(Debug)]
+pub struct Children {
+    before: libc::sighandler_t,
+}
+
+impl Children {
+    /// How long a wait lasts. The end of a process whose first thread ended before the others may come without SIGCHLD,
+    /// if that is how the process was made.
+    const WAIT: Duration = Duration::from_secs(1);
+
+    /// Has SIGCHLD end a wait, whatever this program was told to do with it.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            before: set(libc::SIGCHLD, handler(wake), libc::SA_RESTART),
+        }
+    }
+
+    /// What `look` finds. If that is nothing, waits until it is worth another look, or until a signal is caught.
+    ///
+    /// To be called while the process has one thread only.
+    pub fn wait<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        Self::wait_at_most(Self::WAIT, look)
+    }
+
+    fn wait_at_most<T>(time: Duration, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        // No signal may come between a look and the wait for it.
+        let before = block(&[&ENDING[..], &[libc::SIGCHLD]].concat());
+        let found = if CAUGHT.load(Ordering::Relaxed) == 0 {
+            look().or_else(|| {
+                sleep(time, &before);
+                None
+            })
+        } else {
+            None
+        };
+        // SAFETY: The mask is one that the kernel has given.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut()) };
+        found
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        set(libc::SIGCHLD, self.before, 0);
+    }
+}
+
+/// Blocks signals for this thread; gives what was blocked before.
+fn block(signals: &[c_int]) -> libc::sigset_t {
+    // SAFETY: All bytes zero are a valid value; the sets are variables of ours.
+    unsafe {
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut blocked);
+        for signal in signals {
+            libc::sigaddset(&raw mut blocked, *signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, &raw mut before);
+        before
+    }
+}
+
+/// Sleeps until the time is over or a signal comes that is neither blocked by the mask nor ignored. SIGCHLD always may.
+fn sleep(time: Duration, mask: &libc::sigset_t) {
+    let mut mask = *mask;
+    // SAFETY: The arguments are variables of ours; there are no files to wait for.
+    unsafe {
+        libc::sigdelset(&raw mut mask, libc::SIGCHLD);
+        let mut limit: libc::timespec = std::mem::zeroed();
+        limit.tv_sec = time.as_secs() as libc::time_t;
+        libc::ppoll(null_mut(), 0, &raw const limit, &raw const mask);
     }
 }
 
@@ -136,8 +217,12 @@ fn set(signal: c_int, action: libc::sighandler_t, flags: c_int) -> libc::sighand
 extern "C" fn note(signal: c_int, info: *const libc::siginfo_t, _: *const c_void) {
     // SAFETY: The kernel passes a valid one to a handler with SA_SIGINFO.
     let from_kernel = unsafe { (*info).si_code } == libc::SI_KERNEL;
-    CAUGHT.store(if from_kernel { -signal } else { signal }, Ordering::Relaxed);
+    let bit = signal as u32 + if from_kernel { FROM_KERNEL } else { 0 };
+    CAUGHT.fetch_or(1 << bit, Ordering::Relaxed);
 }
+
+/// That it runs ends a wait.
+extern "C" fn wake(_: c_int) {}
 
 extern "C" fn remove(signal: c_int) {
     let name = UNFINISHED.load(Ordering::Acquire);
@@ -154,7 +239,12 @@ extern "C" fn remove(signal: c_int) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
+
+    /// What is done with a signal concerns the whole process.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     /// Sends this thread a signal as the kernel does. Only to itself may a process say that.
     fn send_as_kernel(signal: c_int) {
@@ -176,6 +266,7 @@ mod tests {
     /// Both signals are for this thread: other tests, on other threads, would have their system calls interrupted.
     #[test]
     fn the_kernels_signals_are_known() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // A shell lets what it runs in the background ignore it.
         let before = set(libc::SIGINT, libc::SIG_DFL, 0);
         let catching = Catching::start();
@@ -190,5 +281,59 @@ mod tests {
         assert_eq!(take_caught(), None);
         drop(catching);
         set(libc::SIGINT, before, 0);
+    }
+
+    #[test]
+    fn none_of_several_signals_is_lost() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = set(libc::SIGINT, libc::SIG_DFL, 0);
+        let catching = Catching::start();
+        send_as_kernel(libc::SIGINT);
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: The signal is caught.
+            unsafe { libc::raise(signal) };
+        }
+        let caught: Vec<_> = std::iter::from_fn(take_caught)
+            .map(|caught| (caught.signal, caught.from_kernel))
+            .collect();
+        assert_eq!(
+            caught,
+            [
+                (libc::SIGINT, false),
+                (libc::SIGTERM, false),
+                (libc::SIGINT, true)
+            ]
+        );
+        drop(catching);
+        set(libc::SIGINT, before, 0);
+    }
+
+    /// A wait that misses its signal does not end.
+    #[test]
+    fn signal_right_before_a_wait_ends_it() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let for_good = Duration::from_secs(1 << 30);
+        let catching = Catching::start();
+        let children = Children::start();
+        for signal in [libc::SIGTERM, libc::SIGCHLD] {
+            let found: Option<()> = Children::wait_at_most(for_good, || {
+                // SAFETY: The signal is caught.
+                unsafe { libc::raise(signal) };
+                None
+            });
+            assert_eq!(found, None);
+            let caught = take_caught().map(|caught| caught.signal);
+            assert_eq!(caught, Some(signal).filter(|signal| *signal != libc::SIGCHLD));
+        }
+        assert_eq!(Children::wait_at_most(for_good, || Some(7)), Some(7));
+        // SAFETY: The signal is caught.
+        unsafe { libc::raise(libc::SIGTERM) };
+        assert_eq!(
+            Children::wait_at_most(for_good, || -> Option<()> { panic!() }),
+            None
+        );
+        assert!(take_caught().is_some());
+        drop(children);
+        drop(catching);
     }
 }

@@ -26,7 +26,7 @@ use kcov::{Cmp, Device, Kcov, Pc, abi};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::recording::{Records, Task};
-use crate::signals::{self, Catching};
+use crate::signals::{self, Catching, Children};
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
 
@@ -273,24 +273,21 @@ impl Tracer {
     /// Handles reports until no task is left; gives the first one's status.
     fn follow(&mut self, first: Tid) -> io::Result<i32> {
         let mut status = None;
+        let children = Children::start();
         loop {
-            if let Some(signal) = signals::take_caught() {
+            while let Some(signal) = signals::take_caught() {
                 match status {
                     None => signal.pass_on(first),
-                    Some(_) => {
+                    Some(status) => {
                         self.release()?;
-                        break;
+                        return Ok(status);
                     }
                 }
             }
-            let next = match self.pending.pop_front() {
-                Some(report) => Some(report),
-                None => match ptrace::wait(None) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other?,
-                },
+            let Some(next) = self.next_report(&children) else {
+                continue;
             };
-            match next {
+            match next? {
                 None => break,
                 Some((tid, Report::Stopped(stop))) => self.stopped(tid, stop)?,
                 Some((tid, Report::Exited(code))) => {
@@ -308,6 +305,19 @@ impl Tracer {
             }
         }
         Ok(status.unwrap_or(1))
+    }
+
+    /// The next report; nothing if there is none yet, or if a signal was caught.
+    fn next_report(&mut self, children: &Children) -> Option<io::Result<Option<(Tid, Report)>>> {
+        let look = || match ptrace::look() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            other => Some(other),
+        };
+        match self.pending.pop_front() {
+            Some(report) => Some(Ok(Some(report))),
+            // Without blocking signals first: as a rule there is one.
+            None => look().or_else(|| children.wait(look)),
+        }
     }
 
     /// Gives the command's status, and says so if that is not the end.

@@ -219,17 +219,29 @@ const NT_PRSTATUS: usize = 1;
 ///
 /// A signal that this process handles ends the wait with [`io::ErrorKind::Interrupted`].
 pub(super) fn wait(tid: Option<Tid>) -> io::Result<Option<(Tid, Report)>> {
+    reported(tid.unwrap_or(-1), 0)
+}
+
+/// A report of any task, as of [`wait`]; [`io::ErrorKind::WouldBlock`] if there is none yet.
+pub(super) fn look() -> io::Result<Option<(Tid, Report)>> {
+    reported(-1, libc::WNOHANG)
+}
+
+fn reported(tid: Tid, options: c_int) -> io::Result<Option<(Tid, Report)>> {
     let mut status = 0;
     // SAFETY: The status is written to a variable of ours.
-    let found = unsafe { libc::waitpid(tid.unwrap_or(-1), &raw mut status, libc::__WALL) };
-    if found == -1 {
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error() {
-            Some(libc::ECHILD) => Ok(None),
-            _ => Err(error),
-        };
+    let found = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | options) };
+    match found {
+        -1 => {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::ECHILD) => Ok(None),
+                _ => Err(error),
+            }
+        }
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        tid => Ok(Some((tid, decode(status)))),
     }
-    Ok(Some((found, decode(status))))
 }
 
 fn decode(status: c_int) -> Report {

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use tempfile::TempDir;
 
 use super::inject::{self, Failure};
 use super::ptrace::{self, Report, Stop, Tid};
@@ -23,7 +24,7 @@ const ENABLE: handover::Enable = handover::Enable {
     argument: 0,
 };
 
-static QUEUE: Mutex<()> = Mutex::new(());
+pub(super) static QUEUE: Mutex<()> = Mutex::new(());
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -113,7 +114,13 @@ fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
     result
 }
 
-fn compiled(folder: &Path, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
+/// A folder for programs that are run: beside this one, since the one for temporary files may be mounted noexec.
+pub(super) fn folder() -> TempDir {
+    let program = std::env::current_exe().unwrap();
+    tempfile::tempdir_in(program.parent().unwrap()).unwrap()
+}
+
+pub(super) fn compiled(folder: &Path, name: &str, source: &str, options: &[&str]) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixture")
         .join(source);
@@ -132,7 +139,7 @@ fn compiled(folder: &Path, name: &str, source: &str, options: &[&str]) -> Option
 #[test]
 fn tasks_are_left_as_they_were() {
     let _alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let mut programs = vec![compiled(folder.path(), "tasks", "tasks.c", &[]).expect("tasks.c compiles")];
     match compiled(folder.path(), "tasks32", "tasks.c", &["-m32"]) {
         Some(program) => programs.push(program),
@@ -160,7 +167,7 @@ fn tasks_are_left_as_they_were() {
 #[test]
 fn threads_made_during_a_stop_are_stopped_and_go_on() {
     let _alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let program = compiled(folder.path(), "stops", "stops.c", &[]).expect("stops.c compiles");
     let seen = run(&[program.into()]);
     assert_eq!(seen.status, Some(Report::Exited(0)), "{seen:?}");

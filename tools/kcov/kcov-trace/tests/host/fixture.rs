@@ -76,7 +76,8 @@ pub(crate) fn frames_by(addr2line: &str, folder: &Path, image: &str, pc: u64) ->
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // The program is run, and the folder for temporary files may be mounted noexec.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let path = folder.path();
         compile(
             path,

@@ -206,7 +206,16 @@ impl Traced {
         }
     }
 
-    /// Takes what is in the buffer, if it is at least so full: 0 for always. The task must be stopped.
+    /// As [`Self::empty_buffer`], of a task that has reported a stop.
+    fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, set: usize) {
+        // The report comes while the task still goes to sleep, in code that is recorded as well. Any request waits for
+        // the end of that. A task that was killed meanwhile does not answer: its records are taken when it is gone.
+        if self.kcov.is_some() && ptrace::event_message(tid).is_ok() {
+            self.empty_buffer(from, set);
+        }
+    }
+
+    /// Takes what is in the buffer, if it is at least so full: 0 for always. The task must be asleep or gone.
     fn empty_buffer(&mut self, from: usize, set: usize) {
         let Some(kcov) = &mut self.kcov else { return };
         let overflowed = match &mut self.records {
@@ -377,7 +386,7 @@ impl Tracer {
             Stop::Signal(number) => signal = number,
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
-            task.empty_buffer(from, self.set);
+            task.empty_buffer_at_stop(tid, from, self.set);
             if stop == Stop::Exit {
                 task.name = name_of(tid);
             }
@@ -511,7 +520,7 @@ impl Tracer {
                 };
                 if let Some(task) = self.tasks.get_mut(&tid) {
                     task.name = name_of(tid);
-                    task.empty_buffer(0, self.set);
+                    task.empty_buffer_at_stop(tid, 0, self.set);
                 }
                 tolerate_exit(ptrace::detach(tid, signal))?;
                 // Its descriptor goes with it: it still collects.

@@ -8,10 +8,13 @@
 //!
 //! Not traced are tasks made with `CLONE_UNTRACED`, and tasks that something else traces.
 
+#[cfg(test)]
+mod following;
 mod handover;
 mod inject;
 mod ptrace;
 mod registers;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -180,6 +183,8 @@ struct Traced {
     kcov: Option<Kcov>,
     /// Whether its start was tried.
     started: bool,
+    /// Whether it has reported that it exits. Nothing is recorded of it from then on.
+    exiting: bool,
     parent: Tid,
     name: String,
     overflowed: bool,
@@ -194,6 +199,7 @@ impl Traced {
         Self {
             kcov: None,
             started: false,
+            exiting: false,
             parent: 0,
             name: String::new(),
             overflowed: false,
@@ -203,6 +209,15 @@ impl Traced {
                 Mode::Comparisons => Records::Comparisons(Vec::new()),
             },
             seen: HashSet::new(),
+        }
+    }
+
+    /// Notes what the task is called now. That it exits it may not tell: a kill can take it past that stop.
+    fn update_name(&mut self, tid: Tid) {
+        let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        if !name.is_empty() {
+            self.name = name;
         }
     }
 
@@ -347,6 +362,7 @@ impl Tracer {
         if !self.tasks.contains_key(&tid) {
             let mut task = Traced::new(&self.options);
             task.parent = self.parents.remove(&tid).unwrap_or(0);
+            task.update_name(tid);
             self.tasks.insert(tid, task);
             if matches!(stop, Stop::Trap | Stop::Group)
                 && self.start_collection(tid, false) == After::Reported
@@ -365,6 +381,7 @@ impl Tracer {
         };
         let mut signal = 0;
         let mut from = half;
+        let mut exiting = false;
         match stop {
             Stop::Group => return tolerate_exit(ptrace::stay_stopped(tid)),
             Stop::Trap => {}
@@ -381,14 +398,18 @@ impl Tracer {
                     return Ok(());
                 }
             }
-            Stop::Exit => from = 0,
+            Stop::Exit => {
+                from = 0;
+                exiting = true;
+            }
             Stop::SystemCall => from = 1,
             Stop::Signal(number) => signal = number,
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.empty_buffer_at_stop(tid, from, self.set);
-            if stop == Stop::Exit {
-                task.name = name_of(tid);
+            task.exiting = exiting;
+            if exiting {
+                task.update_name(tid);
             }
         }
         tolerate_exit(if self.options.each_system_call {
@@ -398,20 +419,27 @@ impl Tracer {
         })
     }
 
-    /// A task runs another program: it has the id of its process now, whichever thread it was.
-    fn executed(&mut self, tid: Tid) -> After {
-        if let Ok(former) = ptrace::event_message(tid) {
-            if former != tid {
-                if let Some(mut task) = self.tasks.remove(&former) {
-                    // Its own collection goes on; the first thread's ended with that thread.
-                    if let Some(first) = self.tasks.get(&tid) {
-                        task.parent = first.parent;
-                    }
-                    self.finish(tid);
-                    self.tasks.insert(tid, task);
+    /// A task that runs another program has the id of its process now, whichever thread it was, and another name.
+    fn rename(&mut self, tid: Tid) {
+        let former = ptrace::event_message(tid).unwrap_or(tid);
+        if former != tid {
+            if let Some(mut task) = self.tasks.remove(&former) {
+                // Its own collection goes on; the first thread's ended with that thread.
+                if let Some(first) = self.tasks.get(&tid) {
+                    task.parent = first.parent;
                 }
+                self.finish(tid);
+                self.tasks.insert(tid, task);
             }
         }
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.update_name(tid);
+        }
+    }
+
+    /// A task runs another program: the first one starts its collection then.
+    fn executed(&mut self, tid: Tid) -> After {
+        self.rename(tid);
         match self.tasks.get(&tid) {
             Some(task) if !task.started => match inject::finish_exec(tid) {
                 Ok(()) => self.start_collection(tid, true),
@@ -498,40 +526,6 @@ impl Tracer {
             records: task.records,
         });
     }
-
-    /// Lets the remaining tasks go on without us.
-    fn release(&mut self) -> io::Result<()> {
-        for tid in self.tasks.keys() {
-            tolerate_exit(ptrace::interrupt(*tid))?;
-        }
-        while !self.tasks.is_empty() {
-            let (tid, report) = match ptrace::wait(None) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => match other? {
-                    Some(found) => found,
-                    None => break,
-                },
-            };
-            if let Report::Stopped(stop) = report {
-                let signal = if let Stop::Signal(number) = stop {
-                    number
-                } else {
-                    0
-                };
-                if let Some(task) = self.tasks.get_mut(&tid) {
-                    task.name = name_of(tid);
-                    task.empty_buffer_at_stop(tid, 0, self.set);
-                }
-                tolerate_exit(ptrace::detach(tid, signal))?;
-                // Its descriptor goes with it: it still collects.
-                if let Some(task) = self.tasks.get_mut(&tid) {
-                    task.kcov = None;
-                }
-            }
-            self.finish(tid);
-        }
-        Ok(())
-    }
 }
 
 /// Where a task is after something was done with it.
@@ -549,9 +543,4 @@ fn tolerate_exit(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         other => other,
     }
-}
-
-fn name_of(tid: Tid) -> String {
-    let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }

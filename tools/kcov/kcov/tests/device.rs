@@ -347,7 +347,7 @@ fn remote_sections_in_divided_buffers_have_their_errors() {
         return;
     };
     let (mut second, _) = with_set().unwrap();
-    let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_001)).unwrap();
+    let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_002)).unwrap();
     let collection = first.collect_remote_unique(&handles, set).unwrap();
     let errors = thread::scope(|scope| {
         scope

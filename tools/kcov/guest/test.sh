@@ -49,6 +49,16 @@ expect() {
 	fi
 }
 
+# await_catching PID: waits until the process catches SIGTERM, as kcov-trace does while it collects, or has ended.
+await_catching() {
+	until grep -q '^State:[[:space:]]*Z' "/proc/$1/status"; do
+		# The signals 1 to 16.
+		caught=$(sed -n 's/^SigCgt:.*\(....\)$/\1/p' "/proc/$1/status")
+		[ $((0x$caught & 0x4000)) -eq 0 ] || return
+		sleep 0.1
+	done
+}
+
 # expect_ended NAME STATUS [-- COMMAND...]: SIGTERM ends a collection of sections with this status, and what was collected
 # is there.
 expect_ended() {
@@ -56,7 +66,7 @@ expect_ended() {
 	shift 2
 	"$trace" remote --usb 1 -o "$work/signal.kcov" "$@" &
 	first=$!
-	sleep 2
+	await_catching "$first"
 	kill -TERM "$first"
 	status=0
 	wait "$first" || status=$?
@@ -222,11 +232,12 @@ run remote --usb 1 --common 7 -o "$results/remote.kcov" -- sleep 1
 expect "remote handles" 0
 run remote --usb 1 -o "$work/remote.kcov" -- sh -c 'exit 5'
 expect "remote handles while a command runs" 5
-"$trace" remote --usb 1 --seconds 5 -o "$work/a.kcov" &
+"$trace" remote --usb 1 -o "$work/a.kcov" &
 first=$!
-sleep 2
+await_catching "$first"
 run remote --usb 1 --seconds 0.2 -o "$work/b.kcov"
 expect_error "a handle that is in use" 2 "in use"
+kill -TERM "$first"
 wait "$first"
 run remote --seconds 1
 expect_error "no handle at all" 2 "--usb"

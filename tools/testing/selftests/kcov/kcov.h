@@ -37,6 +37,13 @@ struct record {
 	uint64_t pc;
 };
 
+/*
+ * More than an interrupt leaves. One that comes between a hook's load and its store
+ * of the count is recorded, but not counted: its records stay behind the count,
+ * which alone ends a trace, until they are overwritten.
+ */
+#define INTERRUPT_RECORDS	64
+
 /* Types: bit 0 says "one is a constant", bits 1 and 2 are log2 of the size. */
 #define VARIABLE(size)	KCOV_CMP_SIZE(size)
 #define CONSTANT(size)	(KCOV_CMP_SIZE(size) | KCOV_CMP_CONST)

@@ -80,10 +80,12 @@ TEST_F(pc, count_and_records)
 	uint64_t i, count = collect(self);
 
 	ASSERT_LT(100, count);
-	ASSERT_GT(COVER_WORDS - 1, count);
+	ASSERT_GT(COVER_WORDS - 1 - INTERRUPT_RECORDS, count);
 	for (i = 1; i <= count; i++)
 		ASSERT_NE(0, self->area[i]);
-	for (i = count + 1; i < COVER_WORDS; i++)
+	for (i = count + 1; i <= count + INTERRUPT_RECORDS; i++)
+		ASSERT_TRUE(!self->area[i] || in_kernel_text(self->area[i] - 1));
+	for (; i < COVER_WORDS; i++)
 		ASSERT_EQ(0, self->area[i]);
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
 	EXPECT_TRUE(covers_syscall(self->area, "socketpair"));

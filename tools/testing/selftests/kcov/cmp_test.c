@@ -425,30 +425,60 @@ TEST(full_buffer_holds_whole_records)
 		EXPECT_EQ(0x5a5a0000 + i, copy[i]);
 }
 
+static uint64_t count_of_pc(const struct record *records, uint64_t count, uint64_t pc)
+{
+	uint64_t i, found = 0;
+
+	for (i = 0; i < count; i++)
+		found += records[i].pc == pc;
+	return found;
+}
+
 /* A switch with more cases than the buffer has room for stops in its midst. */
 TEST(switch_stops_at_the_end)
 {
-	/* Room for what comes before prctl()'s switch, and for less than half of its cases. */
-	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP, ROOM = 24 };
-	uint64_t *area, before;
+	enum { WORDS = 4096, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
+	const int option = 0x5a17c0de;
+	uint64_t i, pc, cases, found, start, *area;
 	int fd = kcov_open_mapped(WORDS, &area);
+	struct record *records;
 	long ret;
 
-	if (code_missing())
-		SKIP(return, "%s", code_missing());
+	if (traces_missing())
+		SKIP(return, "%s", traces_missing());
 	ASSERT_LE(0, fd);
 	ret = kcov_enable(fd, KCOV_TRACE_CMP);
 	if (ret == -ENOTSUPP)
 		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
 	ASSERT_EQ(0, ret);
-	area[0] = RECORDS - ROOM;
-	before = area[1 + WORDS_PER_CMP * (RECORDS - ROOM - 1)];
-	prctl_with(0x5a17c0de);
+	prctl_with(option);
+	ASSERT_EQ(0, kcov_disable(fd));
+	records = (struct record *)(area + 1);
+	pc = switch_pc(records, cover_count(area), option);
+	ASSERT_NE(0, pc);
+	cases = count_of_pc(records, cover_count(area), pc);
+
+	/* Room for as many records; some of it is taken by what comes before the switch. */
+	start = RECORDS - cases;
+	memset(area, 0x5a, WORDS * sizeof(*area));
+	area[0] = start;
+	ASSERT_EQ(0, kcov_enable(fd, KCOV_TRACE_CMP));
+	/* Again, so that no interrupt has taken of it yet. */
+	area[0] = start;
+	prctl_with(option);
 	ASSERT_EQ(0, kcov_disable(fd));
 	EXPECT_EQ(RECORDS, cover_count(area));
-	EXPECT_EQ(0x5a17c0de, area[1 + WORDS_PER_CMP * (RECORDS - 1) + 2]);
-	EXPECT_EQ(0, area[WORDS - 1]);
-	EXPECT_EQ(before, area[1 + WORDS_PER_CMP * (RECORDS - ROOM - 1)]);
+	found = count_of_pc(records + start, cases, pc);
+	EXPECT_LT(0, found);
+	EXPECT_GT(cases, found);
+	EXPECT_TRUE(well_formed(&records[RECORDS - 1]));
+	if (takes_room_at_once()) {
+		EXPECT_EQ(pc, records[RECORDS - 1].pc);
+	}
+	for (i = 1; i < 1 + WORDS_PER_CMP * start; i++)
+		ASSERT_EQ(0x5a5a5a5a5a5a5a5a, area[i]);
+	for (i = 1 + WORDS_PER_CMP * RECORDS; i < WORDS; i++)
+		ASSERT_EQ(0x5a5a5a5a5a5a5a5a, area[i]);
 }
 
 int main(int argc, char **argv)

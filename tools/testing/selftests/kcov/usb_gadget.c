@@ -170,6 +170,7 @@ int usb_gadget_plug_in(struct usb_gadget *gadget)
 		.speed = USB_SPEED_HIGH,
 	};
 	struct sigaction action = { .sa_handler = on_signal };
+	int error;
 
 	sigaction(SIGUSR1, &action, NULL);
 	gadget->asked = false;
@@ -179,14 +180,13 @@ int usb_gadget_plug_in(struct usb_gadget *gadget)
 	if (gadget->fd < 0)
 		return -errno;
 	if (ioctl(gadget->fd, USB_RAW_IOCTL_INIT, &init) ||
-	    ioctl(gadget->fd, USB_RAW_IOCTL_RUN, 0) ||
-	    pthread_create(&gadget->thread, NULL, gadget_main, gadget)) {
-		int error = -errno;
-
+	    ioctl(gadget->fd, USB_RAW_IOCTL_RUN, 0))
+		error = errno;
+	else
+		error = pthread_create(&gadget->thread, NULL, gadget_main, gadget);
+	if (error)
 		close(gadget->fd);
-		return error;
-	}
-	return 0;
+	return -error;
 }
 
 bool usb_gadget_wait(const volatile bool *flag)

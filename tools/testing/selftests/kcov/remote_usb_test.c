@@ -68,6 +68,18 @@ static bool appears(const uint64_t *area, const char *function)
 }
 
 /*
+ * The hub's worker waits until the port is quiet, and looks at it again: a device that
+ * is plugged in meanwhile is taken in by the section that the end of the last one
+ * began, for whoever was enabled then. Whether this section was seen, to its end.
+ */
+static bool unplug(FIXTURE_DATA(usb) *self)
+{
+	cover_reset(self->area);
+	usb_gadget_unplug(&self->gadget);
+	return appears(self->area, "usb_disconnect");
+}
+
+/*
  * Whether a device that is plugged in now is seen. A section of the hub's worker
  * that began earlier may take in the first one; then the next one is.
  */
@@ -80,10 +92,10 @@ static bool seen(FIXTURE_DATA(usb) *self)
 			     usb_gadget_wait(&self->gadget.configured) &&
 			     appears(self->area, HUB_FUNCTION);
 
-		usb_gadget_unplug(&self->gadget);
+		if (!unplug(self))
+			return false;
 		if (found)
 			return true;
-		usleep(100000);
 	}
 	return false;
 }
@@ -120,6 +132,10 @@ TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 60)
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
 	usb_gadget_unplug(&self->gadget);
 	EXPECT_EQ(0, cover_count(self->area));
+	/* It is seen on its own bus. */
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(seen(self));
 }
 
 /*
@@ -162,8 +178,7 @@ TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 60)
 	EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
 	usleep(200000);
 	EXPECT_FALSE(covers(self->area, HUB_FUNCTION));
-	usb_gadget_unplug(&self->gadget);
-	EXPECT_TRUE(appears(self->area, "usb_disconnect"));
+	EXPECT_TRUE(unplug(self));
 	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
 		TH_LOG("%s", line);
 }
@@ -186,7 +201,8 @@ TEST_F_TIMEOUT(usb, local_use_during_a_section, 60)
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
 	EXPECT_FALSE(covers(self->area, HUB_FUNCTION));
 	EXPECT_FALSE(covers(self->area, SOFTIRQ_FUNCTION));
-	usb_gadget_unplug(&self->gadget);
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(unplug(self));
 }
 
 /* The owner is killed and its descriptor freed while the section goes on. */
@@ -281,7 +297,7 @@ TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 60)
 		EXPECT_TRUE(appears(self->area, HUB_FUNCTION));
 		/* What the threads did does not show up here. */
 		EXPECT_FALSE(covers_syscall(self->area, MARK_ONE));
-		usb_gadget_unplug(&self->gadget);
+		EXPECT_TRUE(unplug(self));
 	}
 	busy.finished = true;
 	for (i = 0; i < count; i++) {
@@ -318,12 +334,27 @@ TEST_F_TIMEOUT(usb, no_reference_is_lost, 60)
 		ASSERT_EQ(0, kcov_disable(fd));
 		close(fd);
 	}
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(seen(self));
+}
+
+/* The vendor that the device says it is from. */
+static bool vendor_is_compared(const uint64_t *area)
+{
+	uint64_t i, count = cover_count(area);
+
+	for (i = 0; i < count; i++) {
+		const uint64_t *record = &area[1 + WORDS_PER_CMP * i];
+
+		if (record[1] == 0xf055 || record[2] == 0xf055)
+			return true;
+	}
+	return false;
 }
 
 TEST_F_TIMEOUT(usb, comparisons_are_collected, 60)
 {
 	uint64_t i, count;
-	bool hub = false;
 	long ret = enable(self, KCOV_TRACE_CMP);
 
 	if (ret == -ENOTSUPP)
@@ -331,9 +362,10 @@ TEST_F_TIMEOUT(usb, comparisons_are_collected, 60)
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
-	usb_gadget_unplug(&self->gadget);
-	usleep(300000);
+	for (i = 0; i < 60 && !vendor_is_compared(self->area); i++)
+		usleep(50000);
 	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_TRUE(vendor_is_compared(self->area));
 	count = cover_count(self->area);
 	ASSERT_LT(0, count);
 	ASSERT_GE((WORDS - 1) / WORDS_PER_CMP, count);
@@ -342,10 +374,9 @@ TEST_F_TIMEOUT(usb, comparisons_are_collected, 60)
 
 		ASSERT_GE(7, record[0]);
 		ASSERT_TRUE(in_kernel_text(record[3] - 1));
-		/* The vendor that the device says it is from. */
-		hub |= record[1] == 0xf055 || record[2] == 0xf055;
 	}
-	EXPECT_TRUE(hub);
+	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
+	EXPECT_TRUE(unplug(self));
 }
 
 int main(int argc, char **argv)

@@ -372,7 +372,6 @@ TEST_F_TIMEOUT(worker, killed_at_any_time, 90)
 
 		ASSERT_LE(0, child);
 		if (!child) {
-			setpgid(0, 0);
 			for (;;) {
 				if (enable(self, i % modes, AREA_WORDS << (i % 3)))
 					_exit(1);
@@ -381,8 +380,9 @@ TEST_F_TIMEOUT(worker, killed_at_any_time, 90)
 			}
 		}
 		cover_reset(self->area);
-		while (!cover_count(self->area) && !usleep(100))
-			;
+		while (!cover_count(self->area) && !usleep(100)) {
+			ASSERT_EQ(0, waitpid(child, NULL, WNOHANG));
+		}
 		usleep(rand() % 2000);
 		kill(child, SIGKILL);
 		ASSERT_EQ(SIGKILL, exit_status(child));

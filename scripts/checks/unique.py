@@ -17,6 +17,8 @@ ORDER = 56
 PROGRAM = TOP / "scripts/differential/unique.c"
 # The status of the program on a kernel that has no such mode.
 WITHOUT = 3
+# Long enough for kernels that check all memory, on a busy host.
+SECONDS = 1800
 # The programs in the tables at the end of the files that unique.c includes.
 INCLUDED = re.compile(r'^#include "(\w+\.c)"$', re.MULTILINE)
 NAME = re.compile(r'^\t\{ "([\w-]+)", \w+, \w+ \},$', re.MULTILINE)
@@ -55,7 +57,10 @@ def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
         program = programs.build(PROGRAM, obj, context.arch, ("-Wno-unused-function",))
         files = {"/bin/unique": program}
-        outcome = context.boot(guest.Guest(obj=obj, name=f"unique-{impl}", arch=context.arch, command="exec unique", files=files))
+        boot = guest.Guest(
+            obj=obj, name=f"unique-{impl}", arch=context.arch, command="exec unique", files=files, timeout=SECONDS
+        )
+        outcome = context.boot(boot)
         yield boot_result(f"{impl}: the kernel stays sound", outcome)
         if outcome.death:
             return

@@ -154,7 +154,7 @@ TEST_F(exit, releases_a_descriptor_of_its_own)
 }
 
 /* Killed at any point of enabling, collecting and disabling. */
-TEST_F_TIMEOUT(thread, killed_at_any_time, 90)
+TEST_F_TIMEOUT(thread, killed_at_any_time, 300)
 {
 	char line[256];
 	int i, log = kmsg_open(), modes = comparisons_missing() ? 1 : 2;

@@ -154,7 +154,7 @@ static void *disturb(void *data)
 	return NULL;
 }
 
-TEST_F(divided, disturbed)
+TEST_F_TIMEOUT(divided, disturbed, 300)
 {
 	int turn, turns = variant->remote ? 40 : 20000;
 	pthread_t thread;

@@ -342,7 +342,7 @@ static void *keep_switching(void *number)
  * While the scheduler switches tasks, it marks their mode.  A softirq that comes
  * then finds the mark and must neither record with it nor lose it.
  */
-TEST_F(history, softirq_in_a_switch_of_tasks)
+TEST_F_TIMEOUT(history, softirq_in_a_switch_of_tasks, 300)
 {
 	pthread_t threads[ARRAY_SIZE(switchers.fd)];
 	struct softirqs softirqs;

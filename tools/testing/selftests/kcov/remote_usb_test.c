@@ -100,7 +100,7 @@ static bool seen(FIXTURE_DATA(usb) *self)
 	return false;
 }
 
-TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 60)
+TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 300)
 {
 	uint64_t i, count;
 	char line[256];
@@ -124,7 +124,7 @@ TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 60)
 		TH_LOG("%s", line);
 }
 
-TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 60)
+TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 300)
 {
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, 0,
 					self->handle + 0x100));
@@ -142,7 +142,7 @@ TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 60)
  * The worker is in the midst of a section: it waits for the device's answer.
  * Its descriptor is disabled, and what the section has found is dropped.
  */
-TEST_F_TIMEOUT(usb, disabled_during_a_section, 60)
+TEST_F_TIMEOUT(usb, disabled_during_a_section, 300)
 {
 	self->gadget.hold = true;
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
@@ -161,7 +161,7 @@ TEST_F_TIMEOUT(usb, disabled_during_a_section, 60)
 }
 
 /* The same, but enabled again before the section ends: it is another one's. */
-TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 60)
+TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 300)
 {
 	char line[256];
 
@@ -184,7 +184,7 @@ TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 60)
 }
 
 /* And enabled for the thread's own calls: a section does not end up there. */
-TEST_F_TIMEOUT(usb, local_use_during_a_section, 60)
+TEST_F_TIMEOUT(usb, local_use_during_a_section, 300)
 {
 	self->gadget.hold = true;
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
@@ -206,7 +206,7 @@ TEST_F_TIMEOUT(usb, local_use_during_a_section, 60)
 }
 
 /* The owner is killed and its descriptor freed while the section goes on. */
-TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 60)
+TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 300)
 {
 	char line[256];
 	int status;
@@ -275,7 +275,7 @@ static void *keep_busy(void *number)
  * interrupt one of them, are collected by their handle; the thread's own trace
  * stays its own and goes on afterwards.
  */
-TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 60)
+TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 300)
 {
 	long i, round, count = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_t threads[8];
@@ -317,7 +317,7 @@ TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 60)
 }
 
 /* After much traffic the descriptor and its handle can be used anew. */
-TEST_F_TIMEOUT(usb, no_reference_is_lost, 60)
+TEST_F_TIMEOUT(usb, no_reference_is_lost, 300)
 {
 	int i;
 
@@ -352,7 +352,7 @@ static bool vendor_is_compared(const uint64_t *area)
 	return false;
 }
 
-TEST_F_TIMEOUT(usb, comparisons_are_collected, 60)
+TEST_F_TIMEOUT(usb, comparisons_are_collected, 300)
 {
 	uint64_t i, count;
 	long ret = enable(self, KCOV_TRACE_CMP);

@@ -334,7 +334,7 @@ TEST_F(worker, local_and_remote_are_apart)
 }
 
 /* Many processes, each with a handle of its own. */
-TEST_F(worker, handles_are_apart)
+TEST_F_TIMEOUT(worker, handles_are_apart, 300)
 {
 	enum { CHILDREN = 16 };
 	pid_t children[CHILDREN];
@@ -362,7 +362,7 @@ TEST_F(worker, handles_are_apart)
 }
 
 /* Enabled, at work, disabled, killed: at any moment. */
-TEST_F_TIMEOUT(worker, killed_at_any_time, 90)
+TEST_F_TIMEOUT(worker, killed_at_any_time, 300)
 {
 	char line[256];
 	int i, modes = comparisons_missing() ? 1 : 2;

@@ -58,8 +58,22 @@ void complain(const char *file, int line, const char *what)
 	_exit(1);
 }
 
+/* Writes to the stack as far down as the calls after this one reach. */
+__attribute__((noinline)) static void touch_stack(void)
+{
+	volatile char below[8192];
+
+	for (size_t i = 0; i < sizeof(below); i += 512)
+		below[i] = 0;
+}
+
 void quiet_begin(void)
 {
+	/*
+	 * After fork(), the first write to a page is a fault. One that comes between the two lines that keep the count
+	 * and the set would be in the set only, and a later one, of another page, would not be recorded.
+	 */
+	touch_stack();
 	kept[0] = trace[0];
 	if (trace != area)
 		memcpy(kept + 1, (const void *)area, set_words * sizeof(*kept));

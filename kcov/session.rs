@@ -41,6 +41,7 @@ use crate::{
 };
 use core::{
     ffi::c_void,
+    intrinsics,
     mem,
     ptr::{self, addr_of, addr_of_mut}, //
 };
@@ -77,7 +78,7 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Div
     let task = arch::current_task();
     // SAFETY: The current task is valid, and so are its fields.
     unsafe {
-        if get!(task, kcov_mode) & wanted == 0 {
+        if intrinsics::unlikely(get!(task, kcov_mode) & wanted == 0) {
             return None;
         }
         if !context::recordable(|| get!(task, kcov_softirq) != 0) {

@@ -15,7 +15,6 @@
 #define STEP		4
 #define PAGE_WORDS	512
 
-/* What a descriptor with a buffer answers; it is enabled by nobody. */
 const char *unique_missing(void)
 {
 	switch (kcov_answer(KCOV_UNIQUE_ENABLE, 1)) {

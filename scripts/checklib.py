@@ -111,14 +111,16 @@ def project_files() -> List[Path]:
     )
 
 
-def output_of(
-    command: Sequence[object], timeout: Optional[float] = 600, env: Optional[Dict[str, str]] = None
-) -> Tuple[int, str]:
-    """Runs a short tool at the project's top; its status and all that it printed."""
-    words = [str(word) for word in command]
+def run_tool(
+    command: Sequence[object], timeout: Optional[float], cwd: Path = TOP, env: Optional[Dict[str, str]] = None
+) -> Tuple[Optional[int], str]:
+    """
+    Runs a tool; its status and all that it printed. One that takes longer is ended with all that it has started, such as
+    a guest or a test, which would go on without it; there is no status then.
+    """
     with subprocess.Popen(
-        words,
-        cwd=TOP,
+        [str(word) for word in command],
+        cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -127,11 +129,20 @@ def output_of(
     ) as process:
         try:
             output, _ = process.communicate(timeout=timeout)
+            status: Optional[int] = process.returncode
         except BaseException as reason:
-            # With what it has started, such as a guest, which would go on without it.
             os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(reason, subprocess.TimeoutExpired):
-                said = (reason.output or b"").decode(errors="replace")[-2000:]
-                raise Failure(f"`{' '.join(words[:3])}` had not ended after {timeout:.0f} seconds: {said}") from None
-            raise
-    return process.returncode, output.decode(errors="replace")
+            if not isinstance(reason, subprocess.TimeoutExpired):
+                raise
+            output, status = reason.output or b"", None
+    return status, output.decode(errors="replace")
+
+
+def output_of(
+    command: Sequence[object], timeout: Optional[float] = 600, env: Optional[Dict[str, str]] = None
+) -> Tuple[int, str]:
+    """Runs a short tool at the project's top; its status and all that it printed."""
+    status, output = run_tool(command, timeout, env=env)
+    if status is None:
+        raise Failure(f"`{' '.join(map(str, command[:3]))}` had not ended after {timeout:.0f} seconds: {output[-2000:]}")
+    return status, output

@@ -3,11 +3,7 @@
 The user-space crates: their tests on the host and in guests, clippy and their documentation.
 """
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
@@ -17,7 +13,7 @@ import guest
 import kconfig
 import programs
 import tap
-from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, skipped
+from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
 from hostlib import SCRIPTS, shown
 
 # Behind the host's own checks: here guests boot.
@@ -50,33 +46,13 @@ def cargo(log: str, *arguments: str, **more: str) -> Tuple[int, str]:
     """Runs cargo on the workspace; its status and what it says, which goes to a file as well."""
     # What stands behind two dashes is for the test programs.
     split = (*arguments, "--").index("--")
+    words = ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]]
+    status, output = run_tool(words, SECONDS, crates.WORKSPACE, crates.environment(**more))
+    if status is None:
+        status, output = 1, f"{output}\ncargo {arguments[0]} was ended: it took more than {SECONDS} seconds.\n"
     LOGS.mkdir(parents=True, exist_ok=True)
-    with open(LOGS / log, "w+b") as file:
-        process = subprocess.Popen(
-            ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]],
-            cwd=crates.WORKSPACE,
-            env=crates.environment(**more),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            status = process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            kill_all(process.pid)
-            status = process.wait()
-            file.seek(0, os.SEEK_END)
-            file.write(f"\ncargo {arguments[0]} was ended: it took more than {SECONDS} seconds.\n".encode())
-        file.seek(0)
-        return status, file.read().decode(errors="replace")
-
-
-def kill_all(pid: int) -> None:
-    """Kills a process and what it has started: a test that hangs would outlive cargo."""
-    with contextlib.suppress(OSError):
-        lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
-        os.kill(pid, signal.SIGKILL)
-        for child in " ".join(lists).split():
-            kill_all(int(child))
+    (LOGS / log).write_text(output, encoding="utf-8")
+    return status, output
 
 
 def end_of(output: str, log: Path) -> str:

@@ -186,58 +186,70 @@ pub struct Writer<T: 'static, const BUCKETS: usize> {
 impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     /// Inserts a value under all of `keys`. Does not sleep.
     ///
-    /// The keys are taken in their order. The first that is an error, that the table already holds
-    /// ([`EEXIST`]), or for which `new` has no place any more ([`EINVAL`]) ends the attempt, and
-    /// the table is as if it had not been made.
+    /// The keys are taken in their order. The first that is an error, that the table or the list
+    /// already holds ([`EEXIST`]), or for which `new` has no room any more ([`EINVAL`]) ends the
+    /// attempt. All keys are checked before the first becomes visible, so a failure leaves no
+    /// trace.
     pub fn insert(
         &mut self,
         new: NewEntry<T>,
         keys: impl Iterator<Item = Result<u64>>,
     ) -> Result<Entry<T, BUCKETS>> {
         let group = KBox::into_raw(new.0);
-        // INVARIANT: There are no nodes yet; `link` puts them into this table.
-        let entry = Entry {
-            // SAFETY: The pointer comes from a box and is not null.
-            group: unsafe { NonNull::new_unchecked(group) },
-            table: self.table,
-        };
-
         for key in keys {
-            if let Err(error) = key.and_then(|key| self.link(group, key)) {
-                self.remove(entry);
+            // SAFETY: The group comes from a box, and none of its nodes is linked yet.
+            if let Err(error) = key.and_then(|key| unsafe { self.add(group, key) }) {
+                // SAFETY: As above.
+                drop(unsafe { KBox::from_raw(group) });
                 return Err(error);
             }
         }
-        Ok(entry)
+        // SAFETY: The group is valid. From here on there are only shared references to its nodes.
+        for node in unsafe { &*ptr::addr_of!((*group).nodes) } {
+            self.link(node);
+        }
+        // INVARIANT: All nodes have just been linked into this table.
+        Ok(Entry {
+            // SAFETY: The pointer comes from a box and is not null.
+            group: unsafe { NonNull::new_unchecked(group) },
+            table: self.table,
+        })
     }
 
-    fn link(&mut self, group: *mut Group<T>, key: u64) -> Result {
-        if self.holds(key) {
+    /// Adds a key to a group that is not in the table yet.
+    ///
+    /// # Safety
+    ///
+    /// `group` comes from a box, and none of its nodes is linked.
+    unsafe fn add(&self, group: *mut Group<T>, key: u64) -> Result {
+        // SAFETY: By this function's requirement, this is the only reference to it.
+        let nodes = unsafe { &mut (*group).nodes };
+        if self.holds(key) || nodes.iter().any(|node| node.key == key) {
             return Err(EEXIST);
         }
-        let hash = RcuTable::<T, BUCKETS>::hash(key);
-        let Bucket { summary, head } = &self.table.buckets[hash.bucket];
         let node = Node {
-            next: Atomic::new(head.load(ordering::Relaxed)),
+            next: Atomic::new(ptr::null_mut()),
             key,
             group,
         };
-        // SAFETY: Readers reach single nodes and the value, never the vector itself, so that this
-        // is the only reference to it. The vector does not grow beyond its capacity, so its
-        // elements stay where they are.
-        let nodes = unsafe { &mut (*group).nodes };
-        nodes.push_within_capacity(node).map_err(|_| EINVAL)?;
-        let last = nodes.last().ok_or(EINVAL)?;
+        // Without more memory: the nodes stay where they are.
+        nodes.push_within_capacity(node).map_err(|_| EINVAL)
+    }
+
+    fn link(&mut self, node: &Node<T>) {
+        let hash = RcuTable::<T, BUCKETS>::hash(node.key);
+        let Bucket { summary, head } = &self.table.buckets[hash.bucket];
+        node.next
+            .store(head.load(ordering::Relaxed), ordering::Relaxed);
         // ORDERING: Pairs with the address dependency in `RcuTable::follow`: whoever sees the node
         // sees it filled.
         // INVARIANT: The node lives until a grace period after `remove`.
-        head.store(ptr::from_ref(last).cast_mut(), ordering::Release);
+        head.store(ptr::from_ref(node).cast_mut(), ordering::Release);
         // The only writer, so this need not be one operation.
         summary.store(
             summary.load(Ordering::Relaxed) | hash.bit,
             Ordering::Relaxed,
         );
-        Ok(())
     }
 
     fn holds(&self, key: u64) -> bool {

@@ -49,6 +49,7 @@ help:
 	@echo '  KVM=1           run guests with KVM, if that works here, instead of emulating the processor'
 	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'
 	@echo '  LLVM=SUFFIX     the compiler as in the kernel: LLVM=-22, LLVM=1; LLVM=gcc is GCC (the newest clang that fits rustc)'
+	@echo '  KCOV_BINDGEN=V  a version of bindgen, from 0.71.1 on, or "newest"; set-up builds it (the bindgen in PATH, or a new one)'
 	@echo '  O=DIR           where the kernels are built, each in a directory of its own ($(BUILD)/obj)'
 	@echo '  J=N             jobs (one per processor)'
 	@echo '  BUILD=DIR       where everything goes that is made here (build)'

@@ -19,6 +19,8 @@ class Cell:
     arch: str = "x86_64"
     # As the variable LLVM; empty: the usual clang.
     llvm: str = ""
+    # A version of bindgen, as the variable KCOV_BINDGEN; empty: the default.
+    bindgen: str = ""
     # Names of modules in scripts/checks.
     checks: Tuple[str, ...] = ("leaf", "conformance")
     # What the build needs of the machine, beyond what the architecture does; see setup.sh.
@@ -51,10 +53,19 @@ MITIGATIONS = (
 KCSAN = (
     "KCSAN=y KCSAN_EARLY_ENABLE=y KCSAN_SELFTEST=y KCSAN_ASSUME_PLAIN_WRITES_ATOMIC=y KCSAN_REPORT_VALUE_CHANGE_ONLY=y"
 )
-LOCKS = (
-    "PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y "
-    "DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y "
+OBJECTS = "DEBUG_OBJECTS=y DEBUG_OBJECTS_FREE=y DEBUG_OBJECTS_TIMERS=y DEBUG_OBJECTS_WORK=y DEBUG_OBJECTS_RCU_HEAD=y"
+KMEMLEAK = (
     "DEBUG_KMEMLEAK=y DEBUG_KMEMLEAK_MEM_POOL_SIZE=40000 DEBUG_KMEMLEAK_AUTO_SCAN=n SAMPLE_KMEMLEAK=m"
+)
+LOCKS = f"PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y {OBJECTS} {KMEMLEAK}"
+# Every subsystem of the tree that has annotated sections, besides those that each kernel here has.
+ANNOTATED = (
+    "BT=y BT_HCIVHCI=y NFC=y NFC_NCI=y NFC_VIRTUAL_NCI=y WIRELESS=y CFG80211=y MAC80211=y WLAN=y MAC80211_HWSIM=y "
+    "USBIP_CORE=y USBIP_VHCI_HCD=y"
+)
+FAULTS = (
+    "FAULT_INJECTION=y FAILSLAB=y FAIL_PAGE_ALLOC=y FAULT_INJECTION_USERCOPY=y FAULT_INJECTION_DEBUG_FS=y "
+    f"DEBUG_ATOMIC_SLEEP=y {KMEMLEAK}"
 )
 MODULES = "SAMPLE_KCOV_MODULE=m SAMPLE_KCOV_RUST_MODULE=m"
 # Where `make test` does not come.
@@ -64,6 +75,10 @@ KASAN = "KASAN=y KASAN_GENERIC=y KASAN_INLINE=y KASAN_VMALLOC=y FRAME_WARN=0"
 CELLS: Tuple[Cell, ...] = (
     Cell("clang", "clang"),
     Cell("gcc", "GCC", llvm="gcc"),
+    # bindgen before 0.72.1 does not work with libclang 22 and later.
+    Cell("bindgen-0.71.1", "the oldest bindgen", llvm="-19", bindgen="0.71.1"),
+    Cell("bindgen-0.72.1", "bindgen 0.72.1", bindgen="0.72.1"),
+    Cell("bindgen-newest", "the newest bindgen", bindgen="newest"),
     Cell("um", "user-mode Linux", arch="um", checks=MORE),
     # There, a hook calls the part of the kernel that talks to the host for the number of its CPU.
     Cell("um-smp", "user-mode Linux with several CPUs", "SMP=y", arch="um", checks=MORE[1:]),
@@ -74,6 +89,14 @@ CELLS: Tuple[Cell, ...] = (
     # The functions in C lie outside of the object, so the hooks are no leaves there.
     Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", arch="um", checks=("conformance",)),
     Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
+    Cell(
+        "rt-kasan",
+        "PREEMPT_RT with KASAN, lists, objects, all annotated subsystems",
+        f"PREEMPT_RT=y PREEMPT_DYNAMIC=n {KASAN} DEBUG_LIST=y {OBJECTS} {ANNOTATED}",
+    ),
+    Cell("faults", "failing allocations and user copies, kmemleak", FAULTS, checks=("conformance",)),
+    Cell("full-lto", "full LTO", "LTO_CLANG_FULL=y"),
+    Cell("gcc-mitigations", "mitigations with GCC", f"{MITIGATIONS} MITIGATION_CALL_DEPTH_TRACKING=y", llvm="gcc"),
     Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
     Cell("kasan-stack", "KASAN, generic, of the stack too", f"{KASAN} KASAN_STACK=y"),
     Cell("kcsan", "KCSAN", KCSAN),

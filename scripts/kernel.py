@@ -10,7 +10,7 @@ Prepares the kernel tree, configures it and builds it, each time with the overla
   kernel.py path [OPTION...]        print the directory of the objects
 
 Of the kernel's own targets, `headers` puts the headers for user space into usr/include of that directory.
-What the options leave open is taken from the variables IMPL, ARCH, LLVM, KERNEL, J and O.
+What the options leave open is taken from the variables IMPL, ARCH, LLVM, KCOV_BINDGEN, KERNEL, J and O.
 """
 
 import argparse
@@ -92,6 +92,8 @@ class Kernel:
     variant: str = ""
     jobs: int = 0
     llvm: str = field(default_factory=lambda: os.environ.get("LLVM") or "")
+    # A version that setup.sh has put into the cache, or "newest"; empty: the default of setup.sh.
+    bindgen: str = field(default_factory=lambda: os.environ.get("KCOV_BINDGEN") or "")
     out: Optional[Path] = None
 
     def __post_init__(self) -> None:
@@ -102,6 +104,9 @@ class Kernel:
             die(f"the architecture '{self.arch}' is not supported here; ARCH is one of: {' '.join(ARCHITECTURES)}.")
         # Kernels of different configurations do not share a directory.
         self.variant = self.variant or "-".join(Path(name).stem for name in self.fragments)
+        suffix = f"bindgen-{self.bindgen}" if self.bindgen else ""
+        if suffix not in self.variant:
+            self.variant = "-".join(filter(None, (self.variant, suffix)))
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
         own = [self.impl] if (CONFIG_DIR / f"{self.impl}.config").exists() else []
         names = ["base", self.arch, *ARCHITECTURES[self.arch].fragments, *own, *self.fragments]
@@ -142,6 +147,18 @@ class Kernel:
         return "clang" + (self.llvm if self.llvm.startswith("-") else "")
 
     @property
+    def search_path(self) -> str:
+        """PATH of the build."""
+        return f"{CACHE / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+
+    @property
+    def bindgen_program(self) -> str:
+        """The program that makes Rust's bindings."""
+        if self.bindgen:
+            return str(CACHE / f"bindgen-{self.bindgen}" / "bin/bindgen")
+        return shutil.which("bindgen", path=self.search_path) or "bindgen"
+
+    @property
     def cross(self) -> str:
         prefix = ARCHITECTURES[self.arch].cross
         return "" if prefix.startswith(f"{os.uname().machine}-") else prefix
@@ -165,18 +182,22 @@ class Kernel:
             result.append(f"CROSS_COMPILE={self.cross}")
         if shutil.which("ccache"):
             result.append(f"CC=ccache {cc}")
+        if self.bindgen:
+            result.append(f"BINDGEN={self.bindgen_program}")
         return result
 
     def environment(self) -> Dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name not in PRIVATE_VARIABLES}
-        env["PATH"] = f"{CACHE / 'bin'}:{env.get('PATH', '/usr/bin:/bin')}"
+        env["PATH"] = self.search_path
         env["LC_ALL"] = "C"
         version = re.search(r"rustc (\S+)", command_output("rustc", "--version") or "")
         library = version and first_line(CACHE / f"rust-lib-src-{version[1]}.path")
         if library and "RUST_LIB_SRC" not in os.environ:
             env["RUST_LIB_SRC"] = library
-        libclang = Path(f"/usr/lib/llvm{self.llvm}/lib")
-        if self.llvm.startswith("-") and libclang.is_dir():
+        # With GCC, bindgen reads C with the libclang of the default clang.
+        suffix = first_line(CACHE / "llvm.suffix") or "" if self.llvm == "gcc" else self.llvm
+        libclang = Path(f"/usr/lib/llvm{suffix}/lib")
+        if suffix.startswith("-") and libclang.is_dir():
             env.setdefault("LIBCLANG_PATH", str(libclang))
         # The same sources give the same image, wherever and whenever they are built.
         env.update(
@@ -247,14 +268,42 @@ def unpack(tree: Path) -> None:
         partial.rename(tree)
 
 
+def version_in(text: str) -> Tuple[int, ...]:
+    """The first version such as 0.72.1 in a text."""
+    match = re.search(r"\d+\.\d+\.\d+", text)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+def check_tools(kernel: Kernel, tree: Path) -> None:
+    """Refuses tools that are missing, or older than the tree needs."""
+    script = str(tree / "scripts/min-tool-version.sh")
+    bindgen = kernel.bindgen_program
+    compiler = "choose another with LLVM= (LLVM=gcc for GCC)"
+    other = "choose another with KCOV_BINDGEN="
+    for tool, program, remedy in (
+        ("gcc" if kernel.llvm == "gcc" else "llvm", kernel.compiler, compiler),
+        ("rustc", "rustc", "install a newer one, with `rustup update` for example"),
+        ("bindgen", bindgen, other),
+    ):
+        text = command_output(program, "--version")
+        if not text:
+            setup_with = f" KCOV_BINDGEN={kernel.bindgen}" if tool == "bindgen" and kernel.bindgen else ""
+            die(f"{program} was not found; run `make setup{setup_with}`, or {remedy}.")
+        oldest = version_in(command_output("sh", script, tool) or "")
+        if version_in(text) < oldest:
+            found = ".".join(map(str, version_in(text)))
+            die(f"{program} is version {found}, but the tree needs {'.'.join(map(str, oldest))} or later; {remedy}.")
+    # The tree only warns of this, and rustc then fails at structures that have lost their fields.
+    header = tree / "scripts/rust_is_available_bindgen_libclang_22.h"
+    bindings = command_output(bindgen, str(header), env=kernel.environment())
+    if bindings and "pub foo" not in bindings:
+        die(f"{bindgen} is too old for the libclang that it uses; {other}, or an older clang with LLVM=.")
+
+
 def configure(kernel: Kernel, tree: Path) -> None:
     """Makes .config from the fragments, when anything it depends on has changed."""
     wanted = kernel.wanted
-    if not command_output(kernel.compiler, "--version"):
-        die(
-            f"the compiler {kernel.compiler} was not found; run `make setup`, or choose another with LLVM= "
-            "(LLVM=gcc for GCC)."
-        )
+    check_tools(kernel, tree)
     objects = kernel.objects
     stamp = objects / ".kcov-config"
     menus = [path for path in overlay.repository_files() if "Kconfig" in path] + ["lib/Kconfig.debug", "Makefile"]
@@ -265,7 +314,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
             str(tree),
             command_output(kernel.compiler, "--version") or "",
             command_output("rustc", "--version") or "",
-            command_output(str(CACHE / "bin" / "bindgen"), "--version") or "",
+            command_output(kernel.bindgen_program, "--version") or "",
             *(overlay.digest((tree / path).read_bytes()) for path in sorted(menus)),
         ]
     )
@@ -396,7 +445,7 @@ def forget_warned(objects: Path) -> None:
 def run(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(
         description="Prepares, configures and builds the kernel with the overlay.",
-        epilog="Defaults come from the variables IMPL, ARCH, LLVM, KERNEL, J and O.",
+        epilog="Defaults come from the variables IMPL, ARCH, LLVM, KCOV_BINDGEN, KERNEL, J and O.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("tree", help="unpack the tree, install the overlay and print its path")

@@ -46,10 +46,15 @@ def kernel_of(cell: Cell) -> kernel.Kernel:
     """The kernel of a cell, in a directory that belongs to the cell."""
     fragment = STATE / f"{cell.name}.config"
     write_if_changed(fragment, kconfig.text_of(values(cell)).encode())
-    # Not LLVM of the environment, or the table would say something else than what was built.
-    llvm = cell.llvm or first_line(CACHE / "llvm.suffix") or "1"
-    variant = f"matrix-{cell.name}"
-    return kernel.Kernel(impl="rust", arch=cell.arch, fragments=[str(fragment)], variant=variant, llvm=llvm)
+    # Not LLVM and KCOV_BINDGEN of the environment, or the table would say something else than what was built.
+    return kernel.Kernel(
+        impl="rust",
+        arch=cell.arch,
+        fragments=[str(fragment)],
+        variant=f"matrix-{cell.name}",
+        llvm=cell.llvm or first_line(CACHE / "llvm.suffix") or "1",
+        bindgen=cell.bindgen,
+    )
 
 
 def logs_of(cell: Cell) -> Path:
@@ -60,7 +65,8 @@ def logs_of(cell: Cell) -> Path:
 def tools(built: kernel.Kernel) -> List[str]:
     """What compiled, in words."""
     rustc = (command_output("rustc", "--version") or "no rustc").split(" (")[0]
-    return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc]
+    bindgen = command_output(built.bindgen_program, "--version") or "no bindgen"
+    return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc, bindgen]
 
 
 def tree_label() -> List[str]:
@@ -78,7 +84,8 @@ def label_of(cell: Cell, built: kernel.Kernel) -> str:
     """Changes with everything that may change the outcome."""
     parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label()]
     qemu = guest.MACHINES[cell.arch].qemu
-    parts += [command_output(name, "--version") or "" for name in ("bindgen", qemu) if name]
+    if qemu:
+        parts.append(command_output(qemu, "--version") or "")
     for name, file in sorted(overlay.repository_files().items()):
         parts += [name, overlay.digest(file.data)]
     for path in sorted(SCRIPTS.rglob("*")):
@@ -186,7 +193,7 @@ COLUMNS = ("cell", "what", "outcome", "time", "date", "with", "details")
 
 def versions(lines: List[str]) -> str:
     """What compiled, in a few words."""
-    found = (re.search(r"(clang|gcc|rustc).*?(\d+\.\d+\.\d+)", line) for line in lines)
+    found = (re.search(r"(clang|gcc|rustc|bindgen).*?(\d+\.\d+\.\d+)", line) for line in lines)
     return ", ".join(f"{match[1]} {match[2]}" for match in found if match)
 
 
@@ -221,6 +228,18 @@ def document(path: Path) -> None:
     write_results(path, "\n".join(as_table(rows)))
 
 
+def setup_parts(cells: Iterable[Cell]) -> List[str]:
+    """The parts of setup.sh that cells need beyond the usual ones."""
+    parts = set()
+    for cell in cells:
+        parts.update(cell.needs, {cell.arch} & {"arm64", "riscv64"})
+        if cell.llvm.startswith("-"):
+            parts.add(f"clang{cell.llvm}")
+        if cell.bindgen:
+            parts.add(f"bindgen-{cell.bindgen}")
+    return sorted(parts)
+
+
 def chosen(names: List[str]) -> List[Cell]:
     known = {cell.name: cell for cell in CELLS}
     for name in names:
@@ -252,8 +271,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         results_in(options.document)
     cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
     if not options.no_setup:
-        parts = {cell.arch for cell in cells} & {"arm64", "riscv64"} | {part for cell in cells for part in cell.needs}
-        setup("base", "linux", *sorted(parts))
+        setup("base", "linux", *setup_parts(cells))
     results = [run_cell(cell, options.again) for cell in cells]
     say()
     say("\n".join(table()))

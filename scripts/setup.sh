@@ -14,16 +14,33 @@
 #   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
 #   browser    Chromium, to look at the coverage report
 #   symbols    what CONFIG_GENDWARFKSYMS is built with
+#   clang-N    clang N with its tools, such as clang-19
+#   bindgen-V  bindgen V, such as bindgen-0.72.1, in a directory of its own in the cache; bindgen-newest is the
+#              newest on crates.io
+#
+# The part `base` reads the variables KERNEL, LLVM and KCOV_BINDGEN (see `make help`), and refuses what cannot work
+# before it installs or builds anything. KCOV_BINDGEN=V also gets bindgen-V.
 
 . "$(dirname "$0")/lib.sh"
 
 # The Debian suite that carries the Linux source and Rust library sources, and the series of the kernel.
 SUITE=trixie-backports
 LINUX_SERIES=7.3
-BINDGEN_VERSION=0.72.1
+
+# The oldest tools that can build the kernel; scripts/min-tool-version.sh in the tree has the same versions.
+RUSTC_MIN=1.85.0
+CLANG_MIN=17
+BINDGEN_MIN=0.71.1
+# bindgen before this version loses the fields of some structures with libclang 22 or later.
+BINDGEN_MIN_CLANG_22=0.72.1
+# Every rustc from RUSTC_MIN on can build this bindgen.
+BINDGEN_FALLBACK=0.72.1
 
 LOGS=$CACHE/log
 APT_LISTS_READ=
+
+# at_least MINIMUM VERSION: compares two versions; what is not a version is too old.
+at_least() { [[ $2 == [0-9]* ]] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 is_debian() { have dpkg-query && have apt-get; }
 
@@ -40,6 +57,31 @@ privilege() {
 	fi
 }
 
+# read_lists PRIVILEGE: has apt read its package lists, once in a run.
+read_lists() {
+	[ -z "$APT_LISTS_READ" ] || return 0
+	run_logged "$LOGS/apt-update.log" "Reading the package lists" "$1" apt-get update || return
+	APT_LISTS_READ=yes
+}
+
+# Reads the package lists if they are missing or older than a day. Each `apt-get update` changes partial/.
+refresh_lists() {
+	local as lists=/var/lib/apt/lists/
+	[ -z "$APT_LISTS_READ" ] || return 0
+	eval "$(apt-config shell lists Dir::State::lists/d)"
+	if [ -n "$(find "$lists/partial" -maxdepth 0 -mmin -1440 2>/dev/null)" ] &&
+		[ -n "$(find "$lists" -maxdepth 1 -name '*_Packages*' -print -quit 2>/dev/null)" ]; then
+		return 0
+	fi
+	if ! as=$(privilege) || ! read_lists "$as"; then
+		warn "the package lists are missing or older than a day, and could not be read; run 'apt-get update' as root."
+		APT_LISTS_READ=failed
+	fi
+}
+
+# offered NAME: tests whether the machine's package lists have a package.
+offered() { apt-cache show "$1" >/dev/null 2>&1; }
+
 # want_packages NAME...: installs those that are missing.
 want_packages() {
 	local missing=() name as
@@ -49,10 +91,7 @@ want_packages() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	as=$(privilege) ||
 		die "packages are missing and neither root nor sudo is at hand. Install them with:  su -c 'apt-get update && apt-get install -y --no-install-recommends ${missing[*]}'"
-	if [ -z "$APT_LISTS_READ" ]; then
-		run_logged "$LOGS/apt-update.log" "Reading the package lists" "$as" apt-get update
-		APT_LISTS_READ=yes
-	fi
+	read_lists "$as"
 	run_logged "$LOGS/apt-install.log" "Installing ${#missing[@]} packages: ${missing[*]}" \
 		"$as" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 }
@@ -60,16 +99,38 @@ want_packages() {
 rustc_version() { rustc --version | awk '{ print $2 }'; }
 rustc_llvm() { rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
 
-# The newest clang that the package lists offer and rustc's LLVM can be mixed with.
-clang_major() {
+# newest_clang TEST...: prints the newest clang that passes the test and that rustc's LLVM can be mixed with.
+newest_clang() {
 	local major
-	for major in $(seq "$(rustc_llvm)" -1 17); do
-		if have "clang-$major" || apt-cache show "clang-$major" >/dev/null 2>&1; then
+	for major in $(seq "$(rustc_llvm)" -1 "$CLANG_MIN"); do
+		if "$@" "clang-$major"; then
 			printf '%s' "$major"
 			return 0
 		fi
 	done
 	return 1
+}
+
+have_or_offered() { have "$1" || offered "$1"; }
+
+# Sets CLANG to the version of the default clang. The choice is kept: it changes only if that clang goes, or if rustc
+# gets another LLVM.
+choose_clang() {
+	local llvm
+	llvm=$(rustc_llvm)
+	CLANG=$(sed -n 's/^-//p' "$CACHE/llvm.suffix" 2>/dev/null) || CLANG=
+	if [ -n "$CLANG" ] && [ "$(cat "$CACHE/llvm.rustc" 2>/dev/null)" = "$llvm" ] && have "clang-$CLANG"; then
+		return 0
+	fi
+	refresh_lists
+	if privilege >/dev/null; then
+		CLANG=$(newest_clang have_or_offered) || CLANG=
+	else
+		# Nothing can be installed: prefer what is there.
+		CLANG=$(newest_clang have) || CLANG=$(newest_clang offered) || CLANG=
+	fi
+	[ -n "$CLANG" ] ||
+		die "the machine's package sources have no clang from $CLANG_MIN to $llvm; install one, or add a source that has it."
 }
 
 # private_apt COMMAND...: apt-get on $SUITE alone, in the cache directory, without touching the machine's own
@@ -105,12 +166,18 @@ open_suite() {
 	touch "$root/ready"
 }
 
-# fetch_deb NAME[=VERSION]: downloads a package of $SUITE and prints the file's path.
+# fetch_deb NAME[=VERSION] [APT-GET...]: downloads a package and prints the file's path. The package comes from $SUITE,
+# unless the command is named.
 fetch_deb() {
-	local dir=$CACHE/debs/partial.$$ file
+	local dir=$CACHE/debs/partial.$$ file name=$1
+	shift
+	[ $# -gt 0 ] || set -- private_apt apt-get
 	mkdir -p "$dir"
-	(cd "$dir" && private_apt apt-get -q download "$1") >"$LOGS/download.log" 2>&1 ||
-		{ tail -n 5 "$LOGS/download.log" >&2; rm -rf "$dir"; die "the package $1 could not be downloaded from $SUITE (log: $LOGS/download.log)."; }
+	(cd "$dir" && "$@" -q download "$name") >"$LOGS/download.log" 2>&1 || {
+		tail -n 5 "$LOGS/download.log" >&2
+		rm -rf "$dir"
+		die "the package $name could not be downloaded (log: $LOGS/download.log); see to the network, and start again."
+	}
 	file=$(find "$dir" -name '*.deb' -printf '%f\n')
 	mv "$dir/$file" "$CACHE/debs/$file"
 	rmdir "$dir"
@@ -137,8 +204,16 @@ part_linux() {
 	keep "$CACHE/linux.path" "$CACHE/linux-${version%%-*}.tar.xz"
 }
 
+# rust_src_package VERSION APT-CACHE...: prints the version of the package rust-src that has this version of Rust.
+rust_src_package() {
+	local version=$1
+	shift
+	"$@" madison rust-src 2>/dev/null |
+		awk -v v="$version" 'index($3, v) == 1 && substr($3, length(v) + 1) !~ /^[0-9.]/ && !n++ { print $3 }'
+}
+
 # The Rust library source of exactly rustc's version: rustup's component, or Debian's package unpacked into the
-# cache. Its path goes to rust-lib-src-VERSION.path.
+# cache, from the machine's own suites or else from $SUITE. Its path goes to rust-lib-src-VERSION.path.
 part_rust_src() {
 	local version sysroot own deb candidate work link
 	version=$(rustc_version)
@@ -153,55 +228,176 @@ part_rust_src() {
 		keep "$link" "$own"
 		return 0
 	fi
-	open_suite
-	candidate=$(private_apt apt-cache madison rust-src 2>/dev/null |
-		awk -v v="$version" '$3 ~ "^" v { print $3; exit }')
+	is_debian ||
+		die "the source of the Rust library $version was not found in $own; install it ('rustup component add rust-src', or your distribution's package)."
+	refresh_lists
+	set -- apt-get
+	candidate=$(rust_src_package "$version" apt-cache)
+	if [ -z "$candidate" ]; then
+		open_suite
+		set -- private_apt apt-get
+		candidate=$(rust_src_package "$version" private_apt apt-cache)
+	fi
 	[ -n "$candidate" ] ||
-		die "no source of the Rust library $version was found, neither with rustup ('rustup component add rust-src') nor in Debian's $SUITE; install the component, or another rustc."
+		die "the source of the Rust library $version was not found: not with rustup ('rustup component add rust-src'), not in the machine's package sources, not in Debian's $SUITE; install the component, or another rustc."
 	step "Downloading the Rust library source $version"
-	deb=$(fetch_deb "rust-src=$candidate")
+	deb=$(fetch_deb "rust-src=$candidate" "$@")
 	work=$CACHE/rust-src-$version
 	unpack_deb "$deb" "$work"
-	own=$(dirname "$(dirname "$(dirname "$(find "$work" -path '*/library/core/src/lib.rs' | head -n 1)")")")
-	[ -e "$own/core/src/lib.rs" ] || die "the package rust-src $candidate holds no library/core; report this."
+	own=$work/usr/lib/rustlib/src/rust/library
+	[ -e "$own/core/src/lib.rs" ] || die "the package rust-src $candidate has no library/core; report this."
 	keep "$link" "$own"
 }
 
-part_bindgen() {
-	[ -x "$CACHE/bin/bindgen" ] && return 0
-	if have bindgen && [ "$(printf '%s\n' 0.71.1 "$(bindgen --version 2>/dev/null | awk '{ print $2 }')" | sort -V | head -n 1)" = 0.71.1 ]; then
-		mkdir -p "$CACHE/bin"
-		ln -sf "$(command -v bindgen)" "$CACHE/bin/bindgen"
+# bindgen_version PROGRAM: prints the version of a bindgen; nothing if there is no such program.
+bindgen_version() { "$1" --version 2>/dev/null | awk '{ print $2 }' || true; }
+
+# install_bindgen DIRECTORY [OPTION...]: has cargo build the newest bindgen, or another, into a directory.
+install_bindgen() {
+	local dir=$1
+	shift
+	! is_debian || want_packages ca-certificates
+	cargo install bindgen-cli --locked --root "$dir" "$@" >"$LOGS/bindgen.log" 2>&1 </dev/null
+}
+
+# bindgen_failed NAME: ends the script after install_bindgen has failed.
+bindgen_failed() {
+	tail -n 5 "$LOGS/bindgen.log" | sed 's/^/    /' >&2
+	die "$1 could not be built with rustc $(rustc_version); the whole log is in $LOGS/bindgen.log."
+}
+
+# default_bindgen MINIMUM: makes $CACHE/bin/bindgen a bindgen that is new enough: the earlier choice, the first one in
+# PATH, Debian's package, or the newest that can be built.
+default_bindgen() {
+	local minimum=$1 link=$CACHE/bin/bindgen own=$CACHE/bindgen found version
+	at_least "$minimum" "$(bindgen_version "$link")" && return 0
+	mkdir -p "$CACHE/bin"
+	found=$(type -P bindgen) || found=
+	version=$(bindgen_version "$found")
+	if at_least "$minimum" "$version"; then
+		ln -sf "$found" "$link"
 		return 0
 	fi
-	run_logged "$LOGS/bindgen.log" "Building bindgen $BINDGEN_VERSION (about a minute)" \
-		cargo install bindgen-cli --locked --version "$BINDGEN_VERSION" --root "$CACHE"
+	[ -z "$version" ] || step "bindgen $version ($found) is not used; $minimum or later is needed"
+	if is_debian && privilege >/dev/null; then
+		refresh_lists
+		version=$(apt-cache policy bindgen 2>/dev/null | awk '$1 == "Candidate:" { print $2 }')
+		if at_least "$minimum" "${version%%-*}"; then
+			want_packages bindgen
+			ln -sf /usr/bin/bindgen "$link"
+			return 0
+		fi
+	fi
+	step "Building the newest bindgen (a minute or more)"
+	install_bindgen "$own" --force || {
+		warn "the newest bindgen could not be built with rustc $(rustc_version); trying $BINDGEN_FALLBACK."
+		install_bindgen "$own" --force --version "$BINDGEN_FALLBACK" || bindgen_failed "bindgen $BINDGEN_FALLBACK"
+	}
+	ln -sf "$own/bin/bindgen" "$link"
+}
+
+# part_bindgen VERSION: builds that bindgen into a directory of its own.
+part_bindgen() {
+	local dir=$CACHE/bindgen-$1
+	if [ "$1" = newest ]; then
+		# cargo builds only what is newer than the one that is there.
+		step "Looking for the newest bindgen"
+		install_bindgen "$dir" && return 0
+		[ -x "$dir/bin/bindgen" ] || bindgen_failed "the newest bindgen"
+		warn "a newer bindgen could not be looked for or built; $(bindgen_version "$dir/bin/bindgen") stays (log: $LOGS/bindgen.log)."
+		return 0
+	fi
+	[ ! -x "$dir/bin/bindgen" ] || return 0
+	step "Building bindgen $1 (a minute or more)"
+	install_bindgen "$dir" --version "$1" && return 0
+	! grep -q 'could not find .bindgen-cli.' "$LOGS/bindgen.log" ||
+		die "crates.io has no bindgen $1; choose another version, such as KCOV_BINDGEN=$BINDGEN_FALLBACK or KCOV_BINDGEN=newest."
+	bindgen_failed "bindgen $1"
+}
+
+part_clang() { want_packages "clang-$1" "lld-$1" "llvm-$1" "libclang-$1-dev"; }
+
+# Refuses a rustc that cannot build the kernel.
+check_rust() {
+	if ! have rustc || ! have cargo; then
+		die "rustc and cargo were not found; install Rust $RUSTC_MIN or later, with rustup for example, and start again."
+	fi
+	at_least "$RUSTC_MIN" "$(rustc_version)" ||
+		die "rustc is $(rustc_version), but the kernel needs $RUSTC_MIN or later; update it ('rustup update')."
+}
+
+# Refuses a tree that the overlay does not fit.
+check_tree() {
+	local version
+	[ -n "${KERNEL:-}" ] || return 0
+	version=$(sed -n 's/^\(VERSION\|PATCHLEVEL\) = *//p' "$KERNEL/Makefile" 2>/dev/null | head -n 2 | paste -sd .) ||
+		version=
+	[[ $version =~ ^[0-9]+\.[0-9]+$ ]] ||
+		die "$KERNEL is not a Linux source tree; name one with KERNEL=/path/to/linux."
+	at_least "$LINUX_SERIES" "$version" ||
+		die "$KERNEL is Linux $version, but the overlay needs $LINUX_SERIES or later; name a newer tree."
+}
+
+# Refuses a compiler that is missing or too old.
+check_llvm() {
+	local program version remedy="choose another with LLVM= (LLVM=gcc for GCC), or leave LLVM= out"
+	case ${LLVM:-} in
+	'' | gcc | 0) return 0 ;;
+	-[0-9]*)
+		program=clang$LLVM version=${LLVM#-}
+		if ! have "$program" && is_debian; then
+			refresh_lists
+			! offered "$program" || program=
+		fi
+		;;
+	1 | */)
+		program=${LLVM%1}clang
+		version=$("$program" --version 2>/dev/null | sed -n 's/.*clang version \([0-9]*\).*/\1/p') || version=
+		;;
+	*) die "LLVM=$LLVM does not name a compiler; write LLVM=1, a suffix such as LLVM=-22, a path that ends in /, or LLVM=gcc." ;;
+	esac
+	[ -z "$program" ] || have "$program" || die "LLVM=$LLVM: there is no $program, and no package has it; $remedy."
+	[[ $version =~ ^[0-9]+$ ]] || die "LLVM=$LLVM: $program does not say which clang it is; $remedy."
+	[ "$version" -ge "$CLANG_MIN" ] || die "LLVM=$LLVM: the kernel needs clang $CLANG_MIN or later; $remedy."
+}
+
+# check_bindgen LIBCLANG: refuses KCOV_BINDGEN= that cannot work, with this version of libclang.
+check_bindgen() {
+	local remedy="choose another, such as KCOV_BINDGEN=$BINDGEN_FALLBACK or KCOV_BINDGEN=newest"
+	[ "${KCOV_BINDGEN:-newest}" != newest ] || return 0
+	[[ $KCOV_BINDGEN =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || die "KCOV_BINDGEN=$KCOV_BINDGEN is not a version; $remedy."
+	at_least "$BINDGEN_MIN" "$KCOV_BINDGEN" ||
+		die "KCOV_BINDGEN=$KCOV_BINDGEN is too old: the kernel needs bindgen $BINDGEN_MIN or later; $remedy."
+	[ "$1" -lt 22 ] || at_least "$BINDGEN_MIN_CLANG_22" "$KCOV_BINDGEN" ||
+		die "KCOV_BINDGEN=$KCOV_BINDGEN is too old for clang $1, which needs bindgen $BINDGEN_MIN_CLANG_22 or later; $remedy, or an older clang (LLVM=-19)."
 }
 
 part_base() {
-	local major
-	if ! have rustc || ! have cargo; then
-		die "rustc and cargo were not found; install Rust 1.85 or later, with rustup for example, and start again."
-	fi
-	if [ "$(printf '%s\n' 1.85.0 "$(rustc_version)" | sort -V | head -n 1)" != 1.85.0 ]; then
-		die "rustc is $(rustc_version), but the kernel wants 1.85.0 or later; update it ('rustup update')."
-	fi
+	local libclang minimum=$BINDGEN_MIN
+	check_rust
+	check_tree
+	check_llvm
+	check_bindgen 0
 	if ! is_debian; then
-		warn "this is no Debian system; nothing is installed, what is missing will be missed by the kernel's build."
+		warn "this is not a Debian system; nothing is installed, and the kernel's build will say what is missing."
 	else
-		major=$(clang_major) || {
-			want_packages ca-certificates
-			run_logged "$LOGS/apt-update.log" "Reading the package lists" "$(privilege)" apt-get update
-			APT_LISTS_READ=yes
-			major=$(clang_major) || die "no clang between 17 and $(rustc_llvm) is offered by the machine's package sources; install one."
-		}
+		choose_clang
+		# The clang of LLVM=-N, or else the default, also brings the libclang for bindgen.
+		libclang=$CLANG
+		[[ ${LLVM:-} != -* ]] || libclang=${LLVM#-}
+		check_bindgen "$libclang"
+		[ "$CLANG" -lt 22 ] && [ "$libclang" -lt 22 ] || minimum=$BINDGEN_MIN_CLANG_22
 		want_packages make gcc libc6-dev flex bison bc cpio kmod xz-utils libelf-dev libssl-dev dwarves python3 git \
-			"clang-$major" "lld-$major" "llvm-$major" "libclang-$major-dev" \
+			"clang-$CLANG" "lld-$CLANG" "llvm-$CLANG" "libclang-$CLANG-dev" \
 			busybox-static qemu-system-x86 ccache
-		keep "$CACHE/llvm.suffix" "-$major"
+		keep "$CACHE/llvm.suffix" "-$CLANG"
+		keep "$CACHE/llvm.rustc" "$(rustc_llvm)"
+		part_clang "$libclang"
 	fi
 	part_rust_src
-	part_bindgen
+	# First the one that may not exist.
+	[ -z "${KCOV_BINDGEN:-}" ] || part_bindgen "$KCOV_BINDGEN"
+	default_bindgen "$minimum"
 }
 
 part_lint() { want_packages shellcheck; }
@@ -259,7 +455,7 @@ part_riscv64() {
 
 case ${1:-} in
 -h | --help)
-	sed -n '4,17s/^# \{0,1\}//p' "$0"
+	sed -n '4,/^$/s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac
@@ -275,6 +471,7 @@ flock -n 9 2>/dev/null || {
 for part; do
 	case $part in
 	base | linux | lint | browser | symbols | arm64 | riscv64) "part_$part" ;;
-	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64." ;;
+	clang-[0-9]* | bindgen-[0-9]* | bindgen-newest) "part_${part%%-*}" "${part#*-}" ;;
+	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64 clang-N bindgen-V." ;;
 	esac
 done

@@ -94,7 +94,8 @@ class LogTest(unittest.TestCase):
 
 class KernelTest(unittest.TestCase):
     def setUp(self) -> None:
-        patch = mock.patch.dict(os.environ, {name: "" for name in ("IMPL", "ARCH", "LLVM", "O", "J", "KERNEL")})
+        names = ("IMPL", "ARCH", "LLVM", "KCOV_BINDGEN", "O", "J", "KERNEL")
+        patch = mock.patch.dict(os.environ, {name: "" for name in names})
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -122,11 +123,59 @@ class KernelTest(unittest.TestCase):
         with mock.patch.dict(os.environ, O="/somewhere"):
             self.assertEqual(Path("/somewhere/x86_64-c"), kernel.Kernel(impl="c").objects)
 
+    def test_bindgen(self) -> None:
+        usual, chosen = kernel.Kernel(), kernel.Kernel(bindgen="0.73.0")
+        self.assertFalse([variable for variable in usual.variables() if variable.startswith("BINDGEN=")])
+        self.assertIn(f"BINDGEN={kernel.CACHE}/bindgen-0.73.0/bin/bindgen", chosen.variables())
+        self.assertEqual(f"{usual.objects.name}-bindgen-0.73.0", chosen.objects.name)
+        self.assertEqual("cell-bindgen-0.73.0", kernel.Kernel(variant="cell-bindgen-0.73.0", bindgen="0.73.0").variant)
+        with mock.patch.dict(os.environ, KCOV_BINDGEN="newest"):
+            self.assertEqual("clippy-bindgen-newest", kernel.Kernel(variant="clippy").variant)
+
     def test_private_variables(self) -> None:
         with mock.patch.dict(os.environ, MAKEFLAGS="O=/elsewhere", LLVM="1"):
             environment = kernel.Kernel(llvm="gcc").environment()
         self.assertNotIn("MAKEFLAGS", environment)
         self.assertNotIn("LLVM", environment)
+
+
+class ToolsTest(unittest.TestCase):
+    TOOLS = {"clang-22": "Debian clang version 22.1.8 (1)", "rustc": "rustc 1.95.0 (0 2026)", "bindgen": "bindgen 0.72.1"}
+    OLDEST = {"llvm": "17.0.1", "gcc": "8.1.0", "rustc": "1.85.0", "bindgen": "0.71.1"}
+
+    def check(self, bindings: str = "pub foo: u32", **tools: str) -> str:
+        """What is said about these tools in place of the usual ones; nothing if they will do."""
+        texts = {**self.TOOLS, **tools}
+
+        def output(*command: str, **_: object) -> str:
+            if command[0] == "sh":
+                return self.OLDEST[command[-1]]
+            return texts[os.path.basename(command[0])] if command[-1] == "--version" else bindings
+
+        with mock.patch.object(kernel, "command_output", output), mock.patch.object(kernel.shutil, "which", return_value=""):
+            try:
+                kernel.check_tools(kernel.Kernel(llvm="-22", bindgen=""), Path("/tree"))
+            except Failure as failure:
+                return str(failure)
+        return ""
+
+    def test_new_enough(self) -> None:
+        self.assertEqual("", self.check())
+        self.assertEqual("", self.check(bindgen="bindgen 0.71.1", rustc="rustc 1.85.0-nightly (0 2025)"))
+
+    def test_too_old(self) -> None:
+        for name, text in (("clang-22", "clang version 16.0.6"), ("rustc", "rustc 1.84.1"), ("bindgen", "bindgen 0.60.1")):
+            with self.subTest(name):
+                said = self.check(**{name: text})
+                self.assertRegex(said, rf"^{name} is version {text.split()[-1]}, but the tree needs .* or later; ")
+
+    def test_missing(self) -> None:
+        for name in self.TOOLS:
+            with self.subTest(name):
+                self.assertIn(f"{name} was not found; run `make setup`", self.check(**{name: ""}))
+
+    def test_a_bindgen_that_loses_fields(self) -> None:
+        self.assertIn("too old for the libclang", self.check(bindings="pub _address: u8"))
 
 
 if __name__ == "__main__":

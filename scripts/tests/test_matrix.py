@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the matrix: its cells, and what is remembered of them."""
 
+import os
 import sys
 import tempfile
 import unittest
@@ -33,6 +34,21 @@ class Cells(unittest.TestCase):
     def test_options_become_a_fragment(self) -> None:
         cell = Cell("x", "x", "PREEMPT=y NR_CPUS=4 SMP=n")
         self.assertEqual(values(cell), {"CONFIG_PREEMPT": "y", "CONFIG_NR_CPUS": "4", "CONFIG_SMP": "n"})
+
+
+    def test_each_has_its_kernel(self) -> None:
+        with tempfile.TemporaryDirectory() as place, mock.patch.object(matrix, "STATE", Path(place)), mock.patch.dict(
+            os.environ, KCOV_BINDGEN="0.99.9"
+        ):
+            kernels = {cell.name: matrix.kernel_of(cell) for cell in CELLS}
+        self.assertEqual(len(CELLS), len({built.objects for built in kernels.values()}))
+        for cell in CELLS:
+            self.assertEqual(cell.bindgen, kernels[cell.name].bindgen)
+        self.assertEqual("x86_64-rust-matrix-bindgen-newest", kernels["bindgen-newest"].objects.name)
+
+    def test_what_they_need_is_set_up(self) -> None:
+        cells = [Cell("a", "a", llvm="gcc"), Cell("b", "b", llvm="-19", bindgen="0.71.1"), Cell("c", "c", arch="arm64")]
+        self.assertEqual(["arm64", "bindgen-0.71.1", "clang-19"], matrix.setup_parts(cells))
 
 
 class Memory(unittest.TestCase):
@@ -85,7 +101,7 @@ class Document(unittest.TestCase):
             "seconds": 61,
             "date": "2026-01-02",
             "said": "x|y\nmore",
-            "tools": ["Debian clang version 22.1.8 (1)", "rustc 1.95.0"],
+            "tools": ["Debian clang version 22.1.8 (1)", "rustc 1.95.0", "bindgen 0.72.1"],
         }
         for patch in (
             mock.patch.object(matrix, "CELLS", cells),
@@ -102,7 +118,7 @@ class Document(unittest.TestCase):
         self.assertEqual((lines[0], lines[-1]), ("before", "after"))
         rows = [line for line in lines if line.startswith("| ")][2:]
         self.assertEqual(rows[0], earlier)
-        self.assertEqual(rows[1], "| b | B | green | 1:01 | 2026-01-02 | clang 22.1.8, rustc 1.95.0 | x\\|y |")
+        self.assertEqual(rows[1], "| b | B | green | 1:01 | 2026-01-02 | clang 22.1.8, rustc 1.95.0, bindgen 0.72.1 | x\\|y |")
         self.assertTrue(rows[2].startswith("| c | C | not run yet |"), rows[2])
         self.assertEqual(len(rows), 3)
 

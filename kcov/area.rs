@@ -22,7 +22,12 @@ use core::{
     mem::{ManuallyDrop, MaybeUninit},
     ptr::{self, NonNull}, //
 };
-use kernel::{page::PAGE_SIZE, prelude::*, types::ForeignOwnable};
+use kernel::{
+    alloc::Flags,
+    page::PAGE_SIZE,
+    prelude::*,
+    types::ForeignOwnable, //
+};
 
 /// The kernel's part of an area. Aligned so that the records start at a cache line.
 #[repr(C, align(64))]
@@ -55,14 +60,17 @@ pub(crate) struct LentArea(NonNull<Header>);
 unsafe impl Send for Area {}
 
 impl Area {
-    /// Allocates an area for `words` words. Sleeps.
-    pub(crate) fn new(words: usize) -> Result<Self> {
+    /// Allocates an area for `words` words. May sleep.
+    ///
+    /// `flags` says how hard to try, in addition to `GFP_KERNEL`. No failure is reported to the
+    /// log, and no process is killed for the memory.
+    pub(crate) fn new(words: usize, flags: Flags) -> Result<Self> {
         let bytes = words
             .checked_mul(WORD)
             .and_then(|bytes| bytes.checked_add(size_of::<Header>()))
             .ok_or(ENOMEM)?;
         // The records that matter are those that the hooks wrote.
-        let pages = Pages::new(bytes.next_multiple_of(PAGE_SIZE), GFP_KERNEL)?;
+        let pages = Pages::new(bytes.next_multiple_of(PAGE_SIZE), flags)?;
         let words = (pages.bytes() - size_of::<Header>()) / WORD;
         statistics::area_added(pages.bytes());
         let header: NonNull<Header> = pages.into_raw().cast();
@@ -148,12 +156,15 @@ impl LentArea {
         NonNull::new(pointer.cast()).map(Self)
     }
 
+    /// Returns the section. Softirqs on top of the caller may have a reference to it, too.
+    ///
     /// # Safety
     ///
-    /// The caller is the task that the section runs on, and has no other reference to the section.
-    pub(crate) unsafe fn section<'a>(self) -> &'a mut Section {
+    /// The caller is the task that the section runs on, and uses the result only until the area is
+    /// given back.
+    pub(crate) unsafe fn section<'a>(self) -> &'a Section {
         // SAFETY: By the type invariant and this function's requirement.
-        unsafe { (*self.0.as_ptr()).section.assume_init_mut() }
+        unsafe { (*self.0.as_ptr()).section.assume_init_ref() }
     }
 
     /// Takes the area back.
@@ -218,7 +229,9 @@ impl Drop for Area {
         let bytes = size_of::<Header>() + self.words() * WORD;
         statistics::area_removed(bytes);
         // SAFETY: By the type invariant; `new` computed `words` from `bytes`, without a remainder.
-        drop(unsafe { Pages::from_raw(self.0.cast(), bytes) });
+        let pages = unsafe { Pages::from_raw(self.0.cast(), bytes) };
+        // The context that gives an area back may not be allowed to sleep. Users never see areas.
+        pages.free_atomic();
     }
 }
 

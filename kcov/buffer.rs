@@ -10,13 +10,20 @@ use crate::{
     mode::Mode,
     records::WORD, //
 };
-use core::{alloc::Layout, ops::Deref, ptr::NonNull};
+use core::{alloc::Layout, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
-    alloc::{allocator::Vmalloc, flags::__GFP_NOWARN, Allocator, Flags, NumaNode},
+    alloc::{
+        allocator::Vmalloc,
+        flags::{__GFP_NOWARN, __GFP_RETRY_MAYFAIL},
+        Allocator,
+        Flags,
+        NumaNode, //
+    },
     bindings,
     page::{BorrowedPage, PAGE_SIZE},
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    task::might_sleep, //
 };
 
 /// The largest buffer that can be asked for, in words: `INT_MAX` bytes.
@@ -26,10 +33,10 @@ const MAX_WORDS: usize = i32::MAX as usize / WORD;
 ///
 /// # Invariants
 ///
-/// `start` points to an allocation of `Vmalloc` of at least `bytes` bytes, owned by the value.
+/// `start` points to an allocation of `Vmalloc` that was made with `layout`, owned by the value.
 pub(crate) struct Pages {
     start: NonNull<u8>,
-    bytes: usize,
+    layout: Layout,
 }
 
 // SAFETY: Memory can be freed by any thread.
@@ -38,15 +45,26 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Allocates `bytes` bytes. Sleeps.
+    /// Allocates `bytes` bytes. May sleep.
+    ///
+    /// `flags` are added to `GFP_KERNEL`. How much is asked for is up to the user, who learns of a
+    /// failure by an error code: nothing is printed, and no process is killed for the memory if
+    /// `flags` has `__GFP_RETRY_MAYFAIL` or `__GFP_NORETRY`.
     pub(crate) fn new(bytes: usize, flags: Flags) -> Result<Self> {
         let layout = Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ENOMEM)?;
-        // How much is asked for is up to the user, who gets to know of a failure by its error code.
-        let memory = Vmalloc::alloc(layout, flags | __GFP_NOWARN, NumaNode::NO_NODE)?;
+        // When an allocation fails half-way, vmalloc() leaves it to a worker to free what it has
+        // got. Until then another task may find no memory at all, and have a process killed.
+        //
+        // SAFETY: The function only reads counters.
+        if !unsafe { bindings::kcov_memory_suffices(bytes.div_ceil(PAGE_SIZE)) } {
+            return Err(ENOMEM);
+        }
+        let flags = GFP_KERNEL | __GFP_NOWARN | flags;
+        let memory = Vmalloc::alloc(layout, flags, NumaNode::NO_NODE)?;
         // INVARIANT: Allocated right now.
         Ok(Self {
             start: memory.cast(),
-            bytes,
+            layout,
         })
     }
 
@@ -55,12 +73,12 @@ impl Pages {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.layout.size()
     }
 
     /// Gives the memory away.
     pub(crate) fn into_raw(self) -> NonNull<u8> {
-        core::mem::ManuallyDrop::new(self).start
+        ManuallyDrop::new(self).start
     }
 
     /// Takes back what [`Pages::into_raw`] gave away.
@@ -69,21 +87,39 @@ impl Pages {
     ///
     /// `start` and `bytes` belong to `Pages` that were given away, and have not been taken back.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, bytes: usize) -> Self {
+        // SAFETY: By this function's requirement, `new` made this layout.
+        let layout = unsafe { Layout::from_size_align_unchecked(bytes, PAGE_SIZE) };
         // INVARIANT: By this function's requirement.
-        Self { start, bytes }
+        Self { start, layout }
+    }
+
+    /// Frees the memory later, by a worker. May be called from any context but NMI.
+    ///
+    /// Until then the memory itself holds a list node of the kernel, so it must not be memory that
+    /// a user can write to or may still hold.
+    pub(crate) fn free_atomic(self) {
+        let start = self.into_raw();
+        // SAFETY: By the type invariant, the value was the allocation's only owner.
+        unsafe { bindings::kvfree_atomic(start.as_ptr().cast()) };
     }
 }
 
 impl Drop for Pages {
+    /// Frees the memory at once. May sleep.
     fn drop(&mut self) {
-        // The last reference to a descriptor may go in a softirq, or in a task that must not sleep.
-        //
+        // In an interrupt, vfree() would put a list node of the kernel into the memory.
+        might_sleep();
         // SAFETY: By the type invariant, this is the allocation's only owner.
-        unsafe { bindings::kvfree_atomic(self.start.as_ptr().cast()) };
+        unsafe { Vmalloc::free(self.start, self.layout) };
     }
 }
 
 /// A descriptor's buffer, shared with user space.
+///
+/// User space may keep a page of it after all mappings and the buffer itself are gone, in a pipe
+/// for example, and may write to it. So the memory never holds anything of the kernel's, and is
+/// freed in contexts that may sleep only: the last reference goes when the file is closed, the task
+/// ends, or a call that uses the file returns.
 pub(crate) struct Buffer {
     pages: Pages,
     words: usize,
@@ -91,16 +127,19 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Allocates a buffer of `words` words, all zero. Sleeps.
+    /// Allocates a buffer of `words` words, all zero, and waits until the hooks are switched on.
+    /// May sleep.
+    ///
+    /// [`ENOMEM`] if there is not so much memory; [`EINTR`] if the task is killed while it waits.
     pub(crate) fn new(words: usize) -> Result<Self> {
         // The smallest holds the count and one PC.
         if !(2..=MAX_WORDS).contains(&words) {
             return Err(EINVAL);
         }
         Ok(Self {
-            pages: Pages::new(words * WORD, GFP_KERNEL | __GFP_ZERO)?,
+            pages: Pages::new(words * WORD, __GFP_ZERO | __GFP_RETRY_MAYFAIL)?,
             words,
-            _gate: gate::KeepOpen::new(),
+            _gate: gate::KeepOpen::new()?,
         })
     }
 

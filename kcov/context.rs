@@ -7,6 +7,7 @@
 
 use crate::{arch, bits};
 use core::intrinsics;
+use kernel::bindings;
 
 /// A context in which sections can start and stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,17 @@ impl Context {
         } else {
             Some(Context::Task)
         }
+    }
+
+    /// Says whether the caller, whose context this is, may sleep.
+    ///
+    /// A task may not with softirqs, preemption or interrupts disabled, nor where it reads under
+    /// RCU. A kernel that does not count how often preemption is disabled takes a task that holds a
+    /// spin lock for one that may sleep.
+    #[expect(unsafe_code)]
+    pub(crate) fn may_sleep(self) -> bool {
+        // SAFETY: The function only looks at the state of the current task and CPU.
+        self == Context::Task && unsafe { bindings::kcov_may_sleep() }
     }
 }
 

@@ -2,8 +2,13 @@
 
 //! One open file of the interface: its states, its lock, its lifetime.
 //!
-//! A descriptor is referred to by the open file, by the task that has enabled it, by the registry
-//! of handles while it is enabled for remote sections, and by each section that records for it.
+//! A [`Descriptor`] is referred to by the open file and by the task that has enabled it. The last
+//! of the two takes the buffer with it, in a context that may sleep, so that its memory is free
+//! when `close()` or the exit of the task returns.
+//!
+//! The registry of handles, and sections while they merge their records, refer to the descriptor's
+//! [`Sink`], which may outlive it by a grace period. They use the buffer under the sink's lock
+//! only, and only if the sink still has one.
 
 use crate::{
     area::EndedArea,
@@ -12,12 +17,13 @@ use crate::{
     records::Kind,
     remote::{
         handle::HandleList,
+        pool,
         registry::{Attachment, Registration}, //
     },
     session,
     statistics, //
 };
-use core::mem;
+use core::{mem, ops::Deref};
 use kernel::{
     new_mutex, new_spinlock_irq,
     prelude::*,
@@ -37,9 +43,13 @@ const MERGE_STEP: usize = 1024;
 /// How many words of a set are cleared between two looks at the state.
 const CLEAR_STEP: usize = 4096;
 
+/// How many words of an area a section may use in the modes that are not plain, even if the buffer
+/// is smaller: 512 KiB.
+const DIVIDED_AREA_WORDS: usize = 64 * 1024;
+
 /// What a descriptor is used for.
 enum State {
-    /// Opened; there is no buffer yet.
+    /// There is no buffer yet, or no longer.
     Fresh,
     /// There is a buffer that nobody records into; how it was divided last is of no interest.
     Ready(KBox<DividedBuffer>),
@@ -92,17 +102,23 @@ impl Inner {
     }
 }
 
+/// The part of a descriptor that remote sections record into.
+#[pin_data]
+pub(crate) struct Sink {
+    #[pin]
+    inner: SpinLockIrq<Inner>,
+    /// Sections that were not recorded because there was no area.
+    lost: Atomic<u64>,
+}
+
 /// One open file.
 #[pin_data]
 pub(crate) struct Descriptor {
-    /// Held by who enables or disables. The state and the handles in the registry change one after
-    /// the other, which nobody else who does the same shall see.
+    /// Serialises enable and disable: the state and the registry change in two steps, and no other
+    /// enable or disable may run in between.
     #[pin]
     control: Mutex<()>,
-    #[pin]
-    inner: SpinLockIrq<Inner>,
-    /// Sections that were not recorded for lack of an area.
-    lost: Atomic<u64>,
+    sink: OwnedSink,
     _counted: statistics::CountedDescriptor,
 }
 
@@ -131,14 +147,11 @@ pub(crate) struct Summary {
 
 impl Descriptor {
     pub(crate) fn new() -> Result<Arc<Self>> {
+        let sink = OwnedSink(Arc::pin_init(Sink::new(), GFP_KERNEL)?);
         Arc::pin_init(
             pin_init!(Self {
                 control <- new_mutex!(()),
-                inner <- new_spinlock_irq!(Inner {
-                    state: State::Fresh,
-                    dropped: 0,
-                }),
-                lost: Atomic::new(0),
+                sink,
                 _counted: statistics::CountedDescriptor::new(),
             }),
             GFP_KERNEL,
@@ -147,12 +160,12 @@ impl Descriptor {
 
     /// The buffer, if there is one.
     pub(crate) fn buffer(&self) -> Option<Arc<Buffer>> {
-        self.inner.lock().state.buffer().cloned()
+        self.sink.inner.lock().state.buffer().cloned()
     }
 
     /// The buffer, if it may be enabled.
     fn ready_buffer(&self) -> Result<Arc<Buffer>> {
-        match &self.inner.lock().state {
+        match &self.sink.inner.lock().state {
             State::Ready(divided) => Ok(divided.buffer().clone()),
             _ => Err(EINVAL),
         }
@@ -165,7 +178,7 @@ impl Descriptor {
         // What enabling needs, which fails for no lack of memory then. Declared before the guard,
         // so that it is freed after the unlock.
         let undivided = KBox::new(DividedBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
-        let mut inner = self.inner.lock();
+        let mut inner = self.sink.inner.lock();
         if !matches!(inner.state, State::Fresh) {
             return Err(EBUSY);
         }
@@ -188,7 +201,7 @@ impl Descriptor {
         let divided = DividedBuffer::new(buffer, mode, front)?;
         divided.buffer().fault_in();
 
-        let mut inner = self.inner.lock();
+        let mut inner = self.sink.inner.lock();
         let divided = inner.take_ready(divided)?;
         // SAFETY: The box is the descriptor's until `leave`, which is called only by the task that
         // has enabled it, after `detach_local`.
@@ -208,22 +221,30 @@ impl Descriptor {
         }
         let mode = Mode::from_remote_user(request.mode)?;
         let mut words = request.area_words;
-        if mode.is_plain() {
-            // More than the buffer has room for can't be merged. In the other modes, the parts of
-            // an area are not those of the buffer, and what is known already takes room there.
-            words = words.min(buffer.words());
-        }
+        let most = if mode.is_plain() {
+            // More than the buffer has room for can't be merged.
+            buffer.words()
+        } else {
+            // The parts of an area are not those of the buffer, and PCs that are in the set already
+            // take room there. So a section for a small buffer may use more than that.
+            buffer.words().max(DIVIDED_AREA_WORDS)
+        };
+        words = words.min(most);
         let divided = DividedBuffer::new(buffer, mode, request.front)?;
         // Sections may start as soon as this returns. They merge once the state has changed.
-        let registration =
-            Registration::new(Attachment::new(self.into(), mode, words), &request.handles)?;
+        let registration = Registration::new(
+            Attachment::new(self.sink.clone(), mode, words),
+            &request.handles,
+        )?;
 
         // The registration is declared before the guard: taking handles out again would sleep.
-        let mut inner = self.inner.lock();
+        let mut inner = self.sink.inner.lock();
         let divided = inner.take_ready(divided)?;
         inner.state = State::Remote(divided, registration);
         drop(inner);
         paused.attach_remote(self.into(), request.handles.common());
+        // For a section in a context that may not sleep.
+        pool::prepare(words);
         Ok(())
     }
 
@@ -245,7 +266,7 @@ impl Descriptor {
     /// Returns to [`State::Ready`], after the task has let go of the descriptor. Sleeps.
     pub(crate) fn leave(&self) {
         let _control = self.control.lock();
-        let mut inner = self.inner.lock();
+        let mut inner = self.sink.inner.lock();
         let (divided, registration) = match mem::replace(&mut inner.state, State::Fresh) {
             State::Local(divided) => (divided, None),
             State::Remote(divided, registration) => (divided, Some(registration)),
@@ -268,12 +289,12 @@ impl Descriptor {
             return Err(EINVAL);
         }
         // Counts first: what is recorded meanwhile by sections stays, or is recorded once more.
-        let mut left = self.inner.lock().state.divided().map_or(0, |divided| {
+        let mut left = self.sink.inner.lock().state.divided().map_or(0, |divided| {
             divided.reset_counts();
             divided.set_words()
         });
         while left > 0 {
-            let inner = self.inner.lock();
+            let inner = self.sink.inner.lock();
             let Some(divided) = inner.state.divided() else {
                 break;
             };
@@ -282,6 +303,40 @@ impl Descriptor {
             left = from;
         }
         Ok(())
+    }
+
+    /// What a person sees of the state.
+    pub(crate) fn summary(&self) -> Summary {
+        let inner = self.sink.inner.lock();
+        let divided = inner.state.divided();
+        Summary {
+            state: match inner.state {
+                State::Fresh => "opened",
+                State::Ready(_) => "ready",
+                State::Local(_) => "enabled",
+                State::Remote(..) => "remote",
+            },
+            mode: divided.map_or("none", |divided| divided.mode().name()),
+            words: inner.state.buffer().map_or(0, |buffer| buffer.words()),
+            handles: match &inner.state {
+                State::Remote(_, registration) => registration.handles(),
+                _ => 0,
+            },
+            dropped: divided.map_or(inner.dropped, |divided| divided.dropped()),
+            lost_sections: self.sink.lost.load(Relaxed),
+        }
+    }
+}
+
+impl Sink {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            inner <- new_spinlock_irq!(Inner {
+                state: State::Fresh,
+                dropped: 0,
+            }),
+            lost: Atomic::new(0),
+        })
     }
 
     /// Appends what a section recorded, unless the descriptor was disabled since the section
@@ -305,31 +360,30 @@ impl Descriptor {
         }
     }
 
-    /// Notes that a section was not recorded.
+    /// Counts a section that was not recorded.
     pub(crate) fn lose_section(&self) {
         self.lost.add(1u64, Relaxed);
         statistics::section_lost();
     }
+}
 
-    /// What a person sees of the state.
-    pub(crate) fn summary(&self) -> Summary {
-        let inner = self.inner.lock();
-        let divided = inner.state.divided();
-        Summary {
-            state: match inner.state {
-                State::Fresh => "opened",
-                State::Ready(_) => "ready",
-                State::Local(_) => "enabled",
-                State::Remote(..) => "remote",
-            },
-            mode: divided.map_or("none", |divided| divided.mode().name()),
-            words: inner.state.buffer().map_or(0, |buffer| buffer.words()),
-            handles: match &inner.state {
-                State::Remote(_, registration) => registration.handles(),
-                _ => 0,
-            },
-            dropped: divided.map_or(inner.dropped, |divided| divided.dropped()),
-            lost_sections: self.lost.load(Relaxed),
-        }
+/// The sink of a descriptor that exists. Takes the buffer along when the descriptor goes.
+struct OwnedSink(Arc<Sink>);
+
+impl Deref for OwnedSink {
+    type Target = Arc<Sink>;
+
+    fn deref(&self) -> &Arc<Sink> {
+        &self.0
+    }
+}
+
+impl Drop for OwnedSink {
+    /// Frees the buffer. May sleep.
+    fn drop(&mut self) {
+        // The task that had enabled the descriptor has disabled it, so there are no handles any
+        // more. The sink itself may live on.
+        let state = mem::replace(&mut self.0.inner.lock().state, State::Fresh);
+        drop(state);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) unsafe extern "C" fn kcov_task_exit(_t: *mut bindings::task_struct) {
 
 /// Starts a remote section; see Documentation/dev-tools/kcov.rst.
 ///
-/// In a task, may sleep. In a softirq, does not. Does nothing in hard interrupts and NMI.
+/// May sleep in a task that is allowed to. Does nothing in hard interrupts and NMI.
 ///
 /// # Safety
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The gate: whether anybody may be collecting coverage, anywhere. See gate.h and gate.rs.
+ * The gate: whether the hooks are switched on. See gate.h and gate.rs.
  */
 
 #define pr_fmt(fmt) "kcov: " fmt
@@ -8,11 +8,18 @@
 #include <linux/atomic.h>
 #include <linux/init.h>
 #include <linux/kcov.h>
-#include <linux/mutex.h>
 #include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "gate.h"
+
+#if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
+#define MAY_BE_EMULATED
+#include <linux/cpufeature.h>
+#include <asm/cpuid/api.h>
+#endif
 
 #ifdef CONFIG_KCOV_PATCHED_ENTRY
 
@@ -134,55 +141,166 @@ static bool __init prepare_gate(void)
  */
 #define CLOSE_DELAY HZ
 
-/* How many users keep the gate open. It is 0 only under the lock, or on the way to being closed. */
+/* How many users need the gate open. */
 static atomic_t users;
-static DEFINE_MUTEX(gate_lock);
-static bool gate_works __ro_after_init;
-/* Static keys are off at boot; what is patched, or never closed, is open. */
+/*
+ * Whether the hooks are on for every CPU. Static keys are off at boot; what is patched, or never
+ * switched, is on. Changed at boot, and by the worker then.
+ */
 static bool gate_is_open = !IS_ENABLED(CONFIG_JUMP_LABEL) || IS_ENABLED(CONFIG_KCOV_PATCHED_ENTRY);
+static bool gate_works __ro_after_init;
+/* For kcov_statistics: how often the hooks were switched, and whether they are on. */
+static atomic_t switches;
+static bool hooks_are_on = !IS_ENABLED(CONFIG_JUMP_LABEL) || IS_ENABLED(CONFIG_KCOV_PATCHED_ENTRY);
+static DECLARE_WAIT_QUEUE_HEAD(gate_opened);
 
-static void close_gate(struct work_struct *work)
+static void switch_hooks(bool open)
 {
-	mutex_lock(&gate_lock);
-	if (gate_works && gate_is_open && !atomic_read(&users)) {
-		set_gate(false);
-		gate_is_open = false;
-	}
-	mutex_unlock(&gate_lock);
+	set_gate(open);
+	atomic_inc(&switches);
+	/* ORDERING: A reader of the new state sees it counted; pairs with kcov_gate_state(). */
+	smp_store_release(&hooks_are_on, open);
 }
 
-static DECLARE_DELAYED_WORK(close_work, close_gate);
-
-void kcov_gate_open(void)
+static void open_gate(void)
 {
-	/*
-	 * Whoever finds a user finds the gate open.
-	 *
-	 * ORDERING: Pairs with the release below, which comes after the hooks are switched on.
-	 */
-	if (atomic_inc_not_zero(&users))
+	if (gate_is_open)
 		return;
-	mutex_lock(&gate_lock);
-	if (!gate_is_open) {
-		set_gate(true);
-		gate_is_open = true;
+	switch_hooks(true);
+	/* ORDERING: The hooks before the flag; pairs with the acquire in gate_is_known_open(). */
+	smp_store_release(&gate_is_open, true);
+	wake_up_all(&gate_opened);
+}
+
+static void close_gate(void)
+{
+	if (!gate_is_open)
+		return;
+	WRITE_ONCE(gate_is_open, false);
+	/*
+	 * ORDERING: The flag before the count; kcov_gate_open() has them the other way round,
+	 * with a full barrier of its own in between. So this sees a new user, or the user sees
+	 * that the gate is not open and waits.
+	 */
+	smp_mb();
+	if (atomic_read(&users)) {
+		/* The hooks are still on, and whoever waits already may go on. */
+		smp_store_release(&gate_is_open, true);
+		wake_up_all(&gate_opened);
+		return;
 	}
-	/* ORDERING: Pairs with the fully ordered increment above, in others who find this user. */
-	atomic_inc_return_release(&users);
-	mutex_unlock(&gate_lock);
+	switch_hooks(false);
+}
+
+/*
+ * Does what the number of users asks for. Only this changes the gate, and it never runs twice at
+ * the same time.
+ */
+static void update_gate(struct work_struct *work)
+{
+	if (atomic_read(&users))
+		open_gate();
+	else
+		close_gate();
+}
+
+static DECLARE_DELAYED_WORK(gate_work, update_gate);
+
+/* On any CPU: one that runs a real-time task for ever would never get to it. */
+static void update_gate_in(unsigned long delay)
+{
+	mod_delayed_work(system_dfl_wq, &gate_work, delay);
+}
+
+static bool gate_is_known_open(void)
+{
+	/* ORDERING: Pairs with the releases in open_gate() and close_gate(): the hooks are on. */
+	return smp_load_acquire(&gate_is_open);
+}
+
+int kcov_gate_open(void)
+{
+	int ret;
+
+	/* ORDERING: Fully ordered, the count before the flag; pairs with that in close_gate(). */
+	atomic_inc_return(&users);
+	if (gate_is_known_open())
+		return 0;
+	update_gate_in(0);
+	ret = wait_event_killable(gate_opened, gate_is_known_open());
+	if (ret)
+		kcov_gate_close();
+	return ret ? -EINTR : 0;
 }
 
 void kcov_gate_close(void)
 {
-	if (atomic_dec_and_test(&users))
-		mod_delayed_work(system_percpu_wq, &close_work, CLOSE_DELAY);
+	if (!atomic_dec_and_test(&users) || !gate_works)
+		return;
+	update_gate_in(CLOSE_DELAY);
+	/* What a new user has asked for meanwhile must not wait so long. */
+	if (atomic_read(&users))
+		update_gate_in(0);
+}
+
+const char *kcov_gate_state(void)
+{
+	if (!gate_works)
+		return "always";
+	/* ORDERING: Pairs with the release in switch_hooks(). */
+	return smp_load_acquire(&hooks_are_on) ? "on" : "off";
+}
+
+int kcov_gate_switches(void)
+{
+	return atomic_read(&switches);
+}
+
+/* What the boot parameter asks for: are the hooks switched off while no buffer exists? */
+static enum { HOOKS_CHOOSE, HOOKS_SWITCHED, HOOKS_ALWAYS } wanted __initdata;
+
+static int __init parse_wanted(char *arg)
+{
+	if (!strcmp(arg, "switched"))
+		wanted = HOOKS_SWITCHED;
+	else if (!strcmp(arg, "always"))
+		wanted = HOOKS_ALWAYS;
+	else
+		pr_warn("kcov_hooks=%s is not known; it can be switched or always\n", arg);
+	return 1;
+}
+__setup("kcov_hooks=", parse_wanted);
+
+/*
+ * QEMU that emulates the processor. Before 8.1, a CPU of such a guest may go on running an
+ * instruction that another CPU has replaced, and meet a breakpoint that the kernel no longer knows.
+ */
+static bool __init is_emulated(void)
+{
+#ifdef MAY_BE_EMULATED
+	return boot_cpu_has(X86_FEATURE_HYPERVISOR) && cpuid_base_hypervisor("TCGTCGTCGTCG", 0);
+#else
+	return false;
+#endif
+}
+
+static bool __init want_switches(void)
+{
+	if (wanted == HOOKS_CHOOSE && is_emulated()) {
+		pr_info("QEMU emulates this processor, so the hooks are never switched off (kcov_hooks=)\n");
+		return false;
+	}
+	return wanted != HOOKS_ALWAYS;
 }
 
 /* Until here, hooks with a patched entry look at the task's mode, which is right, but slower. */
 static int __init init_gate(void)
 {
-	gate_works = prepare_gate();
-	close_gate(NULL);
+	gate_works = prepare_gate() && want_switches();
+	if (gate_works)
+		close_gate();
+	else
+		open_gate();
 	return 0;
 }
 early_initcall(init_gate);

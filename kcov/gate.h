@@ -15,10 +15,17 @@
 DECLARE_STATIC_KEY_FALSE(kcov_gate);
 #endif
 
-/* Opens the gate until kcov_gate_close() is called as often. Sleeps. */
-void kcov_gate_open(void);
+/*
+ * Opens the gate until kcov_gate_close() is called as often. May sleep: a worker switches the
+ * hooks. -EINTR, and the gate as before, if the task is killed while it waits.
+ */
+int kcov_gate_open(void);
 
 /* May be called from any context but hard interrupts and NMI. */
 void kcov_gate_close(void);
+
+/* For kcov_statistics: "on", "off", or "always"; and how often the hooks were switched. */
+const char *kcov_gate_state(void);
+int kcov_gate_switches(void);
 
 #endif /* _KERNEL_KCOV_GATE_H */

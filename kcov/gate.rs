@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether anybody may be collecting coverage, anywhere.
+//! Whether the hooks are switched on.
 //!
 //! While no buffer exists, the gate is closed and every hook returns at once. The gate only saves
 //! time: whether a task is recorded is decided by the task's mode.
 //!
 //! With `CONFIG_KCOV_PATCHED_ENTRY`, `gate.c` replaces the first instruction of the hooks by a
-//! return. Elsewhere a jump label in the hooks sends them home, where there are jump labels.
+//! return. Elsewhere a jump label in the hooks returns, where there are jump labels. The boot
+//! parameter `kcov_hooks=` keeps the gate open for good.
 
 #![expect(unsafe_code)]
 
-use kernel::bindings;
+use kernel::{bindings, error::to_result, prelude::*};
 
 /// Says whether the gate is open, as far as the hook that asks has to look.
 #[inline(always)]
@@ -54,12 +55,14 @@ pub(crate) fn is_open() -> bool {
 pub(crate) struct KeepOpen(());
 
 impl KeepOpen {
-    /// Opens the gate. Sleeps.
-    pub(crate) fn new() -> Self {
+    /// Opens the gate. May sleep: a worker switches the hooks on.
+    ///
+    /// [`EINTR`] if the task is killed while it waits.
+    pub(crate) fn new() -> Result<Self> {
         // SAFETY: Callers may sleep.
-        unsafe { bindings::kcov_gate_open() };
+        to_result(unsafe { bindings::kcov_gate_open() })?;
         // INVARIANT: It was opened right now.
-        Self(())
+        Ok(Self(()))
     }
 }
 
@@ -68,4 +71,17 @@ impl Drop for KeepOpen {
         // SAFETY: By the type invariant, it was opened for this value, and not closed for it.
         unsafe { bindings::kcov_gate_close() };
     }
+}
+
+/// Returns the state of the hooks as a text: "on", "off", or "always" if they are never switched.
+pub(crate) fn state() -> &'static str {
+    // SAFETY: The function returns a string literal.
+    let state = unsafe { CStr::from_char_ptr(bindings::kcov_gate_state()) };
+    state.to_str().unwrap_or_default()
+}
+
+/// Returns how often the hooks were switched on or off since the boot.
+pub(crate) fn switches() -> i32 {
+    // SAFETY: The function only reads a counter.
+    unsafe { bindings::kcov_gate_switches() }
 }

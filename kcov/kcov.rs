@@ -12,7 +12,7 @@
 //! [`records`], or the [`division`] of the memory when that is not one plain trace → the
 //! user's mapping. Nothing on that way takes a lock or can panic, and it calls no function outside
 //! of this crate, unless [`arch`] has to, which knows how the current task is found. [`gate`]
-//! closes it at the entry while nobody can be collecting.
+//! closes it at the entry while no buffer exists.
 //!
 //! # The way of control
 //!
@@ -21,21 +21,24 @@
 //!
 //! # The way of a remote section
 //!
-//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to a
-//! descriptor → [`remote::pool`], which lends an [`area`] → [`session`], which suspends what
-//! was recorded and records into the area. At the stop, the descriptor merges the area into its
-//! buffer, and what was suspended goes on.
+//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the
+//! sink of a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`session`], which
+//! suspends what was recorded and records into the area. At the stop, the sink merges the area
+//! into its buffer, and what was suspended goes on.
 //!
 //! # Rules
 //!
 //! - The crate is not instrumented, but what it calls outside of itself is: functions of the
 //!   `kernel` crate that are neither generic nor inlined, all C helpers. None of it may stand on
 //!   the way of the data, and none of it is called while something is recorded on the task on whose
-//!   behalf it is called.
-//! - `unsafe` is allowed in the rooms that touch raw memory, raw task fields or C: [`hooks`],
+//!   behalf it is called, except by opening, `KCOV_INIT_TRACE`, mmap, close and fdinfo, which are
+//!   recorded like every other system call.
+//! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
 //!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`]; in
-//!   their tests, [`selftest`] and `tests`; and in single functions of [`descriptor`], [`device`]
-//!   and `remote::registry`.
+//!   their tests, [`selftest`] and `tests`; and in single functions of [`context`], [`descriptor`],
+//!   [`device`] and `remote::registry`.
+//! - No field of a C type is used where only bindgen says that it is: see [`offsets`].
+//! - Memory that users can write to, or could once, never holds anything of the kernel's.
 //! - Tasks are created and sections are started before the crate's initialization. What they reach
 //!   is right in zeroed memory.
 
@@ -57,6 +60,7 @@ mod ffi;
 mod gate;
 mod hooks;
 mod mode;
+mod offsets;
 // What writes comparisons has no caller then, but tests.
 #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
 mod records;

@@ -20,8 +20,8 @@ const MAX_NAMED: usize = 32;
 
 /// Runs the test. Takes 300 ms.
 pub(crate) fn run() -> Result {
-    let mut area = Area::new(WORDS)?;
-    let _gate = gate::KeepOpen::new();
+    let mut area = Area::new(WORDS, GFP_KERNEL)?;
+    let _gate = gate::KeepOpen::new()?;
 
     // Without this, a hook that records nothing at all would pass.
     if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) {

@@ -5,17 +5,16 @@
 //!
 //! # What the fields mean
 //!
-//! `kcov_mode`, `kcov_area`, `kcov_capacity` and `kcov_softirq` say what is recorded at this
-//! moment, and where, and are all that the hooks look at in the usual case. When there is no room
-//! there, which is always so in modes that are not plain, they go on to `kcov_division`. Everything
-//! else is for starting and stopping:
+//! They are one `struct kcov_ctx`. `mode`, `area`, `capacity` and `softirq` say what is recorded at
+//! this moment, and where, and are all that the hooks look at in the usual case. When a record does
+//! not fit there, which is always so in modes that are not plain, the hooks go on to `division`.
+//! Everything else is for starting and stopping:
 //!
-//! - `kcov_section` is the innermost remote section that runs on the task. Its header holds what
-//!   was recorded before it, which may be another section, and so on. At the bottom is what the
-//!   task itself has enabled, or nothing.
-//! - `kcov_local` and `kcov_remote` are the descriptors that the task has enabled. Each holds a
-//!   reference.
-//! - `kcov_handle` is the task's common handle.
+//! - `section` is the innermost remote section that runs on the task. Its header holds what was
+//!   recorded before it, which may be another section, and so on. At the bottom is what the task
+//!   itself has enabled, or nothing.
+//! - `local` and `remote` are the descriptors that the task has enabled. Each holds a reference.
+//! - `handle` is the task's common handle.
 //!
 //! # Who may touch them
 //!
@@ -37,13 +36,16 @@ use crate::{
     descriptor::Descriptor,
     division::Division,
     mode::{self, Mode},
+    offsets,
     records::Recorder,
 };
 use core::{
+    cell::Cell,
     ffi::c_void,
     intrinsics,
     mem,
-    ptr::{self, addr_of, addr_of_mut}, //
+    ptr::{self, addr_of, addr_of_mut},
+    sync::atomic::{AtomicU32, Ordering::Relaxed}, //
 };
 use kernel::{
     bindings,
@@ -51,16 +53,29 @@ use kernel::{
     types::{ForeignOwnable, NotThreadSafe}, //
 };
 
-/// A field of a task. Volatile, because softirqs of the same CPU access it too.
+/// A field of a task's `struct kcov_ctx`. Volatile, because softirqs of the same CPU access it too.
 macro_rules! get {
-    ($task:expr, $field:ident) => {
-        addr_of!((*$task).$field).read_volatile()
+    ($ctx:expr, $field:ident) => {
+        addr_of!((*$ctx).$field).read_volatile()
     };
 }
 macro_rules! set {
-    ($task:expr, $field:ident, $value:expr) => {
-        addr_of_mut!((*$task).$field).write_volatile($value)
+    ($ctx:expr, $field:ident, $value:expr) => {
+        addr_of_mut!((*$ctx).$field).write_volatile($value)
     };
+}
+
+/// Returns the fields of a task.
+#[inline(always)]
+fn ctx_of(task: *mut bindings::task_struct) -> *mut bindings::kcov_ctx {
+    // Where C has them: Rust's idea of a task may be wrong.
+    task.wrapping_byte_add(offsets::TASK_KCOV_CTX).cast()
+}
+
+/// Returns the fields of the current task.
+#[inline(always)]
+fn current_ctx() -> *mut bindings::kcov_ctx {
+    ctx_of(arch::current_task())
 }
 
 /// Keeps the compiler from moving accesses across. Enough against code that runs on the same CPU.
@@ -75,25 +90,25 @@ fn barrier() {
 /// The mode is looked at first: it decides nearly every call.
 #[inline(always)]
 pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Division>> {
-    let task = arch::current_task();
+    let ctx = current_ctx();
     // SAFETY: The current task is valid, and so are its fields.
     unsafe {
-        if intrinsics::unlikely(get!(task, kcov_mode) & wanted == 0) {
+        if intrinsics::unlikely(get!(ctx, mode) & wanted == 0) {
             return None;
         }
-        if !context::recordable(|| get!(task, kcov_softirq) != 0) {
+        if !context::recordable(|| get!(ctx, softirq) != 0) {
             return None;
         }
         // ORDERING: Against interrupts of this CPU. The loads come after that of the mode, as
         // volatile accesses keep their order; pairs with the barriers in `Paused::drop` and
         // `disarm`.
-        let start = get!(task, kcov_area).cast();
+        let start = get!(ctx, area).cast();
         // SAFETY: The mode promises that area, capacity and division are valid, and they stay so
         // until the task disarms itself, or a softirq on top of it has returned.
         Some(Recorder::new(
             start,
-            get!(task, kcov_capacity) as usize,
-            move || &*get!(task, kcov_division).cast::<Division>(),
+            get!(ctx, capacity) as usize,
+            move || &*get!(ctx, division).cast::<Division>(),
         ))
     }
 }
@@ -102,9 +117,11 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Div
 #[cfg(CONFIG_PREEMPT_RT)]
 #[inline(always)]
 pub(crate) fn softirq_disable_count() -> u32 {
-    let task = arch::current_task();
-    // SAFETY: The current task is valid.
-    unsafe { get!(task, softirq_disable_cnt) as u32 }
+    let count = arch::current_task()
+        .wrapping_byte_add(offsets::TASK_SOFTIRQ_DISABLE_CNT)
+        .cast::<u32>();
+    // SAFETY: The current task is valid, and has its count there.
+    unsafe { count.read_volatile() }
 }
 
 /// What the hooks look at, as a value.
@@ -145,17 +162,17 @@ impl Recording {
     ///
     /// # Safety
     ///
-    /// `task` is the current task, and paused.
-    unsafe fn read(task: *mut bindings::task_struct, mode: u32) -> Self {
+    /// `ctx` is that of the current task, which is paused.
+    unsafe fn read(ctx: *mut bindings::kcov_ctx, mode: u32) -> Self {
         // SAFETY: The current task is valid.
         unsafe {
             Self {
                 mode,
-                softirq: get!(task, kcov_softirq),
-                capacity: get!(task, kcov_capacity),
-                area: get!(task, kcov_area),
-                division: get!(task, kcov_division),
-                section: get!(task, kcov_section),
+                softirq: get!(ctx, softirq),
+                capacity: get!(ctx, capacity),
+                area: get!(ctx, area),
+                division: get!(ctx, division),
+                section: get!(ctx, section),
             }
         }
     }
@@ -164,15 +181,15 @@ impl Recording {
     ///
     /// # Safety
     ///
-    /// `task` is the current task, and paused, or not running yet.
-    unsafe fn write_paused(&self, task: *mut bindings::task_struct) {
+    /// `ctx` is that of the current task, which is paused, or of a task that does not run yet.
+    unsafe fn write_paused(&self, ctx: *mut bindings::kcov_ctx) {
         // SAFETY: By this function's requirement.
         unsafe {
-            set!(task, kcov_softirq, self.softirq);
-            set!(task, kcov_capacity, self.capacity);
-            set!(task, kcov_area, self.area);
-            set!(task, kcov_division, self.division);
-            set!(task, kcov_section, self.section);
+            set!(ctx, softirq, self.softirq);
+            set!(ctx, capacity, self.capacity);
+            set!(ctx, area, self.area);
+            set!(ctx, division, self.division);
+            set!(ctx, section, self.section);
         }
     }
 }
@@ -190,28 +207,72 @@ pub(crate) struct Target {
 }
 
 /// A section that runs on a task. Lives in the header of its area.
+///
+/// Softirqs that run on top of the task find the section through the task, at any moment after it
+/// was published. So there are only shared references to it, and what changes are cells.
 pub(crate) struct Section {
-    pub(crate) target: Target,
+    target: Target,
     /// The context that started the section, and has to stop it.
     context: Context,
-    /// How many sections inside of this one were started but not recorded, and are still to be
-    /// stopped.
-    missed: u32,
-    outer: Recording,
+    /// Sections that were started inside of this one, are not recorded, and are still to be
+    /// stopped: one count for each context, in the order of [`Context`].
+    missed: [AtomicU32; 2],
+    outer: Cell<Recording>,
 }
 
 impl Section {
-    /// The context that started the section.
+    /// Returns the context that started the section.
     pub(crate) fn context(&self) -> Context {
         self.context
     }
+
+    /// Returns where the records of the section go.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Counts a start in `context` that is not recorded.
+    #[inline(always)]
+    fn add_miss(&self, context: Context) {
+        // Each count has one writer: the code of its context, which softirqs on top of it leave
+        // alone.
+        let missed = &self.missed[context as usize];
+        missed.store(missed.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Takes one start of `context` off its count; says whether there was one.
+    #[inline(always)]
+    fn take_miss(&self, context: Context) -> bool {
+        let missed = &self.missed[context as usize];
+        let number = missed.load(Relaxed);
+        if number > 0 {
+            missed.store(number.wrapping_sub(1), Relaxed);
+        }
+        number > 0
+    }
+}
+
+/// Returns the innermost section of a task.
+///
+/// # Safety
+///
+/// `ctx` is that of the current task.
+#[inline(always)]
+unsafe fn innermost(ctx: *mut bindings::kcov_ctx) -> Option<LentArea> {
+    // ORDERING: The section's header is read through the pointer. Pairs with the barrier in
+    // `Paused::begin`, against interrupts of this CPU.
+    //
+    // SAFETY: By this function's requirement. The field is null, or was stored by
+    // `Paused::begin`; a section leaves the field before its area is given back.
+    unsafe { LentArea::from_ptr(get!(ctx, section)) }
 }
 
 /// Nothing is recorded on the current task as long as this lives.
 ///
 /// What is to be recorded after it may be changed through it.
 pub(crate) struct Paused {
-    task: *mut bindings::task_struct,
+    /// The fields of the current task.
+    ctx: *mut bindings::kcov_ctx,
     /// The mode to go on with.
     mode: u32,
     _current: NotThreadSafe,
@@ -219,11 +280,11 @@ pub(crate) struct Paused {
 
 /// Stops recording on the current task, in the current context.
 pub(crate) fn pause() -> Paused {
-    let task = arch::current_task();
+    let ctx = current_ctx();
     // SAFETY: The current task is valid.
-    let mode = unsafe { disarm(task) };
+    let mode = unsafe { disarm(ctx) };
     Paused {
-        task,
+        ctx,
         mode,
         _current: NotThreadSafe,
     }
@@ -231,12 +292,12 @@ pub(crate) fn pause() -> Paused {
 
 /// # Safety
 ///
-/// `task` is the current task.
-unsafe fn disarm(task: *mut bindings::task_struct) -> u32 {
+/// `ctx` is that of the current task.
+unsafe fn disarm(ctx: *mut bindings::kcov_ctx) -> u32 {
     // SAFETY: By this function's requirement.
-    let mode = unsafe { get!(task, kcov_mode) };
+    let mode = unsafe { get!(ctx, mode) };
     // SAFETY: As above.
-    unsafe { set!(task, kcov_mode, mode::DISABLED) };
+    unsafe { set!(ctx, mode, mode::DISABLED) };
     // ORDERING: The mode before the other fields, against interrupts of this CPU; pairs with
     // `recorder`.
     barrier();
@@ -249,7 +310,7 @@ impl Drop for Paused {
         // `recorder`.
         barrier();
         // SAFETY: The task is the current one, as the value does not leave its task.
-        unsafe { set!(self.task, kcov_mode, self.mode) };
+        unsafe { set!(self.ctx, mode, self.mode) };
     }
 }
 
@@ -259,12 +320,12 @@ impl Paused {
     pub(crate) fn begin(mut self, mut area: Area, target: Target, context: Context) {
         area.divide(target.mode, target.words);
         // SAFETY: The task is the current one, and paused.
-        let outer = unsafe { Recording::read(self.task, self.mode) };
+        let outer = unsafe { Recording::read(self.ctx, self.mode) };
         let lent = area.lend(Section {
             target,
             context,
-            missed: 0,
-            outer,
+            missed: [const { AtomicU32::new(0) }; 2],
+            outer: Cell::new(outer),
         });
         // SAFETY: The division is valid until the area is given back, and the recording ends
         // before.
@@ -274,8 +335,11 @@ impl Paused {
             section: lent.as_ptr(),
             ..Recording::into_division(target.mode, division)
         };
+        // ORDERING: The header before the pointer to it, which a softirq may follow as soon as it
+        // is stored. Against interrupts of this CPU; pairs with the load in `innermost`.
+        barrier();
         // SAFETY: As above.
-        unsafe { inner.write_paused(self.task) };
+        unsafe { inner.write_paused(self.ctx) };
         // Recording starts with the end of the pause.
         self.mode = inner.mode;
     }
@@ -285,13 +349,13 @@ impl Paused {
     pub(crate) fn has_local(&self, descriptor: Option<&Descriptor>) -> bool {
         // SAFETY: The task is the current one. What the field holds is null, or what `attach_local`
         // stored.
-        unsafe { is(get!(self.task, kcov_local), descriptor) }
+        unsafe { is(get!(self.ctx, local), descriptor) }
     }
 
     /// Says the same of remote sections.
     pub(crate) fn has_remote(&self, descriptor: Option<&Descriptor>) -> bool {
         // SAFETY: As above, with `attach_remote`.
-        unsafe { is(get!(self.task, kcov_remote), descriptor) }
+        unsafe { is(get!(self.ctx, remote), descriptor) }
     }
 
     /// Lets the task record into `division` from the end of the pause on.
@@ -307,7 +371,7 @@ impl Paused {
     ) {
         self.set_bottom(Recording::into_division(mode, division));
         // SAFETY: The task is the current one.
-        unsafe { set!(self.task, kcov_local, descriptor.into_foreign()) };
+        unsafe { set!(self.ctx, local, descriptor.into_foreign()) };
     }
 
     /// Undoes [`Paused::attach_local`] if it was called for `descriptor`, or for any if that is not
@@ -317,14 +381,14 @@ impl Paused {
         descriptor: Option<&Descriptor>,
     ) -> Option<Arc<Descriptor>> {
         // SAFETY: The task is the current one.
-        let attached = unsafe { get!(self.task, kcov_local) };
+        let attached = unsafe { get!(self.ctx, local) };
         // SAFETY: What the field holds is null, or what `attach_local` or `attach_remote` stored.
         if !unsafe { is(attached, descriptor) } {
             return None;
         }
         self.set_bottom(Recording::NOTHING);
         // SAFETY: As above.
-        unsafe { set!(self.task, kcov_local, ptr::null_mut()) };
+        unsafe { set!(self.ctx, local, ptr::null_mut()) };
         // SAFETY: `attach_local` stored it, and it has just been removed.
         Some(unsafe { Arc::from_foreign(attached) })
     }
@@ -334,9 +398,9 @@ impl Paused {
     pub(crate) fn attach_remote(&mut self, descriptor: Arc<Descriptor>, common_handle: u64) {
         // SAFETY: The task is the current one.
         unsafe {
-            set!(self.task, kcov_remote, descriptor.into_foreign());
+            set!(self.ctx, remote, descriptor.into_foreign());
             if common_handle != 0 {
-                set!(self.task, kcov_handle, common_handle);
+                set!(self.ctx, handle, common_handle);
             }
         }
     }
@@ -348,15 +412,15 @@ impl Paused {
         descriptor: Option<&Descriptor>,
     ) -> Option<Arc<Descriptor>> {
         // SAFETY: The task is the current one.
-        let attached = unsafe { get!(self.task, kcov_remote) };
+        let attached = unsafe { get!(self.ctx, remote) };
         // SAFETY: What the field holds is null, or what `attach_local` or `attach_remote` stored.
         if !unsafe { is(attached, descriptor) } {
             return None;
         }
         // SAFETY: As above.
         unsafe {
-            set!(self.task, kcov_remote, ptr::null_mut());
-            set!(self.task, kcov_handle, 0);
+            set!(self.ctx, remote, ptr::null_mut());
+            set!(self.ctx, handle, 0);
         }
         // SAFETY: `attach_remote` stored it, and it has just been removed.
         Some(unsafe { Arc::from_foreign(attached) })
@@ -367,27 +431,29 @@ impl Paused {
     pub(crate) fn unwind(&mut self) -> Option<EndedArea> {
         // SAFETY: The task is the current one, and paused. Nobody refers to the section after
         // `pop`.
-        let area = unsafe { pop(self.task) }?;
-        self.mode = area.section().outer.mode;
+        let area = unsafe { pop(self.ctx) }?;
+        self.mode = area.section().outer.get().mode;
         Some(area)
     }
 
     /// Changes what is recorded while no section runs.
     fn set_bottom(&mut self, recording: Recording) {
-        // SAFETY: The task is the current one, and paused. Each section is looked at by this loop
-        // only.
-        unsafe {
-            let mut next = LentArea::from_ptr(get!(self.task, kcov_section));
-            let Some(mut lent) = next else {
-                recording.write_paused(self.task);
-                self.mode = recording.mode;
-                return;
-            };
-            while let Some(outer) = next {
-                lent = outer;
-                next = LentArea::from_ptr(outer.section().outer.section);
+        // SAFETY: The task is the current one.
+        let mut next = unsafe { innermost(self.ctx) };
+        if next.is_none() {
+            // SAFETY: As above, and it is paused.
+            unsafe { recording.write_paused(self.ctx) };
+            self.mode = recording.mode;
+        }
+        while let Some(lent) = next {
+            // SAFETY: The section runs on the current task, and does not end here.
+            let section = unsafe { lent.section() };
+            // SAFETY: What `outer` holds was read from the task, where `innermost` would have found
+            // it.
+            next = unsafe { LentArea::from_ptr(section.outer.get().section) };
+            if next.is_none() {
+                section.outer.set(recording);
             }
-            lent.section().outer = recording;
         }
     }
 }
@@ -418,15 +484,13 @@ pub(crate) enum Stopped {
     Section(EndedArea, Paused),
 }
 
-/// Notes that a section starts that is not recorded, so that its stop can be told from that of the
-/// one around.
+/// Counts a start that is not recorded, so that its stop does not end the enclosing section.
 #[inline(always)]
-pub(crate) fn miss() {
-    // SAFETY: The current task is valid, and refers to the section only in this function.
+pub(crate) fn miss(context: Context) {
+    // SAFETY: The current task is valid. The section does not end here.
     unsafe {
-        if let Some(lent) = LentArea::from_ptr(get!(arch::current_task(), kcov_section)) {
-            let section = lent.section();
-            section.missed = section.missed.wrapping_add(1);
+        if let Some(lent) = innermost(current_ctx()) {
+            lent.section().add_miss(context);
         }
     }
 }
@@ -434,15 +498,13 @@ pub(crate) fn miss() {
 /// Stops what was started last in the current context.
 #[inline(always)]
 pub(crate) fn stop(context: Context) -> Stopped {
-    let task = arch::current_task();
-    // SAFETY: The current task is valid, and refers to the section only in this block.
+    // SAFETY: The current task is valid. The section does not end in this block.
     unsafe {
-        let Some(lent) = LentArea::from_ptr(get!(task, kcov_section)) else {
+        let Some(lent) = innermost(current_ctx()) else {
             return Stopped::Nothing;
         };
         let section = lent.section();
-        if section.missed > 0 {
-            section.missed = section.missed.wrapping_sub(1);
+        if section.take_miss(context) {
             return Stopped::Missed;
         }
         if section.context != context {
@@ -458,23 +520,25 @@ pub(crate) fn stop(context: Context) -> Stopped {
 
 /// # Safety
 ///
-/// `task` is the current task, and paused; nobody holds a reference to its innermost section.
+/// `ctx` is that of the current task, which is paused; there is no reference to its innermost
+/// section.
 #[inline(always)]
-unsafe fn pop(task: *mut bindings::task_struct) -> Option<EndedArea> {
-    // SAFETY: By this function's requirements. The fields no longer refer to the section when it is
-    // used again.
-    unsafe {
-        let lent = LentArea::from_ptr(get!(task, kcov_section))?;
-        let outer = lent.section().outer;
-        outer.write_paused(task);
-        Some(lent.give_back())
-    }
+unsafe fn pop(ctx: *mut bindings::kcov_ctx) -> Option<EndedArea> {
+    // SAFETY: By this function's requirements.
+    let lent = unsafe { innermost(ctx) }?;
+    // SAFETY: As above.
+    let outer = unsafe { lent.section() }.outer.get();
+    // SAFETY: As above.
+    unsafe { outer.write_paused(ctx) };
+    // SAFETY: The fields no longer refer to the section, and softirqs that found it there have
+    // returned.
+    Some(unsafe { lent.give_back() })
 }
 
 /// Returns the common handle of the current task.
 pub(crate) fn common_handle() -> u64 {
     // SAFETY: The current task is valid.
-    unsafe { get!(arch::current_task(), kcov_handle) }
+    unsafe { get!(current_ctx(), handle) }
 }
 
 /// Prepares the fields of a new task, of which only the common handle is inherited.
@@ -483,13 +547,14 @@ pub(crate) fn common_handle() -> u64 {
 ///
 /// `task` is a copy of the current task, and does not run yet.
 pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
+    let ctx = ctx_of(task);
     // SAFETY: By this function's requirement.
     unsafe {
-        set!(task, kcov_mode, mode::DISABLED);
-        Recording::NOTHING.write_paused(task);
-        set!(task, kcov_local, ptr::null_mut());
-        set!(task, kcov_remote, ptr::null_mut());
-        set!(task, kcov_handle, common_handle());
+        set!(ctx, mode, mode::DISABLED);
+        Recording::NOTHING.write_paused(ctx);
+        set!(ctx, local, ptr::null_mut());
+        set!(ctx, remote, ptr::null_mut());
+        set!(ctx, handle, common_handle());
     }
 }
 
@@ -503,17 +568,17 @@ pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
     area.divide(Mode::Pc, area.words());
     let recording = Recording::into_division(Mode::Pc, area.division());
     // SAFETY: The task is the current one, and paused.
-    let outer = unsafe { Recording::read(paused.task, paused.mode) };
+    let outer = unsafe { Recording::read(paused.ctx, paused.mode) };
     // SAFETY: As above. The area outlives the recording.
-    unsafe { recording.write_paused(paused.task) };
+    unsafe { recording.write_paused(paused.ctx) };
     paused.mode = recording.mode;
     drop(paused);
     body();
     let mut paused = pause();
     // SAFETY: As above.
-    unsafe { outer.write_paused(paused.task) };
+    unsafe { outer.write_paused(paused.ctx) };
     paused.mode = outer.mode;
 }
 
-/// The size of what a task needs for KCOV is what it costs every task of the system.
+/// Every start and stop of a section copies one.
 const _: () = assert!(mem::size_of::<Recording>() <= 40);

@@ -6,7 +6,7 @@
 //! are for programs: where the PC of bit 0 of a set is, from where PCs of modules count, and how
 //! large a set has to be for all code of the kernel image.
 
-use crate::division;
+use crate::{division, gate};
 use kernel::{
     debugfs::{Dir, File},
     fmt,
@@ -42,6 +42,16 @@ pub(crate) fn handles_added(number: usize) {
 
 pub(crate) fn handles_removed(number: usize) {
     HANDLES.add(-(number as i64), Relaxed);
+}
+
+/// Returns how many areas there are.
+pub(crate) fn areas() -> i64 {
+    AREAS.load(Relaxed)
+}
+
+/// Returns the size of all areas in bytes.
+pub(crate) fn area_bytes() -> i64 {
+    AREA_BYTES.load(Relaxed)
 }
 
 pub(crate) fn area_added(bytes: usize) {
@@ -82,6 +92,10 @@ pub(crate) struct Files {
     #[pin]
     lost_sections: File<&'static Atomic<i64>>,
     #[pin]
+    hooks: File<()>,
+    #[pin]
+    hook_switches: File<()>,
+    #[pin]
     set_start: File<Hexadecimal>,
     #[pin]
     set_modules: File<Hexadecimal>,
@@ -98,6 +112,12 @@ impl Files {
             areas <- dir.read_only_file(c"areas", &AREAS),
             area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
             lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
+            hooks <- dir.read_callback_file(c"hooks", (), &|(), f| {
+                writeln!(f, "{}", gate::state())
+            }),
+            hook_switches <- dir.read_callback_file(c"hook_switches", (), &|(), f| {
+                writeln!(f, "{}", gate::switches())
+            }),
             set_start <- dir.read_only_file(c"set_start", Hexadecimal(division::set_start())),
             set_modules <- dir
                 .read_only_file(c"set_modules", Hexadecimal(division::set_modules())),

@@ -6,11 +6,17 @@
 #define pr_fmt(fmt) "kcov: " fmt
 
 #include <linux/cache.h>
+#include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/kprobes.h>
+#include <linux/mm.h>
 #include <linux/pgtable.h>
+#include <linux/preempt.h>
 #include <linux/printk.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/sizes.h>
+#include <linux/swap.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
@@ -49,6 +55,19 @@ void kcov_support_init(void)
 #ifdef CONFIG_MODULES
 	kcov_text.modules = modules_start() - kcov_kaslr_offset;
 #endif
+}
+
+bool kcov_may_sleep(void)
+{
+	/* With PREEMPT_RT, disabled softirqs are not in the preempt count. */
+	return !preempt_count() && !softirq_count() && !irqs_disabled() && !rcu_preempt_depth();
+}
+
+bool kcov_memory_suffices(unsigned long pages)
+{
+	long most = si_mem_available() + get_nr_swap_pages();
+
+	return most > 0 && pages <= most;
 }
 
 #ifdef CONFIG_KCOV_SELFTEST

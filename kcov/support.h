@@ -39,6 +39,12 @@ extern struct kcov_text kcov_text;
 
 void kcov_support_init(void);
 
+/* Whether the current task may sleep, as far as the kernel counts what forbids it. */
+bool kcov_may_sleep(void);
+
+/* Whether so many pages can be had without another process being killed for them. */
+bool kcov_memory_suffices(unsigned long pages);
+
 #ifdef CONFIG_KCOV_GENERIC_ARCH
 /* What other architectures read without a call: `current`, preempt_count(), and the CPU. */
 struct task_struct *kcov_current_task(void);

@@ -86,7 +86,7 @@ fn merged(words: usize, count: u64) -> Result<(u64, usize)> {
     let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
     let start = buffer.start().cast::<u64>();
     let buffer = DividedBuffer::new(buffer, Mode::Pc, 0)?;
-    let mut area = Area::new(16)?;
+    let mut area = Area::new(16, GFP_KERNEL)?;
     area.divide(Mode::Pc, 16);
     recorder(area.division(), Mode::Pc).push_pc(1);
     recorder(area.division(), Mode::Pc).push_pc(2);

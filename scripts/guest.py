@@ -113,6 +113,8 @@ class Guest:
     # Reports on the console that are no failure.
     expected: Tuple[console.Expected, ...] = ()
     kvm: bool = False
+    # Whether the kernel decides about its hooks by itself, see hooks_args().
+    default_hooks: bool = False
     # What QEMU does without KVM; chosen by its version if empty. With -icount among qemu_args, only one thread is
     # possible.
     emulation: str = ""
@@ -209,7 +211,8 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
     pinned = ["taskset", "-c", ",".join(map(str, guest.cpus))] if guest.cpus else []
     kernel_args = [f"console={machine.console}", "panic=-1", *machine.kernel_args]
-    kernel_args += [*clock_args(guest), *paging_args(guest), *watchdog_args(guest), *guest.kernel_args]
+    kernel_args += [*clock_args(guest), *paging_args(guest), *watchdog_args(guest), *hooks_args(guest)]
+    kernel_args += guest.kernel_args
     if machine.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
@@ -229,12 +232,11 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
             *kernel_args,
             *ports,
         ]
-    accelerator = "kvm" if guest.kvm else guest.emulation or emulation(machine.qemu)
     log = f"logfile={_option(guest.run / 'console.log')}"
     console_device = "stdio,mux=on,signal=off" if interactive else "null"
     command = [
         *pinned,
-        *(machine.qemu, "-accel", accelerator, *machine.options),
+        *(machine.qemu, "-accel", accelerator(guest), *machine.options),
         *("-smp", str(guest.smp), "-m", guest.memory, "-no-reboot"),
         *("-no-user-config", "-nodefaults", "-display", "none"),
         *("-kernel", str(image), "-initrd", str(initrd), "-append", " ".join(kernel_args)),
@@ -254,16 +256,42 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
 CODE_IS_LOCKED = (8, 1)
 
 
-@functools.lru_cache(maxsize=None)
 def emulation(qemu: str) -> str:
     """
     How QEMU emulates processors: with a thread each, where that is safe. Older versions may go on running an
     instruction that another processor has replaced meanwhile. The kernel replaces instructions all the time (jump
     labels), and a breakpoint that comes too late ends in a crash.
     """
+    return "tcg,thread=multi" if locks_code(qemu) else "tcg,thread=single"
+
+
+@functools.lru_cache(maxsize=None)
+def locks_code(qemu: str) -> bool:
+    """Whether this QEMU is one of those that lock a page of code while they translate it."""
     version = re.search(r"version (\d+)\.(\d+)", command_output(qemu, "--version") or "")
-    safe = version and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
-    return "tcg,thread=multi" if safe else "tcg,thread=single"
+    return bool(version) and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
+
+
+def accelerator(guest: Guest) -> str:
+    """What QEMU runs the guest's processors with."""
+    if guest.kvm:
+        return "kvm"
+    return guest.emulation or emulation(guest.machine.qemu or "")
+
+
+def patches_safely(guest: Guest) -> bool:
+    """Whether a guest may replace instructions while another of its processors runs them."""
+    qemu = guest.machine.qemu
+    return guest.kvm or qemu is None or guest.smp == 1 or locks_code(qemu) or "thread=multi" not in accelerator(guest)
+
+
+def hooks_args(guest: Guest) -> List[str]:
+    """
+    KCOV in Rust does not patch its hooks where QEMU emulates the processor, because some versions of QEMU cannot bear it.
+    Everything about that is tested in these guests, so they are told to do it where it is safe.
+    """
+    switched = has_option(guest, "CONFIG_KCOV_RUST") and patches_safely(guest) and not guest.default_hooks
+    return ["kcov_hooks=switched"] if switched else []
 
 
 def clock_args(guest: Guest) -> List[str]:

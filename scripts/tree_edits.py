@@ -82,6 +82,64 @@ EDITS = (
         "the options of the implementations follow KCOV's own, and the help of the self test knows both",
     ),
     Edit(
+        "Makefile",
+        "# CC_VERSION_TEXT, RUSTC_VERSION_TEXT and PAHOLE_VERSION are referenced from\n"
+        "# Kconfig (so they need export), and from include/config/auto.conf.cmd to\n"
+        "# detect the version changes between builds.\n",
+        "# CC_VERSION_TEXT, RUSTC_VERSION_TEXT, BINDGEN_VERSION_TEXT and PAHOLE_VERSION\n"
+        "# are referenced from Kconfig (so they need export), and from\n"
+        "# include/config/auto.conf.cmd to detect the version changes between builds.\n",
+        "the bindings are made again when bindgen changes",
+        patch="bindgen",
+    ),
+    Edit(
+        "Makefile",
+        "RUSTC_VERSION_TEXT = $(subst $(pound),,$(shell $(RUSTC) --version 2>/dev/null))\n",
+        "RUSTC_VERSION_TEXT = $(subst $(pound),,$(shell $(RUSTC) --version 2>/dev/null))\n"
+        "BINDGEN_VERSION_TEXT = $(subst $(pound),,$(shell $(BINDGEN) --version 2>/dev/null))\n",
+        "the bindings are made again when bindgen changes",
+        patch="bindgen",
+    ),
+    Edit(
+        "Makefile",
+        "export KBUILD_DEFCONFIG KBUILD_KCONFIG CC_VERSION_TEXT RUSTC_VERSION_TEXT PAHOLE_VERSION\n",
+        "export KBUILD_DEFCONFIG KBUILD_KCONFIG CC_VERSION_TEXT RUSTC_VERSION_TEXT BINDGEN_VERSION_TEXT\n"
+        "export PAHOLE_VERSION\n",
+        "the bindings are made again when bindgen changes",
+        patch="bindgen",
+    ),
+    Edit(
+        "init/Kconfig",
+        "\tdefault \"$(shell,$(BINDGEN) --version 2>/dev/null)\"\n",
+        "\tdefault \"$(BINDGEN_VERSION_TEXT)\"\n"
+        "\thelp\n"
+        "\t  See `CC_VERSION_TEXT`.\n",
+        "the bindings are made again when bindgen changes",
+        patch="bindgen",
+    ),
+    Edit(
+        "rust/bindgen_parameters",
+        "# If SMP is disabled, `arch_spinlock_t` is defined as a ZST which triggers a Rust\n",
+        "# Without `CONFIG_SCHEDSTATS` it is empty, but aligned. `bindgen` 0.73 forgets that\n"
+        "# of a struct that is not opaque, and has every later field of `task_struct` wrong.\n"
+        "--opaque-type sched_statistics\n"
+        "\n"
+        "# If SMP is disabled, `arch_spinlock_t` is defined as a ZST which triggers a Rust\n",
+        "the bindings know how sched_statistics is aligned",
+        patch="alignment",
+    ),
+    Edit(
+        "rust/Makefile",
+        "quiet_cmd_rust_helper = HELPER  $@\n",
+        "$(obj)/bindings/bindings_generated.rs $(obj)/uapi/uapi_generated.rs \\\n"
+        "$(obj)/bindings/bindings_helpers_generated.rs: \\\n"
+        "    $(wildcard $(objtree)/include/config/BINDGEN_VERSION_TEXT)\n"
+        "\n"
+        "quiet_cmd_rust_helper = HELPER  $@\n",
+        "the bindings are made again when bindgen changes",
+        patch="bindgen",
+    ),
+    Edit(
         "rust/bindings/bindings_helper.h",
         "#include <linux/jump_label.h>\n",
         "#include <linux/jump_label.h>\n#include <linux/kcov.h>\n",
@@ -123,6 +181,50 @@ EDITS = (
         patch="rust",
     ),
     Edit(
+        "rust/bindings/bindings_helper.h",
+        "const gfp_t RUST_CONST_HELPER___GFP_NOWARN = ___GFP_NOWARN;\n",
+        "const gfp_t RUST_CONST_HELPER___GFP_NOWARN = ___GFP_NOWARN;\n"
+        "const gfp_t RUST_CONST_HELPER___GFP_NORETRY = ___GFP_NORETRY;\n"
+        "const gfp_t RUST_CONST_HELPER___GFP_RETRY_MAYFAIL = ___GFP_RETRY_MAYFAIL;\n",
+        "the kernel crate offers the flags for allocations whose size a user chooses",
+        needs="kcov/buffer.rs",
+        patch="rust",
+    ),
+    Edit(
+        "rust/kernel/alloc.rs",
+        "    pub const __GFP_NOWARN: Flags = Flags(bindings::__GFP_NOWARN);\n",
+        "    pub const __GFP_NOWARN: Flags = Flags(bindings::__GFP_NOWARN);\n"
+        "\n"
+        "    /// Tries once, without waiting for memory that others could be made to give back.\n"
+        "    ///\n"
+        "    /// This is normally or'd with other flags.\n"
+        "    pub const __GFP_NORETRY: Flags = Flags(bindings::__GFP_NORETRY);\n"
+        "\n"
+        "    /// Tries hard, but fails before a process is killed for the memory.\n"
+        "    ///\n"
+        "    /// This is normally or'd with other flags.\n"
+        "    pub const __GFP_RETRY_MAYFAIL: Flags = Flags(bindings::__GFP_RETRY_MAYFAIL);\n",
+        "the kernel crate offers the flags for allocations whose size a user chooses",
+        needs="kcov/buffer.rs",
+        patch="rust",
+    ),
+    Edit(
+        "rust/kernel/workqueue.rs",
+        "/// Returns the system freezable work queue (`system_freezable_wq`).\n",
+        "/// Returns the default system work queue (`system_dfl_wq`).\n"
+        "///\n"
+        "/// Its workers are not bound to a CPU. It replaces [`system_unbound`], which is deprecated in C.\n"
+        "pub fn system_dfl() -> &'static Queue {\n"
+        "    // SAFETY: `system_dfl_wq` is a C global, always available.\n"
+        "    unsafe { Queue::from_raw(bindings::system_dfl_wq) }\n"
+        "}\n"
+        "\n"
+        "/// Returns the system freezable work queue (`system_freezable_wq`).\n",
+        "the kernel crate offers the work queue that is not bound to a CPU",
+        needs="kcov/remote/pool.rs",
+        patch="rust",
+    ),
+    Edit(
         "rust/kernel/mm/virt.rs",
         "        unsafe { (*self.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.vm_end }\n    }\n",
         "        unsafe { (*self.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.vm_end }\n    }\n\n"
@@ -139,26 +241,18 @@ EDITS = (
     ),
     Edit(
         "include/linux/sched.h",
+        "#include <linux/kcsan.h>\n",
+        "#include <linux/kcov_types.h>\n#include <linux/kcsan.h>\n",
+        "the task has the fields of the implementation that was chosen",
+        patch="implementation",
+    ),
+    Edit(
+        "include/linux/sched.h",
         "#ifdef CONFIG_KCOV\n\t/* See kernel/kcov.c for more details. */\n",
         "#if defined(CONFIG_KCOV_RUST)\n"
-        "\t/* See kernel/kcov/session.rs, the only owner of these fields but for the mode. */\n\n"
-        "\t/* What the hooks look at: what is recorded, how much fits, where it goes: */\n"
-        "\tunsigned int\t\t\tkcov_mode;\n"
-        "\tunsigned int\t\t\tkcov_softirq;\n"
-        "\tunsigned int\t\t\tkcov_capacity;\n"
-        "\tvoid\t\t\t\t*kcov_area;\n\n"
-        "\t/* Where they look when nothing fits there: */\n"
-        "\tvoid\t\t\t\t*kcov_division;\n\n"
-        "\t/* The innermost remote section that runs on this task: */\n"
-        "\tvoid\t\t\t\t*kcov_section;\n\n"
-        "\t/* The descriptors that this task has enabled: */\n"
-        "\tvoid\t\t\t\t*kcov_local;\n"
-        "\tvoid\t\t\t\t*kcov_remote;\n\n"
-        "\t/* The common handle for what others do for this task: */\n"
-        "\tu64\t\t\t\tkcov_handle;\n"
+        "\tstruct kcov_ctx\t\t\tkcov_ctx;\n"
         "#elif defined(CONFIG_KCOV)\n\t/* See kernel/kcov.c for more details. */\n",
         "the task has the fields of the implementation that was chosen",
-        needs="kcov/session.rs",
         patch="implementation",
     ),
     Edit(
@@ -166,7 +260,7 @@ EDITS = (
         "#define kcov_prepare_switch(t)\t\t\t\\\n",
         "#ifdef CONFIG_KCOV_RUST\n"
         "\n"
-        "/* What kcov_mode says, in the lowest bits: the hooks of PCs, of comparisons, or both record. */\n"
+        "/* The lowest bits of a task's mode: which hooks record. */\n"
         "#define KCOV_RECORD_PCS\t\t1\n"
         "#define KCOV_RECORD_COMPARISONS\t2\n"
         "\n"
@@ -175,12 +269,12 @@ EDITS = (
         "\n"
         "#define kcov_prepare_switch(t)\t\t\t\\\n"
         "do {\t\t\t\t\t\t\\\n"
-        "\t(t)->kcov_mode <<= KCOV_SWITCH_SHIFT;\t\\\n"
+        "\t(t)->kcov_ctx.mode <<= KCOV_SWITCH_SHIFT;\\\n"
         "} while (0)\n"
         "\n"
         "#define kcov_finish_switch(t)\t\t\t\\\n"
         "do {\t\t\t\t\t\t\\\n"
-        "\t(t)->kcov_mode >>= KCOV_SWITCH_SHIFT;\t\\\n"
+        "\t(t)->kcov_ctx.mode >>= KCOV_SWITCH_SHIFT;\\\n"
         "} while (0)\n"
         "\n"
         "#else /* CONFIG_KCOV_RUST */\n"
@@ -210,8 +304,9 @@ EDITS = (
         " * kcov_remote_start - start a section of remote coverage\n"
         " * @handle: who the code that follows works for, or 0 for nobody\n"
         " *\n"
-        " * If somebody collects @handle, what runs on this task or softirq until\n"
-        " * kcov_remote_stop() is recorded for them. In a task it may sleep.\n"
+        " * If a descriptor collects @handle, what runs on this task or softirq until\n"
+        " * kcov_remote_stop() is recorded for it. In a task that is allowed to sleep\n"
+        " * it may sleep; with CONFIG_KCOV_C, in every task.\n"
         " *\n"
         " * Context: Task or softirq. Does nothing in hard interrupts and NMI.\n"
         " */\n"
@@ -425,6 +520,23 @@ EDITS = (
         "the text on the design stands in the table of contents",
         needs="Documentation/dev-tools/kcov-design.rst",
     ),
+    Edit(
+        "Documentation/admin-guide/kernel-parameters.txt",
+        "\tkeep_bootcon\t[KNL,EARLY]\n",
+        "\tkcov_hooks=\t[KNL]\n"
+        "\t\t\tWhether the hooks of KCOV (CONFIG_KCOV_RUST) are\n"
+        "\t\t\tswitched off while no coverage buffer exists.\n"
+        "\t\t\tFormat: { switched | always }\n"
+        "\t\t\tswitched: The first buffer switches them on, which\n"
+        "\t\t\tinterrupts every CPU. The default, except where QEMU\n"
+        "\t\t\temulates an x86 processor.\n"
+        "\t\t\talways: They stay switched on.\n"
+        "\t\t\tSee Documentation/dev-tools/kcov.rst.\n"
+        "\n"
+        "\tkeep_bootcon\t[KNL,EARLY]\n",
+        "the boot parameter is documented",
+        needs="kcov/gate.c",
+    ),
     maintainers(
         "documentation",
         "Documentation/dev-tools/kcov-design.rst",
@@ -433,6 +545,9 @@ EDITS = (
     ),
     maintainers("rust", "rust/kernel/kcov.rs", "rust/kernel/kcov.rs", before="scripts/Makefile.kcov"),
     maintainers("implementation", "Kconfig", "kernel/kcov/", "lib/Kconfig.kcov", after="kernel/kcov.c"),
+    maintainers(
+        "headers", "include/linux/kcov_types.h", "include/linux/kcov_types.h", before="include/uapi/linux/kcov.h"
+    ),
     maintainers(
         "selftests",
         "tools/testing/selftests/kcov/Makefile",
@@ -468,6 +583,24 @@ PATCHES = (
         ("include/",),
     ),
     Patch(
+        "bindgen",
+        "rust: make the bindings again when bindgen changes",
+        "The bindings depend on the version of bindgen, but are not made again\n"
+        "when it changes. Handle the version as those of the compilers are\n"
+        "handled: export its text to Kconfig, which notices the change, and let\n"
+        "the bindings depend on the option.",
+        (),
+    ),
+    Patch(
+        "alignment",
+        "rust: bindings: keep the alignment of struct sched_statistics",
+        "Without CONFIG_SCHEDSTATS, struct sched_statistics is empty, but aligned to\n"
+        "a cache line. bindgen 0.73.2 writes neither the alignment nor padding for\n"
+        "it, so that Rust has every later field of struct task_struct at a wrong\n"
+        "offset. Make the type opaque: its alignment is kept then.",
+        (),
+    ),
+    Patch(
         "rust",
         "rust: kcov: add bindings and abstractions",
         "Let Rust code see KCOV's constants and prototypes, and offer subsystems\n"
@@ -475,8 +608,9 @@ PATCHES = (
         "\n"
         "The implementation needs three things that others may want too: device\n"
         "files of debugfs with operations of their own, a table that is searched\n"
-        "under RCU and changed under a lock, and places that are emptied and\n"
-        "filled with one atomic exchange.",
+        "under RCU and changed under a lock, and slots that are emptied and\n"
+        "filled with one atomic exchange. Besides, it needs two flags for\n"
+        "allocations, and the work queue system_dfl_wq.",
         ("rust/",),
     ),
     Patch(

@@ -2,7 +2,8 @@
 
 //! RISC-V: the current task stands in the thread pointer, and the preempt count in the task.
 
-use core::{arch::asm, ptr::addr_of};
+use crate::offsets;
+use core::arch::asm;
 use kernel::bindings;
 
 /// Returns the task that runs on this CPU.
@@ -26,13 +27,19 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
 /// Interrupts change it, but have changed it back when they return.
 #[inline(always)]
 pub(crate) fn preempt_count() -> u32 {
-    // SAFETY: The current task is valid.
-    unsafe { addr_of!((*current_task()).thread_info.preempt_count).read_volatile() as u32 }
+    let count = current_task()
+        .wrapping_byte_add(offsets::TASK_PREEMPT_COUNT)
+        .cast::<u32>();
+    // SAFETY: The current task is valid, and has its count there.
+    unsafe { count.read_volatile() }
 }
 
 /// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {
-    // SAFETY: The current task is valid.
-    unsafe { addr_of!((*current_task()).thread_info.cpu).read_volatile() as u32 }
+    let cpu = current_task()
+        .wrapping_byte_add(offsets::TASK_CPU)
+        .cast::<u32>();
+    // SAFETY: The current task is valid, and has the number of its CPU there.
+    unsafe { cpu.read_volatile() }
 }

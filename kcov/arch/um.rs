@@ -3,11 +3,8 @@
 //! User-mode Linux: a processor is a thread of the host, the current task stands in a table of
 //! processors, and the preempt count in the task.
 
-use crate::bits;
-use core::{
-    ffi::c_void,
-    ptr::{addr_of, addr_of_mut},
-};
+use crate::{bits, offsets};
+use core::{ffi::c_void, ptr::addr_of_mut};
 use kernel::bindings;
 
 extern "C" {
@@ -46,8 +43,11 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
 /// Interrupts change it, but have changed it back when they return.
 #[inline(always)]
 pub(crate) fn preempt_count() -> u32 {
-    // SAFETY: The current task is valid.
-    unsafe { addr_of!((*current_task()).thread_info.preempt_count).read_volatile() as u32 }
+    let count = current_task()
+        .wrapping_byte_add(offsets::TASK_PREEMPT_COUNT)
+        .cast::<u32>();
+    // SAFETY: The current task is valid, and has its count there.
+    unsafe { count.read_volatile() }
 }
 
 /// Returns the number of this CPU, which is a hint only: the task may be moved at any time.

@@ -2,17 +2,35 @@
 
 //! Areas that are not in use.
 //!
-//! Every CPU has places for areas of its own, so that CPUs do not meet in the usual case. A place
-//! is emptied and filled by one atomic exchange. Which CPU the code runs on is only a hint where to
+//! Every CPU has slots for areas of its own, so that CPUs do not meet in the usual case. A slot is
+//! emptied and filled by one atomic exchange. Which CPU the code runs on is only a hint where to
 //! look first: it may be wrong by the time it is used, and nothing depends on it.
 //!
-//! Areas of tasks are allocated when there is none, and kept for the next section while anybody
-//! collects remote coverage. Softirqs can't allocate. Their areas are allocated at boot, and when
-//! they are all in use, a section is lost.
+//! The areas of softirqs are allocated at boot. A section of a task takes an area that is there, or
+//! allocates one where it may sleep. Where it may not, it is lost, and a worker adds an area for
+//! the next one. Enabling a descriptor for remote sections prepares one.
+//!
+//! Areas of tasks are kept for as long as descriptors are enabled for remote sections, and for some
+//! seconds after that: a fuzzer enables them anew for every program.
 
-use crate::{arch, area::Area, bits, context::Context};
-use core::sync::atomic::{AtomicUsize, Ordering};
-use kernel::{cpu::nr_cpu_ids, prelude::*, sync::slot::Slot};
+use crate::{arch, area::Area, bits, context::Context, statistics};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst}, //
+};
+use kernel::{
+    alloc::flags::{__GFP_NORETRY, __GFP_RETRY_MAYFAIL},
+    cpu::nr_cpu_ids,
+    impl_has_delayed_work,
+    impl_has_work,
+    new_delayed_work,
+    new_work,
+    prelude::*,
+    sync::{slot::Slot, Arc, SetOnce},
+    time::msecs_to_jiffies,
+    workqueue::{self, DelayedWork, Work, WorkItem}, //
+};
 
 /// How many areas of tasks a CPU keeps: one for a section, one for a section inside of it.
 const TASK_SLOTS: usize = 2;
@@ -21,22 +39,81 @@ const TASK_SLOTS: usize = 2;
 /// another one too.
 const SOFTIRQ_SLOTS: usize = if cfg!(CONFIG_PREEMPT_RT) { 3 } else { 1 };
 
+/// How long areas of tasks are kept after the last user, at least. At most twice as long.
+const KEEP_MILLISECONDS: u32 = 5000;
+
+/// How many bytes the areas of tasks may have together for the worker to add one more.
+const MAX_ADDED_BYTES: i64 = 64 << 20;
+
+/// A slot for an area.
+struct AreaSlot {
+    area: Slot<Area>,
+    /// The size of the area in words, a hint: it is written after the area has been put there.
+    words: AtomicUsize,
+}
+
+impl AreaSlot {
+    const fn new() -> Self {
+        Self {
+            area: Slot::new(),
+            words: AtomicUsize::new(0),
+        }
+    }
+
+    /// Says whether the slot had an area for `words` words a moment ago.
+    #[inline(always)]
+    fn suits(&self, words: usize) -> bool {
+        !self.area.is_empty() && self.words.load(Relaxed) >= words
+    }
+
+    /// Takes the area if it has room for `words` words.
+    #[inline(always)]
+    fn take(&self, words: usize) -> Option<Area> {
+        if !self.suits(words) {
+            return None;
+        }
+        let area = self.area.take()?;
+        if area.words() < words {
+            self.put_back(area);
+            return None;
+        }
+        Some(area)
+    }
+
+    /// Puts an area back for which the hint was wrong. If the slot is taken meanwhile, the area is
+    /// not needed.
+    #[cold]
+    #[inline(never)]
+    fn put_back(&self, area: Area) {
+        drop(self.put(area));
+    }
+
+    /// Puts an area into the slot, or gives it back if the slot is taken.
+    #[inline(always)]
+    fn put(&self, area: Area) -> Result<(), Area> {
+        let words = area.words();
+        self.area.put(area)?;
+        self.words.store(words, Relaxed);
+        Ok(())
+    }
+}
+
 /// The areas of one CPU. Aligned to keep CPUs apart.
 #[repr(align(64))]
 struct Shard {
-    task: [Slot<Area>; TASK_SLOTS],
-    softirq: [Slot<Area>; SOFTIRQ_SLOTS],
+    task: [AreaSlot; TASK_SLOTS],
+    softirq: [AreaSlot; SOFTIRQ_SLOTS],
 }
 
 impl Shard {
     const fn new() -> Self {
         Self {
-            task: [const { Slot::new() }; TASK_SLOTS],
-            softirq: [const { Slot::new() }; SOFTIRQ_SLOTS],
+            task: [const { AreaSlot::new() }; TASK_SLOTS],
+            softirq: [const { AreaSlot::new() }; SOFTIRQ_SLOTS],
         }
     }
 
-    fn slots(&self, context: Context) -> &[Slot<Area>] {
+    fn slots(&self, context: Context) -> &[AreaSlot] {
         match context {
             Context::Task => &self.task,
             Context::Softirq => &self.softirq,
@@ -57,19 +134,27 @@ const SHARDS: usize = {
 static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 
 /// How many requests have handles in the registry. Areas of tasks are kept only while there are
-/// some.
+/// some, and a little longer.
 ///
 /// Not an `Atomic` of the `kernel` crate, whose operations are calls.
 static USERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the last user has gone since the worker looked.
+static RECENTLY_USED: AtomicBool = AtomicBool::new(false);
+
+/// The largest number of words that a section has found no area for, since the worker looked.
+static WANTED: AtomicUsize = AtomicUsize::new(0);
 
 /// Allocates the areas of softirqs.
 pub(crate) fn init() -> Result {
     for shard in POOL.iter().take(nr_cpu_ids() as usize) {
         for slot in &shard.softirq {
+            let area = Area::new(bits::SOFTIRQ_AREA_WORDS, __GFP_RETRY_MAYFAIL)?;
             // The slot is empty, so there is nothing to give back.
-            let _ = slot.put(Area::new(bits::SOFTIRQ_AREA_WORDS)?);
+            let _ = slot.put(area);
         }
     }
+    WORKER.populate(Arc::pin_init(Worker::new(), GFP_KERNEL)?);
     Ok(())
 }
 
@@ -79,42 +164,50 @@ fn here() -> usize {
     arch::cpu() as usize & (SHARDS - 1)
 }
 
+/// The shards in the order in which they are looked through from CPU `here`.
+fn shards_from(here: usize) -> impl Iterator<Item = &'static Shard> {
+    let (before, after) = POOL.split_at(here);
+    Iterator::chain(after.iter(), before)
+}
+
 /// Returns an area with room for `words` words, or nothing if there is none.
 ///
-/// In a softirq, an area has the size that was configured. In a task, sleeps if an area has to be
-/// allocated.
+/// In a softirq, an area has the size that was configured. In a task that may sleep, an area is
+/// allocated if there is none.
 #[inline(always)]
 pub(crate) fn lend(context: Context, words: usize) -> Option<Area> {
     let here = here();
-    take(&POOL[here].slots(context)[0], context, words)
+    POOL[here].slots(context)[0]
+        .take(words)
         .or_else(|| lend_elsewhere(here, context, words))
 }
 
 #[cold]
 #[inline(never)]
 fn lend_elsewhere(here: usize, context: Context, words: usize) -> Option<Area> {
-    let (before, after) = POOL.split_at(here);
-    let mut slots = Iterator::chain(after.iter(), before).flat_map(|shard| shard.slots(context));
-    slots
-        .find_map(|slot| take(slot, context, words))
-        .or_else(|| match context {
-            Context::Task => Area::new(words).ok(),
-            Context::Softirq => None,
-        })
+    let area = shards_from(here)
+        .flat_map(|shard| shard.slots(context))
+        .find_map(|slot| slot.take(words));
+    if area.is_some() || context == Context::Softirq {
+        return area;
+    }
+    if !context.may_sleep() {
+        WANTED.fetch_max(words, Relaxed);
+        Worker::add_soon();
+        return None;
+    }
+    evict_smaller(&POOL[here], words);
+    Area::new(words, __GFP_RETRY_MAYFAIL).ok()
 }
 
-#[inline(always)]
-fn take(slot: &Slot<Area>, context: Context, words: usize) -> Option<Area> {
-    if slot.is_empty() {
-        return None;
+/// Frees the areas of tasks of a CPU that have no room for `words` words: what is asked for is what
+/// will be asked for again.
+fn evict_smaller(shard: &Shard, words: usize) {
+    for slot in &shard.task {
+        if !slot.suits(words) {
+            drop(slot.area.take());
+        }
     }
-    let area = slot.take()?;
-    if context == Context::Task && area.words() < words {
-        // What is asked for is what will be asked for again, so make room for it.
-        drop(area);
-        return None;
-    }
-    Some(area)
 }
 
 /// Takes an area back.
@@ -126,13 +219,13 @@ pub(crate) fn give_back(context: Context, area: Area) {
     }
     // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
     // `close` are in one order that all agree on. Either this load sees that the last user has
-    // gone, or `close` sees the area.
-    if context == Context::Task && USERS.load(Ordering::SeqCst) == 0 {
-        drain();
+    // gone, or the worker that `close` starts sees the area.
+    if context == Context::Task && USERS.load(SeqCst) == 0 {
+        Worker::drain_later();
     }
 }
 
-/// Areas of softirqs all have a place somewhere, those of tasks are kept by the CPU that used them
+/// Areas of softirqs all have a slot somewhere, those of tasks are kept by the CPU that used them
 /// last.
 #[cold]
 #[inline(never)]
@@ -141,35 +234,153 @@ fn give_back_elsewhere(here: usize, context: Context, area: Area) {
         Context::Task => 1,
         Context::Softirq => SHARDS,
     };
-    let (before, after) = POOL.split_at(here);
+    drop(put_from(here, reach, context, area));
+}
+
+/// Puts an area into the first empty slot of the next `reach` CPUs, or gives it back.
+fn put_from(here: usize, reach: usize, context: Context, area: Area) -> Option<Area> {
     let mut left = Some(area);
-    for shard in Iterator::chain(after.iter(), before).take(reach) {
-        for slot in shard.slots(context) {
-            if let Some(area) = left.take() {
-                left = slot.put(area).err();
-            }
+    for slot in shards_from(here)
+        .take(reach)
+        .flat_map(|shard| shard.slots(context))
+    {
+        if let Some(area) = left.take() {
+            left = slot.put(area).err();
         }
     }
-    drop(left);
+    left
 }
 
-/// Notes that somebody has handles in the registry.
-pub(crate) fn open() {
-    USERS.fetch_add(1, Ordering::SeqCst);
-}
-
-/// Notes that somebody has taken handles out of the registry, and gives memory back if it was the
-/// last one.
-pub(crate) fn close() {
-    // ORDERING: See `give_back`.
-    if USERS.fetch_sub(1, Ordering::SeqCst) == 1 {
-        drain();
+/// Sees to it that there is an area of a task for `words` words, if memory is at hand: a failure
+/// only means that a section which may not sleep is lost. May sleep.
+pub(crate) fn prepare(words: usize) {
+    let suits = |slot: &AreaSlot| slot.suits(words);
+    if !POOL.iter().flat_map(|shard| &shard.task).any(suits) {
+        add(words);
     }
 }
 
-#[cold]
+/// Adds an area of a task.
+fn add(words: usize) {
+    let here = here();
+    evict_smaller(&POOL[here], words);
+    if let Ok(area) = Area::new(words, __GFP_NORETRY) {
+        drop(put_from(here, SHARDS, Context::Task, area));
+    }
+}
+
+/// Counts a user: a descriptor that is enabled for remote sections.
+pub(crate) fn open() {
+    USERS.fetch_add(1, SeqCst);
+}
+
+/// Takes a user off the count. After the last one, memory is given back some seconds later.
+pub(crate) fn close() {
+    // ORDERING: See `give_back`.
+    if USERS.fetch_sub(1, SeqCst) == 1 {
+        RECENTLY_USED.store(true, Relaxed);
+        Worker::drain_later();
+    }
+}
+
 fn drain() {
     for slot in POOL.iter().flat_map(|shard| &shard.task) {
-        drop(slot.take());
+        drop(slot.area.take());
+    }
+}
+
+/// What is done later, by a worker on any CPU: a real-time task that never sleeps would keep away
+/// one that is bound to its CPU.
+#[pin_data]
+struct Worker {
+    /// Areas of softirqs, which have no part in the limits.
+    softirq_areas: i64,
+    softirq_bytes: i64,
+    #[pin]
+    drain: DelayedWork<Self, 0>,
+    #[pin]
+    add: Work<Self, 1>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self, 0> for Worker { self.drain }
+}
+impl_has_work! {
+    impl HasWork<Self, 1> for Worker { self.add }
+}
+
+static WORKER: SetOnce<Arc<Worker>> = SetOnce::new();
+
+impl Worker {
+    /// Prepares the worker when all areas of softirqs are there, and no other.
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            softirq_areas: statistics::areas(),
+            softirq_bytes: statistics::area_bytes(),
+            drain <- new_delayed_work!("kcov_drain"),
+            add <- new_work!("kcov_add"),
+        })
+    }
+
+    /// Has the areas of tasks freed in some seconds. May be called from any context but NMI.
+    #[cold]
+    fn drain_later() {
+        if let Some(worker) = WORKER.as_ref() {
+            let delay = msecs_to_jiffies(KEEP_MILLISECONDS);
+            // An error means that it is going to be done anyway.
+            let _ =
+                workqueue::system_dfl().enqueue_delayed::<Arc<Worker>, 0>(worker.clone(), delay);
+        }
+    }
+
+    /// Has an area of [`WANTED`] words added. May be called from any context but NMI.
+    fn add_soon() {
+        if let Some(worker) = WORKER.as_ref() {
+            // As above.
+            let _ = workqueue::system_dfl().enqueue::<Arc<Worker>, 1>(worker.clone());
+        }
+    }
+
+    /// Returns whether one more area for `words` words is within the limits: the one that was
+    /// prepared and one for each CPU, and [`MAX_ADDED_BYTES`] in all.
+    fn may_add(&self, words: usize) -> bool {
+        let areas = statistics::areas() - self.softirq_areas;
+        let bytes = statistics::area_bytes() - self.softirq_bytes;
+        let more = i64::try_from(words.saturating_mul(size_of::<usize>())).unwrap_or(i64::MAX);
+        areas <= i64::from(nr_cpu_ids()) && bytes.saturating_add(more) <= MAX_ADDED_BYTES
+    }
+}
+
+impl WorkItem<0> for Worker {
+    type Pointer = Arc<Self>;
+
+    fn run(_this: Arc<Self>) {
+        // While there are users, there is nothing to do: when the last one goes, it starts this
+        // anew.
+        if USERS.load(SeqCst) > 0 {
+            return;
+        }
+        if RECENTLY_USED.swap(false, Relaxed) {
+            Self::drain_later();
+        } else {
+            drain();
+        }
+    }
+}
+
+impl WorkItem<1> for Worker {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let words = WANTED.swap(0, Relaxed);
+        if words == 0 || USERS.load(SeqCst) == 0 {
+            return;
+        }
+        for shard in &POOL {
+            evict_smaller(shard, words);
+        }
+        if this.may_add(words) {
+            add(words);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! system calls and exiting tasks, and take one.
 
 use super::{handle::HandleList, pool};
-use crate::{descriptor::Descriptor, mode::Mode, session::Target, statistics};
+use crate::{descriptor::Sink, mode::Mode, session::Target, statistics};
 use core::mem::ManuallyDrop;
 use kernel::{
     prelude::*,
@@ -31,7 +31,7 @@ kernel::sync::global_lock! {
 
 /// What the handles of a request lead to.
 pub(crate) struct Attachment {
-    descriptor: Arc<Descriptor>,
+    sink: Arc<Sink>,
     id: u64,
     mode: Mode,
     /// How many words a section of a task may use.
@@ -39,10 +39,10 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    pub(crate) fn new(descriptor: Arc<Descriptor>, mode: Mode, words: usize) -> Self {
+    pub(crate) fn new(sink: Arc<Sink>, mode: Mode, words: usize) -> Self {
         static NEXT_ID: Atomic<u64> = Atomic::new(0);
         Self {
-            descriptor,
+            sink,
             id: NEXT_ID.fetch_add(1u64, Relaxed),
             mode,
             words,
@@ -59,16 +59,16 @@ pub(crate) fn init() {
     *WRITER.lock() = unsafe { TABLE.writer() };
 }
 
-/// Says whether it may be that somebody collects `handle`.
+/// Returns whether a descriptor may be collecting `handle`.
 #[inline(always)]
 pub(crate) fn may_contain(handle: u64) -> bool {
     TABLE.may_contain(handle)
 }
 
-/// Returns where records of a section with `handle` go, if somebody collects it.
+/// Returns where records of a section with `handle` go, if a descriptor collects it.
 ///
-/// The descriptor is looked up once more when there are records for it. So a section holds no
-/// reference to it, and sections of one descriptor on several CPUs share no count.
+/// The sink is looked up once more when there are records for it. So a section holds no reference
+/// to it, and sections of one descriptor on several CPUs share no count.
 #[inline(always)]
 pub(crate) fn find(handle: u64) -> Option<Target> {
     TABLE
@@ -81,12 +81,12 @@ pub(crate) fn find(handle: u64) -> Option<Target> {
         })
 }
 
-/// Returns the descriptor that a section records for, if it has not been disabled since the section
-/// started.
-pub(crate) fn descriptor(target: &Target) -> Option<Arc<Descriptor>> {
+/// Returns the sink that a section records for, if the descriptor has not been disabled since the
+/// section started.
+pub(crate) fn sink(target: &Target) -> Option<Arc<Sink>> {
     let guard = rcu::read_lock();
     let attachment = TABLE.get(target.handle, &guard)?;
-    (attachment.id == target.registration).then(|| attachment.descriptor.clone())
+    (attachment.id == target.registration).then(|| attachment.sink.clone())
 }
 
 /// Handles in the registry. They are taken out when the value is dropped, which sleeps.

@@ -2,7 +2,7 @@
 
 //! Start and stop of a section.
 //!
-//! Nearly every start is for a handle that nobody collects, so that is found out before anything
+//! Nearly every start is for a handle that is not collected, so that is found out before anything
 //! else is done. While a section is started or stopped, nothing is recorded on the task: what is
 //! called for it does not stand in anybody's coverage.
 
@@ -14,7 +14,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Starts a section on the current task, if somebody collects the handle.
+/// Starts a section on the current task, if a descriptor collects the handle.
 ///
 /// The section may be started inside of another one, or on a task that records itself; that one is
 /// suspended, and goes on when the section stops. Does nothing in hard interrupts and NMI.
@@ -36,7 +36,7 @@ pub(crate) fn start(raw: u64) {
             Context::Task => start_collected(handle, Context::Task),
             Context::Softirq => start_collected(handle, Context::Softirq),
         },
-        _ => session::miss(),
+        _ => session::miss(context),
     }
 }
 
@@ -45,24 +45,24 @@ pub(crate) fn start(raw: u64) {
 fn start_collected(handle: u64, context: Context) {
     let paused = session::pause();
     let Some(mut target) = registry::find(handle) else {
-        return session::miss();
+        return session::miss(context);
     };
     if context == Context::Softirq {
         target.words = crate::bits::SOFTIRQ_AREA_WORDS;
     }
     match pool::lend(context, target.words) {
         Some(area) => paused.begin(area, target, context),
-        None => lose(&target),
+        None => lose(&target, context),
     }
 }
 
-/// Counts a section that can't be recorded for lack of an area.
+/// Counts a section that can't be recorded because there is no area.
 #[cold]
-fn lose(target: &Target) {
-    if let Some(descriptor) = registry::descriptor(target) {
-        descriptor.lose_section();
+fn lose(target: &Target, context: Context) {
+    if let Some(sink) = registry::sink(target) {
+        sink.lose_section();
     }
-    session::miss();
+    session::miss(context);
 }
 
 /// Stops the section that was started last in the current context, if it was recorded.
@@ -108,9 +108,9 @@ fn finish(area: EndedArea, context: Context) {
 
 #[inline(never)]
 fn merge(area: &EndedArea) {
-    let target = &area.section().target;
-    if let Some(descriptor) = registry::descriptor(target) {
-        descriptor.merge(target.registration, area);
+    let target = area.section().target();
+    if let Some(sink) = registry::sink(target) {
+        sink.merge(target.registration, area);
     }
 }
 

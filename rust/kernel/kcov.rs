@@ -101,8 +101,8 @@ pub struct RemoteSection(NotThreadSafe);
 impl RemoteSection {
     /// Starts a section.
     ///
-    /// In a task, may sleep, for memory to record in. In a softirq, does not. In hard interrupts
-    /// and NMI, nothing is recorded.
+    /// May sleep for memory to record in, in a task that is allowed to. In hard interrupts and NMI,
+    /// nothing is recorded.
     #[inline]
     pub fn start(handle: Handle) -> Self {
         #[cfg(CONFIG_KCOV)]

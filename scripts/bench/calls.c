@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures system calls in a guest, while nobody collects coverage or while this task does.
+ * Measures system calls in a guest, while no buffer exists or while this task collects.
  *
  *   calls none|pc|cmp instructions|time ROUNDS
  *

@@ -104,7 +104,7 @@ LOOP(loop_switch4, __sanitizer_cov_trace_switch(7, cases4))
 LOOP(loop_switch16, __sanitizer_cov_trace_switch(7, cases16))
 
 enum state {
-	NOBODY,		/* nobody collects, anywhere */
+	NOBODY,		/* no buffer exists */
 	OFF,		/* somebody does, but not this task */
 	COLLECTING,
 	FULL,		/* collecting, but there is no room left */
@@ -163,7 +163,7 @@ static void set_field(size_t offset, uint32_t value)
 }
 
 /*
- * The first instruction of a hook, where the kernel replaces it by a return while nobody collects. This does the same.
+ * The first instruction of a hook, where the kernel replaces it by a return while no buffer exists. This does the same.
  * An implementation that does nothing of the kind begins otherwise.
  */
 static unsigned char *const entries[] = {

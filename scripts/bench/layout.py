@@ -39,15 +39,23 @@ class Task:
         text = command_output("pahole", "-C", "task_struct", str(path))
         if not text:
             die(f"pahole finds no task_struct in {shown(path)}; install dwarves, and enable CONFIG_DEBUG_INFO.")
-        return parse(text)
+        # The implementation in Rust has its fields in a structure of their own.
+        return parse(text, command_output("pahole", "-C", CONTEXT, str(path)) or "")
 
 
+CONTEXT = "kcov_ctx"
 MEMBER = re.compile(r"\t\S.*?\b(?P<name>\w+)(?:\[\d+\])*(?::\d+)?;\s*/\*\s*(?P<offset>\d+)(?::[ \d]+)?\s+(?P<size>\d+) \*/")
 SIZE = re.compile(r"\t/\* size: (\d+), ")
 
 
-def parse(text: str) -> Task:
-    """Reads what `pahole -C task_struct` prints."""
+def members(text: str) -> Dict[str, Field]:
+    """The fields of a structure that pahole printed, by name."""
+    found = filter(None, map(MEMBER.match, text.splitlines()))
+    return {match["name"]: Field(int(match["offset"]), int(match["size"])) for match in found}
+
+
+def parse(text: str, context: str = "") -> Task:
+    """Reads what `pahole -C task_struct` prints, and the same of the structure that holds KCOV's fields, if there is one."""
     size = SIZE.search(text)
     fields: Dict[str, Field] = {}
     after = None
@@ -64,4 +72,10 @@ def parse(text: str) -> Task:
     if not size or not fields:
         die("the kernel's task_struct has no field for KCOV; was it built with CONFIG_KCOV?")
     first = min(field.offset for field in fields.values())
+    if CONTEXT in fields:
+        start = fields.pop(CONTEXT).offset
+        inner = members(context)
+        if not inner:
+            die(f"pahole finds no {CONTEXT} in {OBJECT}; install a newer dwarves.")
+        fields.update({f"kcov_{name}": Field(start + field.offset, field.size) for name, field in inner.items()})
     return Task(int(size[1]), fields, (after or int(size[1])) - first)

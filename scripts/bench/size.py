@@ -113,7 +113,8 @@ def boot(smoke: bool) -> Boot:
         "sections first 100 what=zero rounds=1 || exit\n"
         "sleep 2; grep VmallocUsed: /proc/meminfo >/results/size.before\n"
         + use
-        + "sleep 2; grep VmallocUsed: /proc/meminfo >/results/size.after\n"
+        # Areas stay for up to ten seconds after the last user.
+        + "sleep 15; grep VmallocUsed: /proc/meminfo >/results/size.after\n"
     )
 
 

@@ -117,7 +117,7 @@ class Harness(unittest.TestCase):
         program = self.build("-DRECORD=1")
         counted = {name: value for kind, name, value in hooks.run(program, CPU, 0) if kind == "instructions"}
         self.assertEqual(counted["empty"], 1)
-        # The entry is a return as long as nobody collects.
+        # The entry is a return as long as no buffer exists.
         self.assertEqual(counted["trace_pc.nobody"], 1)
         self.assertGreater(counted["trace_pc.off"], counted["trace_pc.nobody"] + 2)
         self.assertGreater(counted["trace_pc.collecting"], counted["trace_pc.off"])
@@ -201,6 +201,16 @@ class Reading(unittest.TestCase):
         self.assertEqual(task.size, 2496)
         self.assertEqual(task.fields["kcov_area"], layout.Field(2144, 8))
         self.assertEqual(task.used, 2184 - 2128)
+
+    def test_layout_of_a_structure_of_its_own(self):
+        lines = [line for line in PAHOLE.splitlines() if "kcov_" not in line]
+        lines.insert(lines.index("\tstruct kmap_ctrl           kmap_ctrl;            /*  2184     0 */"), "\tstruct kcov_ctx            kcov_ctx;             /*  2120    64 */")
+        inner = "struct kcov_ctx {\n\tunsigned int               mode;                 /*     0     4 */\n\tvoid *                     area;                 /*    16     8 */\n};"
+        task = layout.parse("\n".join(lines), inner)
+        self.assertEqual(task.fields, {"kcov_mode": layout.Field(2120, 4), "kcov_area": layout.Field(2136, 8)})
+        self.assertEqual(task.used, 64)
+        with self.assertRaises(Failure):
+            layout.parse("\n".join(lines))
 
     def test_layout_without_kcov(self):
         with self.assertRaises(Failure):

@@ -73,12 +73,35 @@ class CommandLine(Directory):
         self.assertEqual(single[single.index("-accel") + 1], "tcg,thread=single")
         self.assertIn("kvm", guest.command_line(replace(boot, kvm=True), self.root / "initrd"))
 
+    def qemu(self, version):
+        """Guests of a QEMU of this version, None for one that does not say."""
+        said = version and f"QEMU emulator version {version} (Debian)"
+        guest.locks_code.cache_clear()
+        self.addCleanup(guest.locks_code.cache_clear)
+        return mock.patch.object(guest, "command_output", return_value=said)
+
     def test_threads_only_where_code_is_locked(self):
-        for version, threads in (("7.2.22", "single"), ("8.0.5", "single"), ("8.1.0", "multi"), ("10.0.2", "multi")):
-            with mock.patch.object(guest, "command_output", return_value=f"QEMU emulator version {version} (Debian)"):
-                self.assertEqual(guest.emulation.__wrapped__("qemu"), f"tcg,thread={threads}")
-        with mock.patch.object(guest, "command_output", return_value=None):
-            self.assertEqual(guest.emulation.__wrapped__("qemu"), "tcg,thread=single")
+        versions = (("7.2.22", "single"), ("8.0.5", "single"), ("8.1.0", "multi"), ("10.0.2", "multi"), (None, "single"))
+        for version, threads in versions:
+            with self.qemu(version):
+                self.assertEqual(guest.emulation("qemu"), f"tcg,thread={threads}")
+
+    def test_hooks_are_switched_where_that_is_safe(self):
+        (self.root / ".config").write_text("CONFIG_KCOV_RUST=y\n")
+        switched = ["kcov_hooks=switched"]
+        threads = {"smp": 2, "emulation": "tcg,thread=multi"}
+        with self.qemu("7.2.22"):
+            self.assertEqual(guest.hooks_args(self.guest()), switched)
+            self.assertEqual(guest.hooks_args(self.guest(**threads)), [])
+            self.assertEqual(guest.hooks_args(self.guest(**{**threads, "smp": 1})), switched)
+            self.assertEqual(guest.hooks_args(self.guest(**threads, kvm=True)), switched)
+            self.assertEqual(guest.hooks_args(self.guest("um")), switched)
+            command = guest.command_line(self.guest(), self.root / "initrd")
+            self.assertIn("kcov_hooks=switched", command[command.index("-append") + 1].split())
+        with self.qemu("8.1.0"):
+            self.assertEqual(guest.hooks_args(self.guest(**threads)), switched)
+        (self.root / ".config").write_text("CONFIG_KCOV_C=y\n")
+        self.assertEqual(guest.hooks_args(self.guest()), [])
 
     def test_clock(self):
         with mock.patch.object(guest.tsc, "kilohertz", return_value=2596142):

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "divided.h"
 #include "kcov.h"
@@ -41,6 +42,11 @@ const char *reset_missing(void)
 {
 	return kcov_answer(KCOV_RESET_TRACE, 0) == -ENOTTY ?
 		"this implementation has no KCOV_RESET_TRACE" : NULL;
+}
+
+const char *statistics_missing(void)
+{
+	return access(STATISTICS, F_OK) ? "this implementation has no statistics" : NULL;
 }
 
 uint64_t statistic(const char *name)

@@ -15,6 +15,8 @@ const char *unique_missing(void);
 const char *both_missing(void);
 const char *reset_missing(void);
 
+/* NULL when this kernel has statistics, or the reason why not. */
+const char *statistics_missing(void);
 /* The files of debugfs that say where the first bit of a set is, and more. */
 uint64_t statistic(const char *name);
 

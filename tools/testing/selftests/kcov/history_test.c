@@ -22,6 +22,7 @@
 #include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
 #include "background.h"
+#include "divided.h"
 #include "kcov.h"
 #include "symbols.h"
 
@@ -382,7 +383,7 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 {
 	static const uint32_t words[] = { 4, 16384, 4, 16384 };
 	const char *missing = background_missing() ?: code_missing();
-	uint64_t count[ARRAY_SIZE(words)];
+	uint64_t count[ARRAY_SIZE(words)], areas;
 	size_t i;
 
 	if (missing)
@@ -396,7 +397,10 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 		if (words[i] == 16384) {
 			EXPECT_TRUE(covers(self->area, BACKGROUND_FUNCTION));
 		}
+		areas = statistic("areas");
 		ASSERT_EQ(0, kcov_disable(self->fd));
+		/* The next section finds the area of this one. */
+		EXPECT_EQ(areas, statistic("areas"));
 	}
 	EXPECT_LT(count[0], count[1]);
 	EXPECT_LT(count[2], count[1]);
@@ -461,7 +465,7 @@ TEST_F(history, section_inside_a_section)
 	int fd, status;
 	pid_t child;
 
-	if (access("/sys/kernel/debug/kcov_statistics", F_OK))
+	if (statistics_missing())
 		SKIP(return, "this implementation warns about it");
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &handles));
 	fd = kcov_open_mapped(COVER_WORDS, &outer);

@@ -302,26 +302,55 @@ int kmsg_open(void)
 	return fd;
 }
 
+/* The text of the next record, or NULL after the last one. */
+static char *kmsg_next(int kmsg, char *record, size_t size)
+{
+	for (;;) {
+		ssize_t len = read(kmsg, record, size - 1);
+		char *text;
+
+		if (len < 0 && errno == EPIPE)
+			continue;	/* overwritten; go on with the next */
+		if (len <= 0)
+			return NULL;
+		record[len] = 0;
+		text = strchr(record, ';');
+		return text ? text + 1 : record;
+	}
+}
+
+int kmsg_count(int kmsg, const char *text)
+{
+	char record[8192], *found;
+	int count = 0;
+
+	while ((found = kmsg_next(kmsg, record, sizeof(record))))
+		count += strstr(found, text) != NULL;
+	return count;
+}
+
+int warn_again(void)
+{
+	int fd = open("/sys/kernel/debug/clear_warn_once", O_WRONLY | O_CLOEXEC);
+	ssize_t written = fd < 0 ? -1 : write(fd, "1", 1);
+	int ret = written == 1 ? 0 : -errno;
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 bool kmsg_reports_bug(int kmsg, char *line, size_t size)
 {
 	static const char * const reports[] = {
 		"WARNING:", "BUG:", "Oops", "KASAN", "UBSAN",
 		"general protection fault", "refcount_t:", "vmalloc error",
+		"page allocation failure", "invoked oom-killer",
 	};
-	char record[8192];
+	char record[8192], *text;
+	size_t i;
 
-	for (;;) {
-		ssize_t len = read(kmsg, record, sizeof(record) - 1);
-		char *text;
-		size_t i;
-
-		if (len < 0 && errno == EPIPE)
-			continue;	/* overwritten; go on with the next */
-		if (len <= 0)
-			return false;
-		record[len] = 0;
-		text = strchr(record, ';');
-		text = text ? text + 1 : record;
+	while ((text = kmsg_next(kmsg, record, sizeof(record)))) {
 		for (i = 0; i < ARRAY_SIZE(reports); i++) {
 			if (!strstr(text, reports[i]))
 				continue;
@@ -330,6 +359,7 @@ bool kmsg_reports_bug(int kmsg, char *line, size_t size)
 			return true;
 		}
 	}
+	return false;
 }
 
 static unsigned long mebibytes(const char *key)

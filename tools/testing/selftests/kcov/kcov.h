@@ -143,6 +143,10 @@ int receive_fd(int socket);
 /* The kernel's log since kmsg_open(): does it carry a report of a bug? */
 int kmsg_open(void);
 bool kmsg_reports_bug(int kmsg, char *line, size_t size);
+/* Returns how many records of the log since kmsg_open() contain @text. */
+int kmsg_count(int kmsg, const char *text);
+/* Lets warnings that come once in a boot come again. */
+int warn_again(void);
 
 /* Which compiler built the running kernel's C code. */
 bool kernel_built_by_gcc(void);

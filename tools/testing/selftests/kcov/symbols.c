@@ -58,7 +58,7 @@ static int by_address(const void *left, const void *right)
 	return one->address < two->address ? -1 : one->address > two->address;
 }
 
-static uint64_t address_of(const char *name)
+uint64_t symbol_address(const char *name)
 {
 	size_t i;
 
@@ -93,15 +93,15 @@ static void read_kallsyms(void)
 		symbols[symbol_count++].name = strdup(name);
 	}
 	fclose(file);
-	text_start = address_of("_stext");
-	text_end = address_of("_etext");
+	text_start = symbol_address("_stext");
+	text_end = symbol_address("_etext");
 	if (!text_start || !text_end) {
 		symbols_problem = "/proc/kallsyms shows no addresses; run as root";
 		return;
 	}
 	/* User-mode Linux is a program in the lower half, and does not move. */
 	if (text_start >> 63)
-		offset = address_of(FIRST_SYMBOL) - LINKED_TEXT;
+		offset = symbol_address(FIRST_SYMBOL) - LINKED_TEXT;
 	if (text_start >> 63 && !LINKED_TEXT) {
 		symbols_problem = "the link address of this architecture is not known";
 		return;
@@ -286,6 +286,20 @@ bool covers_syscall(const uint64_t *area, const char *name)
 	return false;
 }
 
+uint64_t times_covered(const uint64_t *area, const char *name)
+{
+	uint64_t i, count = __atomic_load_n(&area[0], __ATOMIC_ACQUIRE);
+	uint64_t entry = 0, times = 0;
+
+	for (i = 1; i <= count; i++) {
+		/* The first record is that of the function's entry. */
+		if (!entry && same_function(symbol_at(area[i] - 1), name))
+			entry = area[i];
+		times += area[i] == entry;
+	}
+	return times;
+}
+
 static int by_value(const void *left, const void *right)
 {
 	const uint64_t *one = left, *two = right;
@@ -442,7 +456,7 @@ static bool called_through_register(uint64_t address, const char *name)
 	if (text_start >> 63 || !indirect_call_before(address))
 		return false;
 	function = find(address - 1);
-	target = address_of(name);
+	target = symbol_address(name);
 	if (!function || !target)
 		return false;
 	size = address - function->address;
@@ -502,7 +516,7 @@ bool hook_called_before(uint64_t address, const char *name)
 	 * With link-time optimization, clang too lets functions end with a jump to a
 	 * hook. Which one a call through memory reaches can't be seen.
 	 */
-	if (jumps_to(call_target(address), address_of(name), 3)) {
+	if (jumps_to(call_target(address), symbol_address(name), 3)) {
 		jumped = true;
 		return true;
 	}

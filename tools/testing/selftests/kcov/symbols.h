@@ -34,6 +34,8 @@ bool module_loaded(const char *name);
 const char *symbol_at(uint64_t address);
 /* Whether a function of this name exists. */
 bool symbol_exists(const char *name);
+/* Where the function of just this name begins, or 0 if there is none. */
+uint64_t symbol_address(const char *name);
 
 /*
  * Whether one of the PCs of a trace lies in the function @name. The suffixes
@@ -42,6 +44,9 @@ bool symbol_exists(const char *name);
 bool covers(const uint64_t *area, const char *name);
 /* The same for the system call @name, whatever its functions' prefixes. */
 bool covers_syscall(const uint64_t *area, const char *name);
+
+/* Returns how many of a trace's records are of the entry of the function @name. */
+uint64_t times_covered(const uint64_t *area, const char *name);
 
 /* Leaves one record of each PC, so that a long trace is searched in a moment. */
 void cover_unique(uint64_t *area);

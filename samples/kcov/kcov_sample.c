@@ -4,21 +4,24 @@
  * worker thread, a work item of a system call, and a softirq; and comparisons of
  * every kind in the system call itself.
  *
- * The functions named *_code are the code under test.  Each runs in one context
- * only, so that its symbol in a trace tells where the trace comes from.  See
- * Documentation/dev-tools/kcov.rst and samples/kcov/collect.c.
+ * The functions named *_code are the code under test.  In each request, a function
+ * runs in one context only, so that its symbol in a trace tells where the trace
+ * comes from.  See Documentation/dev-tools/kcov.rst and samples/kcov/collect.c.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/interrupt.h>
+#include <linux/irqflags.h>
 #include <linux/jiffies.h>
 #include <linux/kcov.h>
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -81,6 +84,11 @@ static noinline void kcov_sample_inner_code(void)
 static noinline void kcov_sample_after_code(void)
 {
 	WRITE_ONCE(rounds, rounds + 6);
+}
+
+static noinline void kcov_sample_outside_code(void)
+{
+	WRITE_ONCE(rounds, rounds + 8);
 }
 
 /*
@@ -185,8 +193,11 @@ static void deep_fn(struct tasklet_struct *unused)
 		kcov_remote_start(handles.softirq);
 		kcov_sample_softirq_code();
 	}
-	for (i = 0; i < depth; i++)
+	for (i = 0; i < depth; i++) {
+		kcov_sample_after_code();
 		kcov_remote_stop();
+	}
+	kcov_sample_outside_code();
 }
 
 static DECLARE_TASKLET(deep_tasklet, deep_fn);
@@ -241,6 +252,23 @@ static void foreign_stop_work_fn(struct kthread_work *work)
 
 static DEFINE_KTHREAD_WORK(foreign_stop_work, foreign_stop_work_fn);
 
+static void foreign_stop_inside_work_fn(struct kthread_work *work)
+{
+	kcov_remote_start(handles.worker);
+	kcov_sample_before_code();
+
+	kcov_remote_start(handles.softirq);
+	run_tasklet(&foreign_stop_tasklet);
+	kcov_sample_inner_code();
+	kcov_remote_stop();
+
+	kcov_sample_after_code();
+	kcov_remote_stop();
+	kcov_sample_outside_code();
+}
+
+static DEFINE_KTHREAD_WORK(foreign_stop_inside_work, foreign_stop_inside_work_fn);
+
 /* A thread that ends in a section. */
 static DECLARE_COMPLETION(missing_stop_begun);
 
@@ -249,6 +277,77 @@ static int missing_stop_fn(void *unused)
 	complete(&missing_stop_begun);
 	kcov_remote_start(handles.worker);
 	kcov_sample_worker_code();
+	return 0;
+}
+
+/* Sections in the calling thread, where it may sleep and where it must not. */
+static void run_nested_sections(unsigned int number)
+{
+	unsigned int i;
+
+	for (i = 0; i < number; i++) {
+		kcov_remote_start(handles.worker);
+		kcov_sample_inner_code();
+	}
+	for (i = 0; i < number; i++) {
+		kcov_sample_after_code();
+		kcov_remote_stop();
+	}
+	kcov_sample_outside_code();
+}
+
+static long run_sections(const void __user *from)
+{
+	struct kcov_sample_sections sections;
+	unsigned long flags;
+
+	if (copy_from_user(&sections, from, sizeof(sections)))
+		return -EFAULT;
+	if (sections.depth > KCOV_SAMPLE_MAX_DEPTH)
+		return -EINVAL;
+
+	switch (sections.context) {
+	case KCOV_SAMPLE_PREEMPTIBLE:
+		run_nested_sections(sections.depth);
+		return 0;
+	case KCOV_SAMPLE_BH_DISABLED:
+		local_bh_disable();
+		run_nested_sections(sections.depth);
+		local_bh_enable();
+		return 0;
+	case KCOV_SAMPLE_PREEMPT_DISABLED:
+		preempt_disable();
+		run_nested_sections(sections.depth);
+		preempt_enable();
+		return 0;
+	case KCOV_SAMPLE_IRQS_DISABLED:
+		local_irq_save(flags);
+		run_nested_sections(sections.depth);
+		local_irq_restore(flags);
+		return 0;
+	case KCOV_SAMPLE_RCU_READ:
+		rcu_read_lock();
+		run_nested_sections(sections.depth);
+		rcu_read_unlock();
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static long run_in_a_row(unsigned long number)
+{
+	unsigned long i;
+
+	if (number > KCOV_SAMPLE_MAX_DEPTH)
+		return -EINVAL;
+	kcov_remote_start(handles.worker);
+	for (i = 0; i < number; i++) {
+		kcov_remote_start(handles.softirq);
+		kcov_sample_inner_code();
+		kcov_remote_stop();
+	}
+	kcov_remote_stop();
 	return 0;
 }
 
@@ -309,6 +408,13 @@ static long run_foreign_stop(void)
 	return 0;
 }
 
+static long run_foreign_stop_inside(void)
+{
+	kthread_queue_work(worker, &foreign_stop_inside_work);
+	kthread_flush_work(&foreign_stop_inside_work);
+	return 0;
+}
+
 static long run_missing_stop(void)
 {
 	struct task_struct *thread;
@@ -363,6 +469,12 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_missing_stop();
 	case KCOV_SAMPLE_DEEP:
 		return run_deep(arg);
+	case KCOV_SAMPLE_SECTIONS:
+		return run_sections((const void __user *)arg);
+	case KCOV_SAMPLE_IN_A_ROW:
+		return run_in_a_row(arg);
+	case KCOV_SAMPLE_FOREIGN_STOP_INSIDE:
+		return run_foreign_stop_inside();
 	default:
 		return -ENOTTY;
 	}

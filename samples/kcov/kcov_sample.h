@@ -57,9 +57,42 @@ struct kcov_sample_operands {
 #define KCOV_SAMPLE_CASE_C	0xca401000U
 #define KCOV_SAMPLE_CASE_D	0xdadad0d0U
 
+/* Only the module in C has the following requests. */
+
+/* The largest number of sections in one request. */
+#define KCOV_SAMPLE_MAX_DEPTH	4096
+
+/* Contexts of a task. Only in the first one may it sleep. */
+enum kcov_sample_context {
+	KCOV_SAMPLE_PREEMPTIBLE,
+	KCOV_SAMPLE_BH_DISABLED,
+	KCOV_SAMPLE_PREEMPT_DISABLED,
+	KCOV_SAMPLE_IRQS_DISABLED,
+	KCOV_SAMPLE_RCU_READ,
+};
+
+struct kcov_sample_sections {
+	__u32 context;
+	__u32 depth;
+};
+
 /*
- * Only in the module in C: what a driver must not do, to see what becomes of it.
- * The implementation in Rust warns once and goes on; do not try the others.
+ * As many sections of the worker's global handle as @depth says, each inside the
+ * one before, in the calling thread.  kcov_sample_inner_code runs after each start,
+ * kcov_sample_after_code before each stop, and kcov_sample_outside_code after the
+ * last stop.  The implementation in C takes a depth of 1 only.
+ */
+#define KCOV_SAMPLE_SECTIONS	_IOW('|', 0x9a, struct kcov_sample_sections)
+/*
+ * A section of the worker's global handle, in the calling thread, and inside it as
+ * many sections of the softirq's as the argument says, one after the other.
+ * kcov_sample_inner_code runs in each of them.  Not for the implementation in C.
+ */
+#define KCOV_SAMPLE_IN_A_ROW	_IO('|', 0x9b)
+
+/*
+ * What a driver must not do, to see what becomes of it.  The implementation in
+ * Rust warns once and goes on; do not try the others.
  */
 
 /* A stop of the caller, who has started nothing. */
@@ -76,6 +109,10 @@ struct kcov_sample_operands {
  * inside the one before: more than there are areas for softirqs.
  */
 #define KCOV_SAMPLE_DEEP		_IO('|', 0x99)
-#define KCOV_SAMPLE_MAX_DEPTH		4096
+/*
+ * As KCOV_SAMPLE_FOREIGN_STOP, while a section of the softirq's global handle runs
+ * inside the worker's.
+ */
+#define KCOV_SAMPLE_FOREIGN_STOP_INSIDE	_IO('|', 0x9c)
 
 #endif /* _KCOV_SAMPLE_H */

@@ -8,45 +8,33 @@
  * so this is not for that.
  */
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
+#include "divided.h"
 #include "kcov.h"
 #include "symbols.h"
 
 #define DEVICE		"/dev/kcov-sample"
-#define STATISTICS	"/sys/kernel/debug/kcov_statistics"
+#define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5c0001)
-/* The kernel warns once in its life, and says so here ever after. */
-#define TAINTED		"/proc/sys/kernel/tainted"
-#define TAINT_WARN	(1UL << 9)
+/* The kernel's words about a stop that does not belong to a start. */
+#define COMPLAINT	"a remote section was not stopped by the context that started it"
+
+#define LOST		"kcov-lost-sections"
+/* The number of sections inside each other: more than there are areas. */
+#define DEPTH		1000
+/* The most CPUs that have an area for softirqs of their own. */
+#define MOST_CPUS	256
 
 #define BEFORE_FUNCTION	"kcov_sample_before_code"
 #define INNER_FUNCTION	"kcov_sample_inner_code"
 #define AFTER_FUNCTION	"kcov_sample_after_code"
+#define OUTSIDE_FUNCTION "kcov_sample_outside_code"
 #define WORKER_FUNCTION	"kcov_sample_worker_code"
 #define SOFTIRQ_FUNCTION "kcov_sample_softirq_code"
-
-/* Returns the number after @key in a file, or in one that holds only that. */
-static unsigned long number_in(const char *path, const char *key)
-{
-	unsigned long number = ULONG_MAX;
-	char line[256];
-	FILE *file = fopen(path, "r");
-
-	if (!file)
-		return ULONG_MAX;
-	while (number == ULONG_MAX && fgets(line, sizeof(line), file))
-		if (!strncmp(line, key, strlen(key)))
-			number = strtoul(line + strlen(key), NULL, 10);
-	fclose(file);
-	return number;
-}
 
 /* The times that the kernel has warned of a bug since the last call. */
 static int warnings(int log, char *line, size_t size)
@@ -64,6 +52,7 @@ FIXTURE(balance) {
 	int device;
 	int fd;
 	int log;
+	int complaints;		/* the log once more */
 	/* How often the test lets the kernel warn. */
 	int expected;
 };
@@ -72,11 +61,16 @@ FIXTURE_SETUP(balance)
 {
 	if (access(DEVICE, R_OK | W_OK))
 		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
-	if (access(STATISTICS, F_OK))
+	if (statistics_missing())
 		SKIP(return, "this implementation is damaged by it");
 	if (symbols_missing())
 		SKIP(return, "%s", symbols_missing());
+	/* Whether an earlier test has used up the warning does not matter. */
+	ASSERT_EQ(0, warn_again());
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->complaints = kmsg_open();
+	ASSERT_LE(0, self->complaints);
 	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->device);
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
@@ -90,6 +84,9 @@ FIXTURE_TEARDOWN(balance)
 
 	EXPECT_EQ(self->expected, warnings(self->log, line, sizeof(line)))
 		TH_LOG("%s", line);
+	EXPECT_EQ(self->expected, kmsg_count(self->complaints, COMPLAINT));
+	/* A mistake in any later test is to be seen. */
+	EXPECT_EQ(0, warn_again());
 	close(self->fd);
 	close(self->device);
 }
@@ -146,7 +143,7 @@ TEST_F(balance, stop_without_a_start)
  */
 TEST_F(balance, mistakes_are_reported_once)
 {
-	self->expected = !(number_in(TAINTED, "") & TAINT_WARN);
+	self->expected = 1;
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.worker));
 
@@ -161,29 +158,72 @@ TEST_F(balance, mistakes_are_reported_once)
 	EXPECT_TRUE(works(self));
 }
 
-/* A section without an area is counted, and the others go on. */
+/*
+ * The section of the task may have an uncollected one inside.  A stop in a softirq
+ * does not end that one either: its own stop comes later, and ends nothing else.
+ */
+TEST_F(balance, stop_of_a_softirq_while_an_uncollected_section_runs)
+{
+	self->expected = 1;
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
+					self->handles.worker));
+	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_FOREIGN_STOP_INSIDE, 0));
+	EXPECT_EQ(1, times_covered(self->area, BEFORE_FUNCTION));
+	EXPECT_EQ(1, times_covered(self->area, INNER_FUNCTION));
+	EXPECT_EQ(1, times_covered(self->area, AFTER_FUNCTION));
+	EXPECT_FALSE(covers(self->area, OUTSIDE_FUNCTION));
+	EXPECT_TRUE(works(self));
+}
+
+/* Returns how many areas for softirqs there are at least. */
+static unsigned long softirq_areas(void)
+{
+	unsigned int last = 0;
+	FILE *file = fopen(POSSIBLE, "r");
+
+	if (!file)
+		return 1;
+	if (fscanf(file, "%*u-%u", &last) != 1)
+		last = 0;
+	fclose(file);
+	return last + 1 < MOST_CPUS ? last + 1 : MOST_CPUS;
+}
+
+/* Runs @depth sections inside each other in one softirq; returns how many were lost. */
+static uint64_t lost_of(FIXTURE_DATA(balance) *self, unsigned long depth)
+{
+	uint64_t before = fdinfo(self->fd, LOST);
+
+	cover_reset(self->area);
+	if (kcov_ioctl(self->device, KCOV_SAMPLE_DEEP, depth))
+		return 0;
+	return fdinfo(self->fd, LOST) - before;
+}
+
+/*
+ * A section without an area is counted, and the ones around it go on.  Before that,
+ * sections use the areas of all CPUs, and give them back.
+ */
 TEST_F(balance, lost_sections_are_counted)
 {
-	unsigned long lost, seen, depth = 1000;
-	char fdinfo[64];
+	uint64_t before, lost;
 
-	snprintf(fdinfo, sizeof(fdinfo), "/proc/self/fdinfo/%d", self->fd);
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.softirq));
-	ASSERT_EQ(0, number_in(fdinfo, "kcov-lost-sections:"));
-	lost = number_in(STATISTICS "/lost_sections", "");
-	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_DEEP, depth));
-	EXPECT_TRUE(covers(self->area, SOFTIRQ_FUNCTION));
-	seen = number_in(fdinfo, "kcov-lost-sections:");
-	EXPECT_LT(0, seen);
-	EXPECT_GT(depth, seen);
-	EXPECT_EQ(lost + seen, number_in(STATISTICS "/lost_sections", ""));
+	ASSERT_EQ(0, fdinfo(self->fd, LOST));
+	before = statistic("lost_sections");
+	lost = lost_of(self, DEPTH);
+	EXPECT_LT(0, lost);
+	EXPECT_GE(DEPTH - softirq_areas(), lost);
+	EXPECT_EQ(before + lost, statistic("lost_sections"));
+	/* Each stop has ended the section that was started last. */
+	EXPECT_EQ(DEPTH, times_covered(self->area, SOFTIRQ_FUNCTION));
+	EXPECT_EQ(DEPTH, times_covered(self->area, AFTER_FUNCTION));
+	EXPECT_FALSE(covers(self->area, OUTSIDE_FUNCTION));
 
-	/* The areas are back. */
-	cover_reset(self->area);
-	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_SOFTIRQ, 0));
-	EXPECT_TRUE(covers(self->area, SOFTIRQ_FUNCTION));
-	EXPECT_EQ(seen, number_in(fdinfo, "kcov-lost-sections:"));
+	/* All areas are back. */
+	EXPECT_EQ(0, lost_of(self, DEPTH - lost));
+	EXPECT_EQ(lost, lost_of(self, DEPTH));
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The hooks are switched on by the first buffer of the system, and off after the
+ * last one: by their code, and by what the kernel says of it.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "symbols.h"
+
+#define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
+/* The kernel waits a second before it switches the hooks off. */
+#define PATIENCE_MS	20000
+/* Enough of a hook for its entry, and for a jump label behind that. */
+#define CODE		32
+
+static const char * const hooks[] = {
+	"__sanitizer_cov_trace_pc",
+	"__sanitizer_cov_trace_cmp1",
+	"__sanitizer_cov_trace_cmp2",
+	"__sanitizer_cov_trace_cmp4",
+	"__sanitizer_cov_trace_cmp8",
+	"__sanitizer_cov_trace_const_cmp1",
+	"__sanitizer_cov_trace_const_cmp2",
+	"__sanitizer_cov_trace_const_cmp4",
+	"__sanitizer_cov_trace_const_cmp8",
+	"__sanitizer_cov_trace_switch",
+};
+
+#define HOOKS	ARRAY_SIZE(hooks)
+
+static char *hooks_state(void)
+{
+	static char state[16];
+	FILE *file = fopen(STATISTICS "hooks", "r");
+
+	state[0] = 0;
+	if (file) {
+		if (fscanf(file, "%15s", state) != 1)
+			state[0] = 0;
+		fclose(file);
+	}
+	return state;
+}
+
+static bool is_state(const char *state)
+{
+	return !strcmp(hooks_state(), state);
+}
+
+static bool becomes(const char *state)
+{
+	int i;
+
+	for (i = 0; i < PATIENCE_MS / 10 && !is_state(state); i++)
+		usleep(10000);
+	return is_state(state);
+}
+
+static bool on_command_line(const char *parameter)
+{
+	char line[4096] = "";
+	FILE *file = fopen("/proc/cmdline", "r");
+	bool found = file && fgets(line, sizeof(line), file) && strstr(line, parameter);
+
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static const char *switches_missing(void)
+{
+	if (!hooks_state()[0])
+		return "the hooks of this kernel are never switched (CONFIG_KCOV_C)";
+	if (is_state("always") && !on_command_line("kcov_hooks=switched"))
+		return "the hooks of this kernel stay switched on (kcov_hooks=)";
+	if (is_state("always") && kernel_option("CONFIG_JUMP_LABEL") != OPTION_YES)
+		return "the hooks of this kernel cannot be switched (no CONFIG_JUMP_LABEL)";
+	return NULL;
+}
+
+/* What the parameter asks for is what happens. */
+TEST(command_line)
+{
+	if (!hooks_state()[0])
+		SKIP(return, "the hooks of this kernel are never switched (CONFIG_KCOV_C)");
+	if (on_command_line("kcov_hooks=always")) {
+		EXPECT_STREQ("always", hooks_state());
+	} else if (on_command_line("kcov_hooks=switched") &&
+		   kernel_option("CONFIG_JUMP_LABEL") == OPTION_YES) {
+		EXPECT_TRUE(becomes("off")) TH_LOG("they are %s", hooks_state());
+	} else {
+		EXPECT_LT(0, strlen(hooks_state()));
+	}
+}
+
+FIXTURE(switched)
+{
+	uint64_t before;
+};
+
+FIXTURE_SETUP(switched)
+{
+	const char *missing = switches_missing();
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_TRUE(becomes("off")) TH_LOG("they are %s", hooks_state());
+	self->before = statistic("hook_switches");
+}
+
+FIXTURE_TEARDOWN(switched)
+{
+}
+
+TEST_F(switched, first_and_last_buffer)
+{
+	int first = kcov_open(), second = kcov_open();
+
+	ASSERT_LE(0, first);
+	ASSERT_LE(0, second);
+	EXPECT_TRUE(is_state("off"));
+	ASSERT_EQ(0, kcov_init(first, 512));
+	EXPECT_STREQ("on", hooks_state());
+	ASSERT_EQ(0, kcov_init(second, 512));
+	close(first);
+	sleep(2);
+	EXPECT_STREQ("on", hooks_state());
+	EXPECT_EQ(self->before + 1, statistic("hook_switches"));
+	close(second);
+	EXPECT_TRUE(becomes("off"));
+	EXPECT_EQ(self->before + 2, statistic("hook_switches"));
+}
+
+/* Fuzzers close one buffer and set up the next at once. */
+TEST_F(switched, not_between_buffers)
+{
+	int i, fd;
+
+	for (i = 0; i < 50; i++) {
+		fd = kcov_open();
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, kcov_init(fd, 512));
+		close(fd);
+	}
+	EXPECT_EQ(self->before + 1, statistic("hook_switches"));
+}
+
+static bool read_hooks(unsigned char code[HOOKS][CODE])
+{
+	size_t i;
+
+	for (i = 0; i < HOOKS; i++) {
+		uint64_t address = symbol_address(hooks[i]);
+
+		if (address && !text_read(address, code[i], CODE))
+			return false;
+	}
+	return true;
+}
+
+TEST_F(switched, code_of_all_hooks)
+{
+	static unsigned char off[HOOKS][CODE], on[HOOKS][CODE], again[HOOKS][CODE];
+	int fd;
+	size_t i;
+
+	if (text_missing())
+		SKIP(return, "%s", text_missing());
+	ASSERT_NE(0, symbol_address(hooks[0]));
+	ASSERT_TRUE(read_hooks(off));
+	fd = kcov_open();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, kcov_init(fd, 512));
+	ASSERT_TRUE(read_hooks(on));
+	close(fd);
+	ASSERT_TRUE(becomes("off"));
+	ASSERT_TRUE(read_hooks(again));
+	for (i = 0; i < HOOKS; i++) {
+		if (!symbol_address(hooks[i])) {
+			/* Only those of comparisons may be configured out. */
+			EXPECT_NE(OPTION_YES, kernel_option("CONFIG_KCOV_ENABLE_COMPARISONS"));
+			continue;
+		}
+		EXPECT_NE(0, memcmp(off[i], on[i], CODE)) TH_LOG("%s", hooks[i]);
+		EXPECT_EQ(0, memcmp(off[i], again[i], CODE)) TH_LOG("%s", hooks[i]);
+	}
+}
+
+/*
+ * Real-time tasks that never sleep keep the worker away that switches the hooks. A
+ * task that waits for it can be killed, and the next one does not wait for ever.
+ */
+static void be_real_time(int priority)
+{
+	struct sched_param parameter = { .sched_priority = priority };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &parameter))
+		_exit(3);
+}
+
+static pid_t spinner(int cpu)
+{
+	cpu_set_t set;
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		_exit(4);
+	be_real_time(10);
+	/* If all else fails. */
+	alarm(60);
+	for (;;)
+		;
+}
+
+static long read_number(const char *path)
+{
+	long number = 0;
+	FILE *file = fopen(path, "r");
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%ld", &number) != 1)
+		number = -1;
+	fclose(file);
+	return number;
+}
+
+static bool write_number(const char *path, long number)
+{
+	FILE *file = fopen(path, "w");
+	bool written = file && fprintf(file, "%ld\n", number) > 0;
+
+	return (!file || !fclose(file)) && written;
+}
+
+#define RUNTIME		"/proc/sys/kernel/sched_rt_runtime_us"
+#define FAIR_SERVER	"/sys/kernel/debug/sched/fair_server/"
+
+/* The share of the CPU that other tasks get in spite of real-time tasks. */
+static void set_fair_servers(long runtime, long *old)
+{
+	char path[96];
+	long cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	for (cpu = 0; cpu < cpus; cpu++) {
+		snprintf(path, sizeof(path), FAIR_SERVER "cpu%ld/runtime", cpu);
+		if (old)
+			*old = read_number(path);
+		write_number(path, runtime);
+	}
+}
+
+static int wait_for_worker(void)
+{
+	int fd;
+
+	be_real_time(15);
+	fd = kcov_open();
+	return fd < 0 || kcov_init(fd, 512) ? 1 : 0;
+}
+
+TEST_F(switched, waiting_task_can_be_killed)
+{
+	long cpu, fair = -1, cpus = sysconf(_SC_NPROCESSORS_ONLN), old = read_number(RUNTIME);
+	pid_t spinners[64], waiting;
+	int status = 0, fd;
+
+	if (cpus > 64 || old < 0)
+		SKIP(return, "real-time tasks cannot be let run for ever here");
+	ASSERT_TRUE(write_number(RUNTIME, -1));
+	set_fair_servers(0, &fair);
+	be_real_time(20);
+	for (cpu = 0; cpu < cpus; cpu++)
+		spinners[cpu] = spinner(cpu);
+	usleep(300000);
+
+	waiting = fork();
+	if (!waiting)
+		_exit(wait_for_worker());
+	usleep(500000);
+	EXPECT_EQ(0, waitpid(waiting, &status, WNOHANG)) TH_LOG("it did not wait");
+	EXPECT_STREQ("off", hooks_state());
+	kill(waiting, SIGKILL);
+	usleep(500000);
+	EXPECT_EQ(waiting, waitpid(waiting, &status, WNOHANG)) TH_LOG("it did not die");
+	EXPECT_TRUE(WIFSIGNALED(status));
+
+	for (cpu = 0; cpu < cpus; cpu++)
+		kill(spinners[cpu], SIGKILL);
+	for (cpu = 0; cpu < cpus; cpu++)
+		waitpid(spinners[cpu], &status, 0);
+	if (fair >= 0)
+		set_fair_servers(fair, NULL);
+	EXPECT_TRUE(write_number(RUNTIME, old));
+
+	fd = kcov_open();
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, kcov_init(fd, 512));
+	EXPECT_STREQ("on", hooks_state());
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

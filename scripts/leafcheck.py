@@ -14,6 +14,10 @@ alternatives and exception fix-ups, and demands that
   - nothing in the whole object is instrumented or open to the function tracer (helpers in C that the kernel's build has
     inlined are instrumented; then the crate is looked at as it was before, and no hook may reach them),
   - the count of the area is stored before the record that it counts (x86_64).
+
+It also follows every path on which the implementation in Rust starts or stops a remote section (x86_64), and demands
+that the section's header is complete before the task leads to it, and that the task's mode is 0 while the other fields
+of its recording change.
 """
 
 import argparse
@@ -26,19 +30,22 @@ sys.dont_write_bytecode = True
 from leaf import Misuse                             # noqa: E402
 from leaf.check import check, open_image            # noqa: E402
 
-def show(image, hooks, violations):
+def show(image, hooks, sections, violations):
     print(f"{image.elf.path} ({image.arch.name}), object {', '.join(image.objects)}")
     print(f"{'hook':36} {'instructions':>12} {'bytes':>6}  {'stores':11}  functions reached")
     for hook in hooks:
         print(f"{hook['hook']:36} {hook['instructions']:12} {hook['bytes']:6}  {hook['order']:11}  "
               f"{' '.join(hook['functions'])}")
+    for section in sections:
+        print(f"{section['place']:36} {section['does']}")
     for violation in violations:
         print(f"\nviolation: {violation.hook} {violation.reason}")
         print(f"  at {violation.place} ({violation.addr:#x}): {violation.text}")
         for index, stage in enumerate(violation.path):
             print(f"  {'way:' if not index else '    '} {stage}")
     count = len(violations)
-    print(f"\n{len(hooks)} hooks checked, {count} violation{'' if count == 1 else 's'}")
+    print(f"\n{len(hooks)} hooks and {len(sections)} places of sections checked, {count} violation"
+          f"{'' if count == 1 else 's'}")
 
 
 def main(arguments):
@@ -60,12 +67,13 @@ def main(arguments):
     if not options.vmlinux:
         parser.error("name a vmlinux, or use --self-test")
     image = open_image(options.vmlinux, options.object, options.impl, options.objdump)
-    hooks, violations = check(image)
+    hooks, sections, violations = check(image)
     if options.json:
         print(json.dumps({"vmlinux": image.elf.path, "arch": image.arch.name, "objects": image.objects,
-                          "hooks": hooks, "violations": [v._asdict() for v in violations]}, indent=1))
+                          "hooks": hooks, "sections": sections,
+                          "violations": [v._asdict() for v in violations]}, indent=1))
     else:
-        show(image, hooks, violations)
+        show(image, hooks, sections, violations)
     return 1 if violations else 0
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-No path out of the hooks leaves the implementation, and none can panic.
+No path out of the hooks leaves the implementation, and none can panic. Remote sections are published complete.
 """
 
 import sys

@@ -78,10 +78,10 @@ class X86(Arch):
 
     def jump_table(self, mnemonic, operands):
         mnemonic, operands = self.split(mnemonic, operands)
-        match = re.match(r"\*(-?)0x([0-9a-f]+)\(,%r\w+,8\)$", operands.replace(" ", ""))
+        match = re.match(r"\*(-?)(0x[0-9a-f]+|[0-9]+)\(,%r\w+,8\)$", operands.replace(" ", ""))
         if not match:
             return None
-        value = int(match.group(2), 16)
+        value = int(match.group(2), 0)
         return (-value if match.group(1) else value) & (1 << 64) - 1
 
 

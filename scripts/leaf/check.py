@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The whole check of one kernel: find the implementation's object, then prove each hook."""
+"""The whole check of one kernel: find the implementation's object, then prove each hook and each section."""
 
 import os
 
@@ -7,6 +7,7 @@ from . import Misuse
 from .helpers import crates_without_helpers, scan_crate
 from .image import Image
 from .order import Order
+from .publish import check_sections
 from .walk import HOOK_PC, HOOKS, HOOKS_CMP, Violation, Walk, scan_object
 
 DEFAULT_OBJECTS = {"c": "kernel/kcov.o", "rust": "kernel/kcov/kcov.o"}
@@ -37,7 +38,7 @@ def open_image(vmlinux, objects, impl, objdump):
 
 
 def check(image):
-    """Checks every hook; gives (one dictionary per hook, violations)."""
+    """Checks every hook and every section; gives (one dictionary per hook, one per section, violations)."""
     entries = {}
     for hook in HOOKS:
         addr = image.elf.value(hook)
@@ -66,4 +67,5 @@ def check(image):
     for crate in crates:
         violations += scan_crate(image, crate)
     violations += scan_object(image, set(entries.values()), calls=not crates)
-    return hooks, violations
+    sections, found = check_sections(image)
+    return hooks, sections, violations + found

@@ -132,6 +132,11 @@ class Elf:
         symbol = self.code_symbols[index]
         return symbol.name, addr - symbol.value
 
+    def is_global(self, addr):
+        """Whether a function at an address can be called by its name from elsewhere."""
+        index = bisect.bisect_right(self._code_starts, addr) - 1
+        return index >= 0 and self.code_symbols[index].bind != STB_LOCAL
+
     def show(self, addr):
         name, offset = self.name_of(addr)
         return f"{name}+{offset:#x}" if offset else name

@@ -14,6 +14,7 @@ from collections import namedtuple
 from . import Misuse
 from .check import check
 from .image import Image
+from .publish import OFFSETS
 
 # expect: what a violation must say, or None if there must be none; flags: for the compiler of the object.
 Case = namedtuple("Case", "name expect source flags")
@@ -118,6 +119,82 @@ def _cmp(stores=_CMP_STORES, inline="always_inline"):
 def _batch(stores=_BATCH_COUNT + _BATCH_LOOP):
     hooks = _cmp()
     return hooks[:hooks.index("HOOK(switch)")] + _BATCH.replace("BATCH_STORES;", stores + ";")
+
+
+def _sections(**parts):
+    parts = {"HEADER": _HEADER, "FIELDS": f"{_PAUSED_FIELDS}; {_ARM}", "AFTER": "", "DISARM": _DISARM, "SOFTIRQ": "1",
+             "STOP": f"{_DISARM}; {_PAUSED_FIELDS}", "INLINE": "always_inline", "HELPERS": "", **parts}
+    return _pc() + re.sub("|".join(rf"\b{part}\b" for part in parts), lambda match: parts[match[0]], _SECTIONS)
+
+
+# A task whose recording is where _OFFSETS says, and the start and the stop of a section.
+_OFFSETS = "".join(f"pub(crate) const {name}: usize = {value};\n" for name, value in (
+    ("TASK_KCOV_CTX", 0x850), ("KCOV_CTX_MODE", 0), ("KCOV_CTX_SOFTIRQ", 4), ("KCOV_CTX_CAPACITY", 8),
+    ("KCOV_CTX_AREA", 16), ("KCOV_CTX_DIVISION", 24), ("KCOV_CTX_SECTION", 32)))
+_SECTIONS = r"""
+struct recording { unsigned int mode, softirq, capacity; u64 *area; void *division; struct header *section; };
+struct running { char other[0x850]; volatile struct recording ctx; };
+struct header { u64 words, target[4], *count; struct recording outer; unsigned int missed[2]; };
+extern void *lend(u64 size);
+extern void give_back(struct header *header);
+HELPERS
+
+static __attribute__((INLINE)) void begin(struct running *t, struct header *h, u64 handle, unsigned int softirq)
+{
+	struct recording inner = { handle >> 8, softirq, handle >> 16, h->count, &h->count, h };
+
+	HEADER;
+	barrier();
+	FIELDS;
+	AFTER;
+}
+static __attribute__((always_inline)) void start(struct running *t, u64 handle, unsigned int softirq)
+{
+	unsigned int mode = t->ctx.mode;
+	struct header *h;
+
+	DISARM;
+	h = lend(handle);
+	if (h)
+		begin(t, h, handle, softirq);
+	else
+		t->ctx.mode = mode;
+}
+void kcov_remote_start(u64 handle)
+{
+	struct running *t = (void *)current_task;
+
+	if (handle & 1)
+		start(t, handle, SOFTIRQ);
+	else
+		start(t, handle, 0);
+}
+void kcov_remote_stop(void)
+{
+	struct running *t = (void *)current_task;
+	struct header *h = t->ctx.section;
+	struct recording inner;
+
+	if (!h)
+		return;
+	inner = h->outer;
+	STOP;
+	give_back(h);
+	t->ctx.mode = inner.mode;
+}
+"""
+
+_HEADER = ("h->target[0] = handle; h->target[1] = handle + 1; h->target[2] = handle * 3; h->target[3] = 7; "
+           "h->missed[0] = h->missed[1] = 0; h->outer.mode = 3; h->outer.softirq = t->ctx.softirq; "
+           "h->outer.capacity = t->ctx.capacity; h->outer.area = t->ctx.area; h->outer.section = t->ctx.section")
+_PAUSED_FIELDS = ("t->ctx.softirq = inner.softirq; t->ctx.capacity = inner.capacity; t->ctx.area = inner.area; "
+                  "t->ctx.division = inner.division; t->ctx.section = inner.section")
+_ARM = "t->ctx.mode = inner.mode"
+_DISARM = "t->ctx.mode = 0"
+_BY_ADDRESS = r"""
+struct paused { struct running *task; unsigned int mode; };
+static __attribute__((noinline)) void go_on(struct paused *paused) { paused->task->ctx.mode = paused->mode; }
+"""
 
 
 def _asm(text):
@@ -292,12 +369,66 @@ CASES = [
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[2] =", "*(volatile unsigned *)(at + 2) =")), ""),
     Case("batch: store to another object", "not in the area",
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[2] =", "((volatile u64 *)t->fn)[i] =")), ""),
+
+    Case("section", None, _sections(), ""),
+    Case("section, optimised for size", None, _sections(), "-Os"),
+    Case("section, with frame pointers", None, _sections(), "-fno-omit-frame-pointer"),
+    Case("section, with a helper function", None, _sections(INLINE="noinline"), ""),
+    Case("section, with the pause in an object", None, _sections(
+        HELPERS=_BY_ADDRESS,
+        FIELDS=f"struct paused paused = {{ t, inner.mode }}; outside(); {_PAUSED_FIELDS}; go_on(&paused)"), ""),
+    Case("section: a call while its header is written", None, _sections(HEADER=f"{_HEADER}; give_back(h)"), ""),
+    Case("section: header stored after the pointer", "to the header of a section after",
+         _sections(AFTER="*(volatile unsigned int *)h->missed = 0"), ""),
+    Case("section: header stored after the pointer, before the mode", "to the header of a section after",
+         _sections(FIELDS=f"{_PAUSED_FIELDS}; *(volatile u64 *)h->target = 1; {_ARM}"), ""),
+    Case("section: header stored after the pointer on one path", "to the header of a section after",
+         _sections(AFTER="if (handle & 64) { outside(); h->missed[1] = handle; }"), ""),
+    Case("section: header stored after the pointer by a helper", "to the header of a section after", _sections(
+        HELPERS="static __attribute__((noinline)) void late(volatile u64 *target) { target[1] = 5; }",
+        AFTER="late(h->target)"), ""),
+    Case("section: count that the header leads to", "to the header of a section after",
+         _sections(AFTER="*(volatile u64 *)h->count = 0"), ""),
+    Case("section: all of the header stored after the pointer", "after 0 stores to its header",
+         _sections(HEADER="", AFTER=_HEADER), ""),
+    Case("section: short header", "after [0-7] stores to its header", _sections(HEADER="h->words = handle"), ""),
+    Case("section: store to a place that is not known", "the place cannot be told",
+         _sections(AFTER="**(u64 *volatile *)handle = 1"), ""),
+    Case("section: header passed on after the pointer", "can pass the header", _sections(AFTER="give_back(h)"), ""),
+    Case("section: mode not 0", "stores the section .* while the mode may not be 0", _sections(DISARM=""), ""),
+    Case("section: mode not 0 on one path", "stores the section .* while the mode may not be 0",
+         _sections(DISARM=f"if (handle & 4) {_DISARM}"), ""),
+    Case("section: mode set to another value", "stores a mode that may not be 0", _sections(DISARM="t->ctx.mode = 4"),
+         ""),
+    Case("section: pointer before the mode is 0", "stores the section .* while the mode may not be 0",
+         _sections(DISARM="", FIELDS=f"t->ctx.section = h; {_DISARM}; {_PAUSED_FIELDS}; {_ARM}"), ""),
+    Case("section: mode before a field", "sets the mode before area",
+         _sections(FIELDS=_PAUSED_FIELDS.replace("t->ctx.area = inner.area", _ARM) + "; t->ctx.area = inner.area"), ""),
+    Case("section: mode without a field", "sets the mode before division",
+         _sections(FIELDS=_PAUSED_FIELDS.replace("t->ctx.division = inner.division;", "") + f"; {_ARM}"), ""),
+    Case("section: half of a field", "a part of a recording's field",
+         _sections(FIELDS=f"*(volatile unsigned int *)&t->ctx.section = 0; {_PAUSED_FIELDS}; {_ARM}"), ""),
+    Case("section: another task", "recordings of two tasks",
+         _sections(FIELDS=f"((struct running *)h->words)->ctx.mode = 0; {_PAUSED_FIELDS}; {_ARM}"), ""),
+    Case("section: left without a mode and fields", "can return after storing only softirq",
+         _sections(FIELDS="t->ctx.softirq = softirq; if (handle & 32) return; " + f"{_PAUSED_FIELDS}; {_ARM}"), ""),
+    Case("section: none", "publishes a section of a task nowhere",
+         _sections(FIELDS=_PAUSED_FIELDS.replace("inner.section", "0") + f"; {_ARM}"), ""),
+    Case("section: none of a softirq", "publishes a section of a softirq nowhere", _sections(SOFTIRQ="0"), ""),
+    Case("section: none is restored", "restores what was recorded before a section nowhere", _sections(STOP=""), ""),
+    Case("section: restored while the mode is not 0", "kcov_remote_stop.*while the mode may not be 0",
+         _sections(STOP=_PAUSED_FIELDS), ""),
+    Case("section: restored before the mode is 0", "kcov_remote_stop.*stores the softirq .* may not be 0",
+         _sections(STOP=f"t->ctx.softirq = 0; {_DISARM}; {_PAUSED_FIELDS}"), ""),
+    Case("section: jump to a place that is not known", "an indirect jump", _sections(AFTER=_asm("jmp *%rax")), ""),
 ]
 
 # Everything else that a program needs; also what hooks must not reach.
 _REST = r"""
 struct task *current_task;
 void outside(void) { __asm__ volatile("nop"); }
+void *lend(unsigned long size) { return (void *)size; }
+void give_back(void *header) { outside(); }
 void panic_fmt(void) __asm__("_RNvNtCs_4core9panicking9panic_fmt");
 void panic_fmt(void) { for (;;) __asm__ volatile("hlt"); }
 void *memcpy(void *a, const void *b, unsigned long n)
@@ -354,6 +485,9 @@ def build(compiler, directory, case):
         paths[name] = os.path.join(directory, name + ".o")
         flags = _FLAGS + (case.flags.split() if name == "kcov" else [])
         _run(compiler + flags + ["-c", source, "-o", paths[name]])
+    if "kcov_remote_start" in case.source:
+        with open(os.path.join(directory, OFFSETS), "w", encoding="ascii") as file:
+            file.write(_OFFSETS)
     program = os.path.join(directory, "vmlinux")
     _run(compiler + ["-nostdlib", "-static", "-no-pie", "-Wl,-e,_start", "-Wl,--build-id=none",
                      paths["rest"], paths["kcov"], "-o", program])
@@ -368,7 +502,7 @@ def run_case(compiler, case, objdump=None):
 
 def judge(program, kcov, case, objdump=None):
     """Checks one case's program; gives (as expected?, what was found)."""
-    _, violations = check(Image(program, [kcov], objdump))
+    _, _, violations = check(Image(program, [kcov], objdump))
     reasons = [f"{v.place}: {v.reason}" for v in violations]
     if case.expect is None:
         return not violations, "; ".join(reasons) or "passes"

@@ -20,7 +20,7 @@ HOOKS_CMP.append(HOOK_SWITCH)
 INSTRUMENTATION = re.compile(
     r"^(__sanitizer_cov_|__asan_|__hwasan_|__tsan_|__msan_|__ubsan_handle|__fentry__|_?_?mcount|ftrace_caller|"
     r"__cyg_profile_func_|__gcov_|__llvm_profile|llvm_gcov|kasan_report)")
-_PANIC = re.compile(r"panic|^BUG|__rust_start|unwrap_failed|expect_failed|slice_(start|end)_index|"
+PANIC = re.compile(r"panic|^BUG|__rust_start|unwrap_failed|expect_failed|slice_((start|end)_)?index|"
                     r"__warn_printk|handle_bug|unwind_resume")
 _STACK_PROTECTOR = re.compile(r"^__stack_chk_(fail|guard_fail)")
 
@@ -125,7 +125,7 @@ class Walk:
             reason = f"{verb} {place}: it is compiled with the stack protector"
         elif INSTRUMENTATION.match(name):
             reason = f"{verb} {place}: it is instrumented"
-        elif _PANIC.search(name):
+        elif PANIC.search(name):
             reason = f"{verb} {place}: it can panic"
         else:
             reason = f"{verb} {place}, which is not in the implementation's object"

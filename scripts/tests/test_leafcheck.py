@@ -17,12 +17,12 @@ SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, SCRIPTS)
 
 # pylint: disable=wrong-import-position, protected-access
-from leaf import Misuse, order, selftest                    # noqa: E402
+from leaf import Misuse, machine, order, publish, selftest  # noqa: E402
 from leaf.arch import Arm64, Flow, Riscv, X86               # noqa: E402
 from leaf.check import check                                # noqa: E402
 from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol           # noqa: E402
 from leaf.helpers import instrumented_calls                 # noqa: E402
-from leaf.image import Image                                # noqa: E402
+from leaf.image import Image, Insn                          # noqa: E402
 from leaf.walk import HOOKS_CMP                             # noqa: E402
 
 
@@ -83,7 +83,7 @@ class Programs(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             program, kcov = selftest.build(next(iter(compilers().values())), directory,
                                            case("panic in a helper function"))
-            _, violations = check(Image(program, [kcov]))
+            _, _, violations = check(Image(program, [kcov]))
         way = [v for v in violations if "panic" in v.reason][0].path
         self.assertEqual(way[0], "__sanitizer_cov_trace_pc")
         self.assertRegex(way[1], r"^__sanitizer_cov_trace_pc\+0x\w+ -\(\w+\)-> helper")
@@ -92,7 +92,7 @@ class Programs(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             program, kcov = selftest.build(next(iter(compilers().values())), directory,
                                            case("all hooks, with a helper function"))
-            hooks, _ = check(Image(program, [kcov]))
+            hooks, _, _ = check(Image(program, [kcov]))
         self.assertEqual({hook["hook"] for hook in hooks}, {"__sanitizer_cov_trace_pc"} | set(HOOKS_CMP))
         self.assertEqual({hook["order"] for hook in hooks}, {"count first"})
         self.assertTrue(any(len(hook["functions"]) > 1 for hook in hooks))
@@ -103,38 +103,74 @@ class Bounds(unittest.TestCase):
 
     @staticmethod
     def merged(first, *later):
-        state = order._State({"rax": first}, {}, {}, order._NONE)
+        state = machine.State({"rax": first}, {}, {}, order._NONE)
         changes = []
         for value in later:
             bounds = dict(state.bounds)
-            changes.append(state.merge(order._State({"rax": value(state.regs["rax"])}, {}, {}, order._NONE, bounds),
+            changes.append(state.merge(machine.State({"rax": value(state.regs["rax"])}, {}, {}, order._NONE, bounds),
                                        "head"))
-        return order._lowest(state.regs["rax"], state.bounds), state, changes
+        return machine.lower_bound(state.regs["rax"], state.bounds), state, changes
 
     def test_loop_upwards(self):
-        start, step = order._add(order._atom("area"), order._value(8)), order._value(32)
-        lowest, _, changes = self.merged(start, *[lambda old: order._add(old, step)] * 3)
+        start, step = machine.plus(machine.opaque("area"), machine.constant(8)), machine.constant(32)
+        lowest, _, changes = self.merged(start, *[lambda old: machine.plus(old, step)] * 3)
         self.assertEqual(lowest, (start, 32))
         self.assertEqual(changes, [True, False, False])
 
     def test_steps_of_different_sizes(self):
-        steps = [order._value(number) for number in (32, 64, 40)]
-        lowest, _, _ = self.merged(order._value(), *[lambda old, step=step: order._add(old, step) for step in steps])
-        self.assertEqual(lowest, (order._value(), 8))
+        steps = [machine.constant(number) for number in (32, 64, 40)]
+        lowest, _, _ = self.merged(machine.constant(),
+                                   *[lambda old, step=step: machine.plus(old, step) for step in steps])
+        self.assertEqual(lowest, (machine.constant(), 8))
 
     def test_no_bound(self):
-        start = order._atom("area")
-        for later in (lambda old: order._add(old, order._value(-32)), lambda old: order._atom("other")):
+        start = machine.opaque("area")
+        for later in (lambda old: machine.plus(old, machine.constant(-32)), lambda old: machine.opaque("other")):
             lowest, state, changes = self.merged(start, *[later] * 4)
             self.assertEqual(lowest, (state.regs["rax"], 0))
             self.assertNotIn("area", dict(lowest.base[0]))
             self.assertFalse(changes[-1])
 
     def test_factor(self):
-        _, state, _ = self.merged(order._value(), lambda old: order._add(old, order._value(16)))
-        self.assertEqual(order._lowest(order._scale(state.regs["rax"], 4), state.bounds), (order._value(), 64))
-        minus = order._scale(state.regs["rax"], -1)
-        self.assertEqual(order._lowest(minus, state.bounds), (minus, 0))
+        _, state, _ = self.merged(machine.constant(), lambda old: machine.plus(old, machine.constant(16)))
+        times = machine.scaled(state.regs["rax"], 4)
+        self.assertEqual(machine.lower_bound(times, state.bounds), (machine.constant(), 64))
+        minus = machine.scaled(state.regs["rax"], -1)
+        self.assertEqual(machine.lower_bound(minus, state.bounds), (minus, 0))
+
+
+class Values(unittest.TestCase):
+    """What is known of registers and of the stack after an instruction."""
+
+    def after(self, *lines):
+        names = [f"%{name}" for name in sorted(machine.WIDE)]
+        state = machine.State({name[1:]: machine.opaque(name) for name in names}, {}, {}, None)
+        state.regs["rsp"] = machine.opaque(machine._STACK)
+        runner = machine.Machine(SimpleNamespace(image=SimpleNamespace(arch=X86())))
+        for addr, line in enumerate(lines):
+            mnemonic, _, operands = line.partition(" ")
+            runner._execute(Insn(addr, addr + 1, mnemonic, operands, line), state)
+        return state
+
+    def test_half_of_a_register(self):
+        for lines, value in ((("mov $0x5,%eax",), 5), (("xor %eax,%eax", "mov %eax,%ecx"), 0),
+                             (("movabs $0x100000007,%rax", "mov %eax,%ecx"), 7)):
+            with self.subTest(lines=lines):
+                state = self.after(*lines)
+                self.assertEqual(state.regs["rcx" if "%ecx" in lines[-1] else "rax"], machine.constant(value))
+        self.assertNotEqual(self.after("xor %eax,%eax", "mov $0x1,%al").regs["rax"], machine.constant(1))
+
+    def test_stores_to_a_part_of_a_word_on_the_stack(self):
+        state = self.after("movq $0x1,0x8(%rsp)", "movl $0x0,0xc(%rsp)", "mov 0x8(%rsp),%rax")
+        self.assertTrue(state.regs["rax"][0])
+        state = self.after("movl $0x1,0x8(%rsp)", "mov 0x8(%rsp),%rax")
+        self.assertTrue(state.regs["rax"][0])
+
+    def test_instructions_with_hidden_operands(self):
+        self.assertEqual(self.after("pushf").regs["rsp"], machine.plus(machine.opaque(machine._STACK),
+                                                                       machine.constant(-8)))
+        self.assertEqual(self.after("pushfq", "popfq").regs["rsp"], machine.opaque(machine._STACK))
+        self.assertEqual(self.after("lock", "ud2").regs["rbx"], machine.opaque("%rbx"))
 
 
 class Symbols(unittest.TestCase):
@@ -166,7 +202,7 @@ class CommandLine(unittest.TestCase):
         program, kcov = self.build("all hooks, inlined")
         run = self.run_it(program, "--object", kcov)
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertIn("10 hooks checked, 0 violations", run.stdout)
+        self.assertIn("10 hooks and 0 places of sections checked, 0 violations", run.stdout)
 
     def test_violation(self):
         program, kcov = self.build("call to an outside function")
@@ -182,6 +218,33 @@ class CommandLine(unittest.TestCase):
         answer = json.loads(run.stdout)
         self.assertEqual(answer["hooks"][0]["hook"], "__sanitizer_cov_trace_pc")
         self.assertIn("ud2", answer["violations"][0]["text"])
+
+    def test_sections(self):
+        program, kcov = self.build("section")
+        run = self.run_it(program, "--object", kcov)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertRegex(run.stdout, r"kcov_remote_start\+0x\w+ +publishes a section")
+        self.assertRegex(run.stdout, r"and [3-9] places of sections checked, 0 violations")
+        places = json.loads(self.run_it(program, "--object", kcov, "--json").stdout)["sections"]
+        self.assertEqual({place["function"] for place in places}, {"kcov_remote_start", "kcov_remote_stop"})
+
+    def test_offsets_of_another_build(self):
+        program, kcov = self.build("section")
+        offsets = os.path.join(self.dir, publish.OFFSETS)
+        with open(offsets, encoding="ascii") as file:
+            text = file.read()
+        with open(offsets, "w", encoding="ascii") as file:
+            file.write(text.replace("KCOV_CTX_SECTION", "KCOV_CTX_OTHER"))
+        run = self.run_it(program, "--object", kcov)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("KCOV_CTX_SECTION", run.stderr)
+
+    def test_rust_without_offsets(self):
+        program, kcov = selftest.build(next(iter(compilers().values())), self.dir, case("all hooks, inlined")._replace(
+            source=case("all hooks, inlined").source + "void _RNvC4kcov4some(void) { }"))
+        run = self.run_it(program, "--object", kcov)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn(publish.OFFSETS, run.stderr)
 
     def test_object_beside_the_kernel(self):
         program, kcov = self.build("all hooks, inlined")
@@ -290,7 +353,7 @@ class OtherArchitectures(unittest.TestCase):
                                  ("((void (*)(void))area[3])()", "indirect")):
                 with self.subTest(triple=triple, body=body), tempfile.TemporaryDirectory() as directory:
                     program, kcov = self.build(compilers()["clang"], directory, triple, body)
-                    hooks, violations = check(Image(program, [kcov]))
+                    hooks, _, violations = check(Image(program, [kcov]))
                     self.assertEqual(hooks[0]["order"], "not checked")
                     if reason is None:
                         self.assertEqual(violations, [])

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+Where QEMU emulates each processor in a thread of its own, the kernel leaves the hooks alone and lives.
+
+That is how QEMU and syz-manager start a guest of several processors. QEMU before 8.1 may go on running an instruction
+there that another processor has replaced. No other guest here is started like that unless its QEMU is newer.
+"""
+
+import re
+from typing import Iterator, List
+
+import guest
+import programs
+from checklib import Context, Result, boot_result, skipped, verdict
+from hostlib import TOP
+
+ORDER = 57
+
+SAMPLE = TOP / "samples/kcov/pc.c"
+SECONDS = 300
+# Each buffer is the only one of the system, and a second without one passes twice.
+ROUNDS = 40
+COMMAND = f"""
+read hooks </sys/kernel/debug/kcov_statistics/hooks
+for round in $(seq {ROUNDS}); do
+	/pc >/tmp/trace || exit
+	[ $round != 20 ] || sleep 2
+done
+sleep 2
+/pc || exit
+echo "hooks $hooks"
+echo "switches $(cat /sys/kernel/debug/kcov_statistics/hook_switches)"
+"""
+
+
+def judge(output: str) -> List[str]:
+    """What is wrong with what the guest printed."""
+    problems = []
+    if not re.search(r"^0x[0-9a-f]+$", output, re.M):
+        problems.append(f"the program printed no PC: {output[-500:]}")
+    for line in ("hooks always", "switches 0"):
+        if line not in output.splitlines():
+            problems.append(f"the guest did not say `{line}`: {output[-500:]}")
+    return problems
+
+
+def run(context: Context) -> Iterator[Result]:
+    if "rust" not in context.impls:
+        return
+    if context.arch != "x86_64":
+        yield skipped("rust: processors in threads of their own", "only x86 replaces instructions by way of a breakpoint")
+        return
+    obj = context.kernel("rust")
+    boot = guest.Guest(
+        obj=obj,
+        name="emulated",
+        command=COMMAND,
+        files={"/pc": programs.build(SAMPLE, obj)},
+        timeout=SECONDS,
+        emulation="tcg,thread=multi",
+        default_hooks=True,
+    )
+    outcome = context.boot(boot)
+    yield boot_result("rust: the kernel stays sound with processors in threads of their own", outcome)
+    if not outcome.death:
+        yield verdict("rust: the hooks stay switched on", outcome.failures() or judge(outcome.output))

@@ -241,6 +241,40 @@ static void run_tasklet(struct tasklet_struct *tasklet)
 	tasklet_kill(tasklet);
 }
 
+/* A softirq that has to be let go. */
+static bool held, holding;
+
+static void hold_fn(struct tasklet_struct *unused)
+{
+	unsigned long end = jiffies + 10 * HZ;
+
+	kcov_remote_start(handles.softirq);
+	kcov_sample_softirq_code();
+	WRITE_ONCE(holding, true);
+	while (READ_ONCE(held) && time_before(jiffies, end))
+		cpu_relax();
+	WRITE_ONCE(holding, false);
+	kcov_remote_stop();
+}
+
+static DECLARE_TASKLET(hold_tasklet, hold_fn);
+
+static long run_hold(void)
+{
+	WRITE_ONCE(held, true);
+	run_tasklet(&hold_tasklet);
+	return 0;
+}
+
+static long let_go(unsigned long arg)
+{
+	bool runs = READ_ONCE(holding);
+
+	if (arg)
+		WRITE_ONCE(held, false);
+	return runs;
+}
+
 static void foreign_stop_work_fn(struct kthread_work *work)
 {
 	kcov_remote_start(handles.worker);
@@ -443,6 +477,10 @@ static long run_deep(unsigned long arg)
 static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
+	/* The request that this one is about has the lock. */
+	if (cmd == KCOV_SAMPLE_LET_GO)
+		return let_go(arg);
+
 	guard(mutex)(&request_lock);
 
 	switch (cmd) {
@@ -475,6 +513,8 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_in_a_row(arg);
 	case KCOV_SAMPLE_FOREIGN_STOP_INSIDE:
 		return run_foreign_stop_inside();
+	case KCOV_SAMPLE_HOLD:
+		return run_hold();
 	default:
 		return -ENOTTY;
 	}

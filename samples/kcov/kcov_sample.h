@@ -91,6 +91,17 @@ struct kcov_sample_sections {
 #define KCOV_SAMPLE_IN_A_ROW	_IO('|', 0x9b)
 
 /*
+ * A section of the softirq's global handle, in a softirq that keeps the CPU of the
+ * calling thread busy until it is let go, or ten seconds have passed.
+ */
+#define KCOV_SAMPLE_HOLD	_IO('|', 0x9d)
+/*
+ * Returns whether the section of KCOV_SAMPLE_HOLD runs. If the argument is not 0,
+ * lets it go. To be called on another CPU.
+ */
+#define KCOV_SAMPLE_LET_GO	_IO('|', 0x9e)
+
+/*
  * What a driver must not do, to see what becomes of it.  The implementation in
  * Rust warns once and goes on; do not try the others.
  */

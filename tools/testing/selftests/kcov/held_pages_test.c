@@ -4,10 +4,14 @@
  * and close(). They keep their content: the kernel no longer writes to them. Nor may
  * it read a pointer there, because a user can still write to the pages.
  */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
 #include "holder.h"
 #include "kcov.h"
@@ -240,6 +244,69 @@ TEST_F(child, one_page)
 TEST_F(child, pages_of_eight_buffers)
 {
 	hold_and_exit(_metadata, self, variant, HOLDER_PAGES);
+}
+
+/*
+ * A section in a softirq for the descriptor runs while it is disabled, unmapped and
+ * closed, and ends after that.
+ */
+#define DEVICE		"/dev/kcov-sample"
+/* The section has to begin within so many steps of 10 ms. */
+#define STEPS		1000
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *hold_main(void *device)
+{
+	stay_on(1);
+	ioctl(*(int *)device, KCOV_SAMPLE_HOLD);
+	return NULL;
+}
+
+static bool section_runs(int device)
+{
+	int i;
+
+	for (i = 0; i < STEPS && ioctl(device, KCOV_SAMPLE_LET_GO, 0) == 0; i++)
+		usleep(10000);
+	return i < STEPS;
+}
+
+TEST(softirq_section_ends_after_close)
+{
+	struct kcov_sample_handles handles;
+	struct buffer buffer = { .use = INITIALISED };
+	int device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	pthread_t thread;
+
+	if (device < 0)
+		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "a softirq would keep the only CPU busy");
+	if (pipe_holder.missing())
+		SKIP(return, "%s", pipe_holder.missing());
+	stay_on(0);
+	ASSERT_EQ(0, pipe_holder.start());
+	ASSERT_EQ(0, ioctl(device, KCOV_SAMPLE_HANDLES, &handles));
+	ASSERT_EQ(0, buffer_start(&buffer));
+	ASSERT_EQ(0, kcov_remote_enable(buffer.fd, KCOV_TRACE_PC, AREA_WORDS, 0,
+					handles.softirq));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, hold_main, &device));
+	ASSERT_TRUE(section_runs(device));
+	ASSERT_EQ(0, hold(&pipe_holder, &buffer, 1));
+	ASSERT_EQ(0, kcov_disable(buffer.fd));
+	buffers_end(&buffer, 1);
+	EXPECT_EQ(1, ioctl(device, KCOV_SAMPLE_LET_GO, 1)) TH_LOG("the section has ended");
+	pthread_join(thread, NULL);
+	expect_unchanged(_metadata, &pipe_holder, 1);
+	close(device);
 }
 
 TEST_HARNESS_MAIN

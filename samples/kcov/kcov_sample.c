@@ -12,6 +12,7 @@
 
 #include <linux/completion.h>
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/irqflags.h>
 #include <linux/jiffies.h>
@@ -89,6 +90,11 @@ static noinline void kcov_sample_after_code(void)
 static noinline void kcov_sample_outside_code(void)
 {
 	WRITE_ONCE(rounds, rounds + 8);
+}
+
+static noinline void kcov_sample_hard_code(void)
+{
+	WRITE_ONCE(rounds, rounds + 9);
 }
 
 /*
@@ -273,6 +279,58 @@ static long let_go(unsigned long arg)
 	if (arg)
 		WRITE_ONCE(held, false);
 	return runs;
+}
+
+/* Hard interrupts, which may come while a softirq's section runs, and record nothing. */
+static unsigned long times_wanted, times_come;
+
+static enum hrtimer_restart hard_timer_fn(struct hrtimer *timer)
+{
+	kcov_remote_start(handles.worker);
+	kcov_sample_hard_code();
+	kcov_remote_stop();
+	WRITE_ONCE(times_come, times_come + 1);
+	if (times_come >= times_wanted)
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, us_to_ktime(20));
+	return HRTIMER_RESTART;
+}
+
+/* Does not fill the area meanwhile. */
+static noinline __no_sanitize_coverage void wait_for_hard_timer(void)
+{
+	unsigned long end = jiffies + 10 * HZ;
+
+	while (READ_ONCE(times_come) < times_wanted && time_before(jiffies, end))
+		cpu_relax();
+}
+
+static void hard_timer_tasklet_fn(struct tasklet_struct *unused)
+{
+	struct hrtimer timer;
+
+	hrtimer_setup_on_stack(&timer, hard_timer_fn, CLOCK_MONOTONIC,
+			       HRTIMER_MODE_REL_PINNED_HARD);
+	kcov_remote_start(handles.softirq);
+	kcov_sample_softirq_code();
+	hrtimer_start(&timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
+	wait_for_hard_timer();
+	hrtimer_cancel(&timer);
+	kcov_sample_after_code();
+	kcov_remote_stop();
+	destroy_hrtimer_on_stack(&timer);
+}
+
+static DECLARE_TASKLET(hard_timer_tasklet, hard_timer_tasklet_fn);
+
+static long run_hard_timer(unsigned long arg)
+{
+	if (arg > KCOV_SAMPLE_MAX_TIMES)
+		return -EINVAL;
+	times_wanted = arg;
+	times_come = 0;
+	run_tasklet(&hard_timer_tasklet);
+	return times_come;
 }
 
 static void foreign_stop_work_fn(struct kthread_work *work)
@@ -515,6 +573,8 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_foreign_stop_inside();
 	case KCOV_SAMPLE_HOLD:
 		return run_hold();
+	case KCOV_SAMPLE_HARD_TIMER:
+		return run_hard_timer(arg);
 	default:
 		return -ENOTTY;
 	}

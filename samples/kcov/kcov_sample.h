@@ -102,6 +102,16 @@ struct kcov_sample_sections {
 #define KCOV_SAMPLE_LET_GO	_IO('|', 0x9e)
 
 /*
+ * A section of the softirq's global handle, in a softirq, that a timer in hard
+ * interrupt context interrupts as often as the argument says, or for ten seconds.
+ * Each time, the timer starts and stops a section of the worker's handle, and
+ * kcov_sample_hard_code runs between them.  Returns how often that was.
+ */
+#define KCOV_SAMPLE_HARD_TIMER	_IO('|', 0x9f)
+/* The largest argument of KCOV_SAMPLE_HARD_TIMER. */
+#define KCOV_SAMPLE_MAX_TIMES	100000
+
+/*
  * What a driver must not do, to see what becomes of it.  The implementation in
  * Rust warns once and goes on; do not try the others.
  */

@@ -32,7 +32,7 @@ impl Context {
         }
     }
 
-    /// Says whether the caller, whose context this is, may sleep.
+    /// Returns whether the caller may sleep; the context is the caller's.
     ///
     /// A task may not with softirqs, preemption or interrupts disabled, nor where it reads under
     /// RCU. A kernel that does not count how often preemption is disabled takes a task that holds a

@@ -43,8 +43,8 @@ const MERGE_STEP: usize = 1024;
 /// How many words of a set are cleared between two looks at the state.
 const CLEAR_STEP: usize = 4096;
 
-/// How many words of an area a section may use in the modes that are not plain, even if the buffer
-/// is smaller: 512 KiB.
+/// The number of words of an area that a section may use in the modes that are not plain, even if
+/// the buffer is smaller: 512 KiB.
 const DIVIDED_AREA_WORDS: usize = 64 * 1024;
 
 /// What a descriptor is used for.
@@ -305,7 +305,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// What a person sees of the state.
+    /// Returns the state as a person sees it.
     pub(crate) fn summary(&self) -> Summary {
         let inner = self.sink.inner.lock();
         let divided = inner.state.divided();

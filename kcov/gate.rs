@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether the hooks are switched on.
+//! The gate: the hooks are switched on while it is open.
 //!
 //! While no buffer exists, the gate is closed and every hook returns at once. The gate only saves
 //! time: whether a task is recorded is decided by the task's mode.

@@ -39,10 +39,10 @@ const TASK_SLOTS: usize = 2;
 /// another one too.
 const SOFTIRQ_SLOTS: usize = if cfg!(CONFIG_PREEMPT_RT) { 3 } else { 1 };
 
-/// How long areas of tasks are kept after the last user, at least. At most twice as long.
+/// The time for which areas of tasks are kept after the last user, at least. At most twice as long.
 const KEEP_MILLISECONDS: u32 = 5000;
 
-/// How many bytes the areas of tasks may have together for the worker to add one more.
+/// The size in bytes of all areas of tasks up to which the worker adds one more.
 const MAX_ADDED_BYTES: i64 = 64 << 20;
 
 /// A slot for an area.
@@ -60,7 +60,7 @@ impl AreaSlot {
         }
     }
 
-    /// Says whether the slot had an area for `words` words a moment ago.
+    /// Returns whether the slot had an area for `words` words a moment ago.
     #[inline(always)]
     fn suits(&self, words: usize) -> bool {
         !self.area.is_empty() && self.words.load(Relaxed) >= words
@@ -139,7 +139,7 @@ static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 /// Not an `Atomic` of the `kernel` crate, whose operations are calls.
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether the last user has gone since the worker looked.
+/// Set when the last user goes, cleared when the worker looks.
 static RECENTLY_USED: AtomicBool = AtomicBool::new(false);
 
 /// The largest number of words that a section has found no area for, since the worker looked.
@@ -289,8 +289,8 @@ fn drain() {
     }
 }
 
-/// What is done later, by a worker on any CPU: a real-time task that never sleeps would keep away
-/// one that is bound to its CPU.
+/// Work that is done later, on any CPU: a real-time task that never sleeps would keep away a worker
+/// that is bound to its CPU.
 #[pin_data]
 struct Worker {
     /// Areas of softirqs, which have no part in the limits.

@@ -6,7 +6,6 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "kselftest_harness.h"
 #include "holder.h"
 #include "kcov.h"
+#include "realtime.h"
 
 /* Whole pages, whatever their size. */
 #define WORDS		8192UL
@@ -254,18 +254,9 @@ TEST_F(child, pages_of_eight_buffers)
 /* The section has to begin within so many steps of 10 ms. */
 #define STEPS		1000
 
-static void stay_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-}
-
 static void *hold_main(void *device)
 {
-	stay_on(1);
+	run_on(1);
 	ioctl(*(int *)device, KCOV_SAMPLE_HOLD);
 	return NULL;
 }
@@ -292,7 +283,7 @@ TEST(softirq_section_ends_after_close)
 		SKIP(return, "a softirq would keep the only CPU busy");
 	if (pipe_holder.missing())
 		SKIP(return, "%s", pipe_holder.missing());
-	stay_on(0);
+	run_on(0);
 	ASSERT_EQ(0, pipe_holder.start());
 	ASSERT_EQ(0, ioctl(device, KCOV_SAMPLE_HANDLES, &handles));
 	ASSERT_EQ(0, buffer_start(&buffer));

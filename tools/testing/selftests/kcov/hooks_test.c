@@ -17,6 +17,7 @@
 #include "kselftest_harness.h"
 #include "divided.h"
 #include "kcov.h"
+#include "realtime.h"
 #include "symbols.h"
 
 #define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
@@ -122,6 +123,7 @@ FIXTURE_SETUP(switched)
 
 FIXTURE_TEARDOWN(switched)
 {
+	limit_realtime();
 }
 
 TEST_F(switched, first_and_last_buffer)
@@ -202,93 +204,24 @@ TEST_F(switched, code_of_all_hooks)
  * Real-time tasks that never sleep keep the worker away that switches the hooks. A
  * task that waits for it can be killed, and the next one does not wait for ever.
  */
-static void be_real_time(int priority)
-{
-	struct sched_param parameter = { .sched_priority = priority };
-
-	if (sched_setscheduler(0, SCHED_FIFO, &parameter))
-		_exit(3);
-}
-
-static pid_t spinner(int cpu)
-{
-	cpu_set_t set;
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		_exit(4);
-	be_real_time(10);
-	/* If all else fails. */
-	alarm(60);
-	for (;;)
-		;
-}
-
-static long read_number(const char *path)
-{
-	long number = 0;
-	FILE *file = fopen(path, "r");
-
-	if (!file)
-		return -1;
-	if (fscanf(file, "%ld", &number) != 1)
-		number = -1;
-	fclose(file);
-	return number;
-}
-
-static bool write_number(const char *path, long number)
-{
-	FILE *file = fopen(path, "w");
-	bool written = file && fprintf(file, "%ld\n", number) > 0;
-
-	return (!file || !fclose(file)) && written;
-}
-
-#define RUNTIME		"/proc/sys/kernel/sched_rt_runtime_us"
-#define FAIR_SERVER	"/sys/kernel/debug/sched/fair_server/"
-
-/* The share of the CPU that other tasks get in spite of real-time tasks. */
-static void set_fair_servers(long runtime, long *old)
-{
-	char path[96];
-	long cpu, cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	for (cpu = 0; cpu < cpus; cpu++) {
-		snprintf(path, sizeof(path), FAIR_SERVER "cpu%ld/runtime", cpu);
-		if (old)
-			*old = read_number(path);
-		write_number(path, runtime);
-	}
-}
-
 static int wait_for_worker(void)
 {
 	int fd;
 
-	be_real_time(15);
+	be_realtime(0, 15);
 	fd = kcov_open();
 	return fd < 0 || kcov_init(fd, 512) ? 1 : 0;
 }
 
 TEST_F(switched, waiting_task_can_be_killed)
 {
-	long cpu, fair = -1, cpus = sysconf(_SC_NPROCESSORS_ONLN), old = read_number(RUNTIME);
-	pid_t spinners[64], waiting;
-	int status = 0, fd;
+	pid_t spinners[CPU_SETSIZE], waiting;
+	int status = 0, count, fd;
 
-	if (cpus > 64 || old < 0)
-		SKIP(return, "real-time tasks cannot be let run for ever here");
-	ASSERT_TRUE(write_number(RUNTIME, -1));
-	set_fair_servers(0, &fair);
-	be_real_time(20);
-	for (cpu = 0; cpu < cpus; cpu++)
-		spinners[cpu] = spinner(cpu);
-	usleep(300000);
+	ASSERT_EQ(0, unlimit_realtime());
+	ASSERT_EQ(0, be_realtime(0, 20));
+	count = start_spinners(0, 10, spinners, CPU_SETSIZE);
+	ASSERT_LT(0, count);
 
 	waiting = fork();
 	if (!waiting)
@@ -301,13 +234,8 @@ TEST_F(switched, waiting_task_can_be_killed)
 	EXPECT_EQ(waiting, waitpid(waiting, &status, WNOHANG)) TH_LOG("it did not die");
 	EXPECT_TRUE(WIFSIGNALED(status));
 
-	for (cpu = 0; cpu < cpus; cpu++)
-		kill(spinners[cpu], SIGKILL);
-	for (cpu = 0; cpu < cpus; cpu++)
-		waitpid(spinners[cpu], &status, 0);
-	if (fair >= 0)
-		set_fair_servers(fair, NULL);
-	EXPECT_TRUE(write_number(RUNTIME, old));
+	EXPECT_TRUE(end_spinners(spinners, count));
+	limit_realtime();
 
 	fd = kcov_open();
 	ASSERT_LE(0, fd);

@@ -20,6 +20,7 @@
 
 #include "kselftest_harness.h"
 #include "kcov.h"
+#include "realtime.h"
 
 #include "../../../../samples/kcov/kcov_sample.h"
 
@@ -33,8 +34,6 @@
 #define SAMPLE		"/dev/kcov-sample"
 #define SAMPLE_THREAD	"kcov_sample"
 
-#define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
-#define FAIR_RUNTIME	"/sys/kernel/debug/sched/fair_server/cpu%d/runtime"
 #define MIN_FREE_KIB	"/proc/sys/vm/min_free_kbytes"
 
 /* Long enough for what the kernel leaves to its workers. */
@@ -50,89 +49,18 @@
 #define BUFFER_MIB	64
 #define ROUNDS		3
 
-static long read_number(const char *path)
-{
-	long value = -1;
-	FILE *file = fopen(path, "r");
-
-	if (!file)
-		return -1;
-	if (fscanf(file, "%ld", &value) != 1)
-		value = -1;
-	fclose(file);
-	return value;
-}
-
-static int write_number(const char *path, long value)
-{
-	FILE *file = fopen(path, "w");
-	int ret;
-
-	if (!file)
-		return -errno;
-	ret = fprintf(file, "%ld\n", value) < 0;
-	return fclose(file) || ret ? -EIO : 0;
-}
-
-/*
- * Settings of the system: how long tasks without real-time priority may run in spite of
- * those that have it, and how much memory the kernel keeps.
- */
-static long rt_runtime, fair_runtime, min_free;
-
-static int set_runtimes(long rt, long fair)
-{
-	int cpu, cpus = sysconf(_SC_NPROCESSORS_CONF), ret = 0;
-	char path[sizeof(FAIR_RUNTIME) + 16];
-
-	for (cpu = 0; cpu < cpus; cpu++) {
-		snprintf(path, sizeof(path), FAIR_RUNTIME, cpu);
-		/* CPUs that are offline refuse it. */
-		if (!access(path, W_OK))
-			write_number(path, fair);
-	}
-	if (!access(RT_RUNTIME, W_OK))
-		ret = write_number(RT_RUNTIME, rt);
-	return ret;
-}
+/* How much memory the kernel keeps. */
+static long min_free;
 
 static void save_settings(void)
 {
-	char path[sizeof(FAIR_RUNTIME) + 16];
-
-	snprintf(path, sizeof(path), FAIR_RUNTIME, 0);
-	rt_runtime = read_number(RT_RUNTIME);
-	fair_runtime = read_number(path);
 	min_free = read_number(MIN_FREE_KIB);
 }
 
 static void restore_settings(void)
 {
-	set_runtimes(rt_runtime, fair_runtime);
+	limit_realtime();
 	write_number(MIN_FREE_KIB, min_free);
-}
-
-static int be_realtime(pid_t task, int priority)
-{
-	struct sched_param param = { .sched_priority = priority };
-
-	return sched_setscheduler(task, priority ? SCHED_FIFO : SCHED_OTHER, &param) ? -errno : 0;
-}
-
-static int run_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
-}
-
-/* For a child: ends with its parent, and in any case. */
-static void be_mortal(void)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	alarm(LIMIT);
 }
 
 /* The use of a descriptor before it goes. */
@@ -143,7 +71,6 @@ static struct {
 	int rounds;
 	const char *step;
 	long error;
-	int spinning;
 } *told;
 
 static int sample = -1;
@@ -197,56 +124,10 @@ static long use_in_child(unsigned long words, enum use use)
 	if (child < 0)
 		return told_step("fork", -errno);
 	if (!child) {
-		be_mortal();
+		be_mortal(LIMIT);
 		_exit(use_descriptor(words, use, true) ? 1 : 0);
 	}
 	return exit_status(child);
-}
-
-/* Keeps a CPU from all tasks that have no real-time priority. */
-static void spin(int cpu)
-{
-	be_mortal();
-	if (run_on(cpu))
-		_exit(1);
-	__atomic_add_fetch(&told->spinning, 1, __ATOMIC_RELAXED);
-	for (;;)
-		;
-}
-
-/* Occupies all CPUs but the first one, where the caller is. Returns their number. */
-static int start_spinners(pid_t *spinners, int max)
-{
-	int cpu, count = 0, cpus = sysconf(_SC_NPROCESSORS_CONF);
-
-	told->spinning = 0;
-	for (cpu = 1; cpu < cpus && count < max; cpu++) {
-		/* Here as well, for a moment: is it online? */
-		if (run_on(cpu) || run_on(0))
-			continue;
-		spinners[count] = fork();
-		if (!spinners[count])
-			spin(cpu);
-		count += spinners[count] > 0;
-	}
-	while (__atomic_load_n(&told->spinning, __ATOMIC_RELAXED) < count)
-		usleep(1000);
-	return count;
-}
-
-/* Returns true if all of them were there until now. */
-static bool end_spinners(const pid_t *spinners, int count)
-{
-	bool all = true;
-	int i;
-
-	for (i = 0; i < count; i++) {
-		all &= !waitpid(spinners[i], NULL, WNOHANG);
-		kill(spinners[i], SIGKILL);
-	}
-	for (i = 0; i < count; i++)
-		waitpid(spinners[i], NULL, 0);
-	return all;
 }
 
 /*
@@ -270,11 +151,11 @@ static void use_without_kworkers(enum use use, bool leave)
 	pid_t spinners[CPU_SETSIZE];
 	int count;
 
-	be_mortal();
+	be_mortal(LIMIT);
 	if (told_step("sched_setaffinity", run_on(0)) ||
 	    told_step("sched_setscheduler", be_realtime(0, 1)))
 		_exit(1);
-	count = start_spinners(spinners, CPU_SETSIZE);
+	count = start_spinners(1, 1, spinners, CPU_SETSIZE);
 	for (told->rounds = 0; told->rounds < ROUNDS; told->rounds++)
 		if (use_and_look(use, leave))
 			break;
@@ -351,7 +232,7 @@ FIXTURE_SETUP(buffer)
 	ASSERT_NE(MAP_FAILED, told);
 	if (sample >= 0)
 		prepare_sections(_metadata, self);
-	ASSERT_EQ(0, set_runtimes(-1, 0));
+	ASSERT_EQ(0, unlimit_realtime());
 }
 
 FIXTURE_TEARDOWN(buffer)

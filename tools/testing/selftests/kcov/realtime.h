@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Real-time tasks that keep all others from a CPU, the kernel's workers included.
+ */
+#ifndef KCOV_SELFTEST_REALTIME_H
+#define KCOV_SELFTEST_REALTIME_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A number in a file of the kernel; -1 if there is none. */
+long read_number(const char *path);
+/* Returns 0 or a negative errno. */
+int write_number(const char *path, long value);
+
+/*
+ * Lets real-time tasks run for ever: other tasks get a share of each CPU otherwise.
+ * Returns 0 or a negative errno.
+ */
+int unlimit_realtime(void);
+/* Undoes it. May be called without it. */
+void limit_realtime(void);
+
+/* Gives a task, 0 for the caller, a priority of SCHED_FIFO, or none with 0. */
+int be_realtime(pid_t task, int priority);
+int run_on(int cpu);
+/* For a child: ends with its parent, and after so many seconds. */
+void be_mortal(unsigned int seconds);
+
+/*
+ * Occupies all CPUs from @first on by children with @priority.  The caller stays on
+ * CPU 0; if that is one of them, it needs a higher priority.  Returns their number.
+ */
+int start_spinners(int first, int priority, pid_t *spinners, int max);
+/* Returns true if all of them were there until now. */
+bool end_spinners(const pid_t *spinners, int count);
+
+#endif

@@ -8,6 +8,11 @@
 //! `offsets.c`). For every other C type that this crate, or an abstraction that came with it, looks
 //! into or embeds, the build stops when the offsets or sizes differ.
 
+#![allow(
+    dead_code,
+    reason = "rustc 1.85 does not count what only unnamed constants use"
+)]
+
 use core::{
     mem::{align_of, offset_of, size_of},
     str, //

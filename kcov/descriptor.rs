@@ -220,7 +220,6 @@ impl Descriptor {
             return Err(EBUSY);
         }
         let mode = Mode::from_remote_user(request.mode)?;
-        let mut words = request.area_words;
         let most = if mode.is_plain() {
             // More than the buffer has room for can't be merged.
             buffer.words()
@@ -229,7 +228,7 @@ impl Descriptor {
             // take room there. So a section for a small buffer may use more than that.
             buffer.words().max(DIVIDED_AREA_WORDS)
         };
-        words = words.min(most);
+        let words = request.area_words.min(most);
         let divided = DividedBuffer::new(buffer, mode, request.front)?;
         // Sections may start as soon as this returns. They merge once the state has changed.
         let registration = Registration::new(

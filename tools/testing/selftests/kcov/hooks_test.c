@@ -3,14 +3,10 @@
  * The hooks are switched on by the first buffer of the system, and off after the
  * last one: by their code, and by what the kernel says of it.
  */
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -7,18 +7,8 @@
 #include <linux/export.h>
 #include <linux/kcov.h>
 
-EXPORT_SYMBOL(__sanitizer_cov_trace_pc);
-#ifdef CONFIG_KCOV_ENABLE_COMPARISONS
-EXPORT_SYMBOL(__sanitizer_cov_trace_cmp1);
-EXPORT_SYMBOL(__sanitizer_cov_trace_cmp2);
-EXPORT_SYMBOL(__sanitizer_cov_trace_cmp4);
-EXPORT_SYMBOL(__sanitizer_cov_trace_cmp8);
-EXPORT_SYMBOL(__sanitizer_cov_trace_const_cmp1);
-EXPORT_SYMBOL(__sanitizer_cov_trace_const_cmp2);
-EXPORT_SYMBOL(__sanitizer_cov_trace_const_cmp4);
-EXPORT_SYMBOL(__sanitizer_cov_trace_const_cmp8);
-EXPORT_SYMBOL(__sanitizer_cov_trace_switch);
-#endif
+#define HOOK(hook) EXPORT_SYMBOL(hook);
+#include "hooks.h"
 
 EXPORT_SYMBOL(kcov_remote_start);
 EXPORT_SYMBOL(kcov_remote_stop);

@@ -34,18 +34,8 @@
 
 /* Every hook starts with an instruction of this size that does nothing while the gate is open. */
 static void *entries[] __ro_after_init = {
-	__sanitizer_cov_trace_pc,
-#ifdef CONFIG_KCOV_ENABLE_COMPARISONS
-	__sanitizer_cov_trace_cmp1,
-	__sanitizer_cov_trace_cmp2,
-	__sanitizer_cov_trace_cmp4,
-	__sanitizer_cov_trace_cmp8,
-	__sanitizer_cov_trace_const_cmp1,
-	__sanitizer_cov_trace_const_cmp2,
-	__sanitizer_cov_trace_const_cmp4,
-	__sanitizer_cov_trace_const_cmp8,
-	__sanitizer_cov_trace_switch,
-#endif
+#define HOOK(hook) hook,
+#include "hooks.h"
 };
 
 /* The return that takes its place while the gate is closed. */

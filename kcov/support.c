@@ -87,15 +87,5 @@ void kcov_selftest_leak(unsigned long pc)
 #endif
 
 /* A probe on a hook would run the kprobes code, which is instrumented, for every basic block. */
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_pc);
-#ifdef CONFIG_KCOV_ENABLE_COMPARISONS
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_cmp1);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_cmp2);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_cmp4);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_cmp8);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_const_cmp1);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_const_cmp2);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_const_cmp4);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_const_cmp8);
-NOKPROBE_SYMBOL(__sanitizer_cov_trace_switch);
-#endif
+#define HOOK(hook) NOKPROBE_SYMBOL(hook);
+#include "hooks.h"

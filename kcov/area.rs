@@ -10,11 +10,11 @@
 
 use crate::{
     buffer::Pages,
-    division::{Division, Memory, Records},
+    layout::{Layout, Memory, Records},
     mode::Mode,
     records::{Kind, WORD},
-    session::Section,
     statistics, //
+    task::Section,
 };
 use core::{
     ffi::c_void,
@@ -34,9 +34,9 @@ use kernel::{
 pub(crate) struct Header {
     /// The number of words after the header.
     words: usize,
-    /// How the words are divided, and what for: the next section mostly wants the same.
-    division: Division,
-    divided_for: Option<(Mode, usize)>,
+    /// The layout of the words, and what it is for: the next section mostly wants the same.
+    layout: Layout,
+    laid_out_for: Option<(Mode, usize)>,
     section: MaybeUninit<Section>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Header {
 /// # Invariants
 ///
 /// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words,
-/// of which `division` is a division. `section` is not initialized.
+/// of which `layout` is a layout. `section` is not initialized.
 pub(crate) struct Area(NonNull<Header>);
 
 /// An area that holds a section.
@@ -76,8 +76,8 @@ impl Area {
         let header: NonNull<Header> = pages.into_raw().cast();
         let content = Header {
             words,
-            division: Division::nothing(),
-            divided_for: None,
+            layout: Layout::nothing(),
+            laid_out_for: None,
             section: MaybeUninit::uninit(),
         };
         // SAFETY: There is room for the header.
@@ -92,38 +92,38 @@ impl Area {
         unsafe { (*self.0.as_ptr()).words }
     }
 
-    /// Divides the first `words` words of the area for a mode, with nothing recorded.
+    /// Lays out the first `words` words of the area for a mode, with nothing recorded.
     #[inline(always)]
-    pub(crate) fn divide(&mut self, mode: Mode, words: usize) {
+    pub(crate) fn lay_out(&mut self, mode: Mode, words: usize) {
         let header = self.0.as_ptr();
         // SAFETY: By the type invariant, the header is valid, and nobody else uses it.
         unsafe {
-            if (*header).divided_for == Some((mode, words)) {
-                (*header).division.reset_counts();
+            if (*header).laid_out_for == Some((mode, words)) {
+                (*header).layout.reset_counts();
                 return;
             }
         }
-        self.divide_anew(mode, words);
+        self.lay_out_anew(mode, words);
     }
 
     #[cold]
-    fn divide_anew(&mut self, mode: Mode, words: usize) {
+    fn lay_out_anew(&mut self, mode: Mode, words: usize) {
         let memory = Memory {
             start: records_start(self.0),
             words: words.min(self.words()),
         };
         let header = self.0.as_ptr();
-        // SAFETY: As above. The division is used as long as the area exists at the most.
+        // SAFETY: As above. The layout is used as long as the area exists at the most.
         unsafe {
-            (*header).division = Division::of_area(mode, memory);
-            (*header).divided_for = Some((mode, words));
+            (*header).layout = Layout::of_area(mode, memory);
+            (*header).laid_out_for = Some((mode, words));
         }
     }
 
-    /// How the area is divided.
-    pub(crate) fn division(&self) -> &Division {
+    /// The layout of the area.
+    pub(crate) fn layout(&self) -> &Layout {
         // SAFETY: By the type invariant, the header is valid.
-        unsafe { &(*self.0.as_ptr()).division }
+        unsafe { &(*self.0.as_ptr()).layout }
     }
 
     /// Puts a section into the header.
@@ -138,10 +138,10 @@ impl Area {
 }
 
 impl LentArea {
-    /// How the area is divided. Valid until the area is given back.
-    pub(crate) fn division(self) -> *const Division {
+    /// The layout of the area. Valid until the area is given back.
+    pub(crate) fn layout(self) -> *const Layout {
         // SAFETY: By the type invariant, the header is valid.
-        unsafe { ptr::addr_of!((*self.0.as_ptr()).division) }
+        unsafe { ptr::addr_of!((*self.0.as_ptr()).layout) }
     }
 
     pub(crate) fn as_ptr(self) -> *mut c_void {
@@ -192,12 +192,12 @@ impl EndedArea {
     #[inline(always)]
     pub(crate) fn has_records(&self) -> bool {
         // SAFETY: See `records`.
-        unsafe { self.0.division().has_records() }
+        unsafe { self.0.layout().has_records() }
     }
 
     /// How many records there was no room for.
     pub(crate) fn dropped(&self) -> usize {
-        self.0.division().dropped()
+        self.0.layout().dropped()
     }
 
     pub(crate) fn section(&self) -> &Section {
@@ -210,7 +210,7 @@ impl EndedArea {
     pub(crate) fn records(&self, kind: Kind) -> Records<'_> {
         // SAFETY: The counts were reset before the area was lent, and nobody but the hooks wrote to
         // it since.
-        unsafe { self.0.division().records(kind) }
+        unsafe { self.0.layout().records(kind) }
     }
 
     /// The area, for the next section.

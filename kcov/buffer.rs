@@ -5,12 +5,12 @@
 #![expect(unsafe_code)]
 
 use crate::{
-    division::{Division, Memory},
     gate,
+    layout::{Layout, Memory},
     mode::Mode,
     records::WORD, //
 };
-use core::{alloc::Layout, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{alloc, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
 use kernel::{
     alloc::{
         allocator::Vmalloc,
@@ -36,7 +36,7 @@ const MAX_WORDS: usize = i32::MAX as usize / WORD;
 /// `start` points to an allocation of `Vmalloc` that was made with `layout`, owned by the value.
 pub(crate) struct Pages {
     start: NonNull<u8>,
-    layout: Layout,
+    layout: alloc::Layout,
 }
 
 // SAFETY: Memory can be freed by any thread.
@@ -51,7 +51,7 @@ impl Pages {
     /// failure by an error code: nothing is printed, and no process is killed for the memory if
     /// `flags` has `__GFP_RETRY_MAYFAIL` or `__GFP_NORETRY`.
     pub(crate) fn new(bytes: usize, flags: Flags) -> Result<Self> {
-        let layout = Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ENOMEM)?;
+        let layout = alloc::Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ENOMEM)?;
         // When an allocation fails half-way, vmalloc() leaves it to a worker to free what it has
         // got. Until then another task may find no memory at all, and have a process killed.
         //
@@ -88,7 +88,7 @@ impl Pages {
     /// `start` and `bytes` belong to `Pages` that were given away, and have not been taken back.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, bytes: usize) -> Self {
         // SAFETY: By this function's requirement, `new` made this layout.
-        let layout = unsafe { Layout::from_size_align_unchecked(bytes, PAGE_SIZE) };
+        let layout = unsafe { alloc::Layout::from_size_align_unchecked(bytes, PAGE_SIZE) };
         // INVARIANT: By this function's requirement.
         Self { start, layout }
     }
@@ -179,19 +179,19 @@ impl Buffer {
     }
 }
 
-/// A buffer that is divided for a mode.
+/// A buffer that is laid out for a mode.
 ///
 /// # Invariants
 ///
-/// `division` is one of the memory of `buffer`.
-pub(crate) struct DividedBuffer {
+/// `layout` is one of the memory of `buffer`.
+pub(crate) struct LaidOutBuffer {
     buffer: Arc<Buffer>,
-    division: Division,
+    layout: Layout,
     mode: Mode,
 }
 
-impl DividedBuffer {
-    /// Divides `buffer`. In the modes that have two parts, `front` is the size of the first one in
+impl LaidOutBuffer {
+    /// Lays `buffer` out. In the modes that have two parts, `front` is the size of the first one in
     /// words; [`EINVAL`] if one has no room for anything.
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
         let memory = Memory {
@@ -199,11 +199,11 @@ impl DividedBuffer {
             words: buffer.words,
         };
         // SAFETY: The value keeps the buffer.
-        let division = unsafe { Division::of_buffer(mode, memory, front) }?;
+        let layout = unsafe { Layout::of_buffer(mode, memory, front) }?;
         // INVARIANT: As above.
         Ok(Self {
             buffer,
-            division,
+            layout,
             mode,
         })
     }
@@ -217,10 +217,10 @@ impl DividedBuffer {
     }
 }
 
-impl Deref for DividedBuffer {
-    type Target = Division;
+impl Deref for LaidOutBuffer {
+    type Target = Layout;
 
-    fn deref(&self) -> &Division {
-        &self.division
+    fn deref(&self) -> &Layout {
+        &self.layout
     }
 }

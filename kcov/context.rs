@@ -55,7 +55,7 @@ fn serving_softirq(count: u32) -> bool {
 #[inline(always)]
 #[cfg(CONFIG_PREEMPT_RT)]
 fn serving_softirq(_count: u32) -> bool {
-    crate::session::softirq_disable_count() & bits::SOFTIRQ != 0
+    crate::task::softirq_disable_count() & bits::SOFTIRQ != 0
 }
 
 /// Says whether code that runs right now is recorded for the current task, provided that a mode is

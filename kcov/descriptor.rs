@@ -12,7 +12,7 @@
 
 use crate::{
     area::EndedArea,
-    buffer::{Buffer, DividedBuffer},
+    buffer::{Buffer, LaidOutBuffer},
     mode::Mode,
     records::Kind,
     remote::{
@@ -20,8 +20,8 @@ use crate::{
         pool,
         registry::{Attachment, Registration}, //
     },
-    session,
     statistics, //
+    task,
 };
 use core::{mem, ops::Deref};
 use kernel::{
@@ -51,29 +51,29 @@ const DIVIDED_AREA_WORDS: usize = 64 * 1024;
 enum State {
     /// There is no buffer yet, or no longer.
     Fresh,
-    /// There is a buffer that nobody records into; how it was divided last is of no interest.
-    Ready(KBox<DividedBuffer>),
+    /// There is a buffer that nobody records into; how it was laid out last is of no interest.
+    Ready(KBox<LaidOutBuffer>),
     /// A task records what it does itself.
-    Local(KBox<DividedBuffer>),
+    Local(KBox<LaidOutBuffer>),
     /// A task has sections recorded that run elsewhere.
-    Remote(KBox<DividedBuffer>, Registration),
+    Remote(KBox<LaidOutBuffer>, Registration),
 }
 
 impl State {
     fn buffer(&self) -> Option<&Arc<Buffer>> {
         match self {
             State::Fresh => None,
-            State::Ready(divided) | State::Local(divided) | State::Remote(divided, _) => {
-                Some(divided.buffer())
+            State::Ready(laid_out) | State::Local(laid_out) | State::Remote(laid_out, _) => {
+                Some(laid_out.buffer())
             }
         }
     }
 
-    /// How the buffer is divided, if somebody records into it.
-    fn divided(&self) -> Option<&DividedBuffer> {
+    /// How the buffer is laid out, if somebody records into it.
+    fn laid_out(&self) -> Option<&LaidOutBuffer> {
         match self {
             State::Fresh | State::Ready(_) => None,
-            State::Local(divided) | State::Remote(divided, _) => Some(divided),
+            State::Local(laid_out) | State::Remote(laid_out, _) => Some(laid_out),
         }
     }
 }
@@ -85,13 +85,13 @@ struct Inner {
 }
 
 impl Inner {
-    /// Takes a buffer that is ready, and divides it. The caller puts it into another state.
+    /// Takes a buffer that is ready, and lays it out. The caller puts it into another state.
     ///
     /// Needs no memory: there is a place since the descriptor is ready.
-    fn take_ready(&mut self, divided: DividedBuffer) -> Result<KBox<DividedBuffer>> {
+    fn take_ready(&mut self, laid_out: LaidOutBuffer) -> Result<KBox<LaidOutBuffer>> {
         match mem::replace(&mut self.state, State::Fresh) {
             State::Ready(mut place) => {
-                *place = divided;
+                *place = laid_out;
                 Ok(place)
             }
             other => {
@@ -166,7 +166,7 @@ impl Descriptor {
     /// The buffer, if it may be enabled.
     fn ready_buffer(&self) -> Result<Arc<Buffer>> {
         match &self.sink.inner.lock().state {
-            State::Ready(divided) => Ok(divided.buffer().clone()),
+            State::Ready(laid_out) => Ok(laid_out.buffer().clone()),
             _ => Err(EINVAL),
         }
     }
@@ -177,12 +177,12 @@ impl Descriptor {
         let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
         // What enabling needs, which fails for no lack of memory then. Declared before the guard,
         // so that it is freed after the unlock.
-        let undivided = KBox::new(DividedBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
+        let ready = KBox::new(LaidOutBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
         let mut inner = self.sink.inner.lock();
         if !matches!(inner.state, State::Fresh) {
             return Err(EBUSY);
         }
-        inner.state = State::Ready(undivided);
+        inner.state = State::Ready(ready);
         Ok(())
     }
 
@@ -191,29 +191,29 @@ impl Descriptor {
     /// `front` is the size in words of the front of the buffer, in the modes that have one.
     #[expect(unsafe_code)]
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
-        let mut paused = session::pause();
+        let mut paused = task::pause();
         let _control = self.control.lock();
         let buffer = self.ready_buffer()?;
         if paused.has_local(None) {
             return Err(EBUSY);
         }
         let mode = mode?;
-        let divided = DividedBuffer::new(buffer, mode, front)?;
-        divided.buffer().fault_in();
+        let laid_out = LaidOutBuffer::new(buffer, mode, front)?;
+        laid_out.buffer().fault_in();
 
         let mut inner = self.sink.inner.lock();
-        let divided = inner.take_ready(divided)?;
+        let laid_out = inner.take_ready(laid_out)?;
         // SAFETY: The box is the descriptor's until `leave`, which is called only by the task that
         // has enabled it, after `detach_local`.
-        unsafe { paused.attach_local(self.into(), &divided, mode) };
-        inner.state = State::Local(divided);
+        unsafe { paused.attach_local(self.into(), &laid_out, mode) };
+        inner.state = State::Local(laid_out);
         Ok(())
     }
 
     /// `KCOV_REMOTE_ENABLE`: has sections recorded that are started with any of the requested
     /// handles. Sleeps.
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
-        let mut paused = session::pause();
+        let mut paused = task::pause();
         let _control = self.control.lock();
         let buffer = self.ready_buffer()?;
         if paused.has_remote(None) {
@@ -229,7 +229,7 @@ impl Descriptor {
             buffer.words().max(DIVIDED_AREA_WORDS)
         };
         let words = request.area_words.min(most);
-        let divided = DividedBuffer::new(buffer, mode, request.front)?;
+        let laid_out = LaidOutBuffer::new(buffer, mode, request.front)?;
         // Sections may start as soon as this returns. They merge once the state has changed.
         let registration = Registration::new(
             Attachment::new(self.sink.clone(), mode, words),
@@ -238,8 +238,8 @@ impl Descriptor {
 
         // The registration is declared before the guard: taking handles out again would sleep.
         let mut inner = self.sink.inner.lock();
-        let divided = inner.take_ready(divided)?;
-        inner.state = State::Remote(divided, registration);
+        let laid_out = inner.take_ready(laid_out)?;
+        inner.state = State::Remote(laid_out, registration);
         drop(inner);
         paused.attach_remote(self.into(), request.handles.common());
         // For a section in a context that may not sleep.
@@ -250,7 +250,7 @@ impl Descriptor {
     /// `KCOV_DISABLE`: undoes [`Descriptor::enable`] or [`Descriptor::remote_enable`] of the
     /// current task.
     pub(crate) fn disable(&self, unused: usize) -> Result {
-        let mut paused = session::pause();
+        let mut paused = task::pause();
         if unused != 0 {
             return Err(EINVAL);
         }
@@ -266,16 +266,16 @@ impl Descriptor {
     pub(crate) fn leave(&self) {
         let _control = self.control.lock();
         let mut inner = self.sink.inner.lock();
-        let (divided, registration) = match mem::replace(&mut inner.state, State::Fresh) {
-            State::Local(divided) => (divided, None),
-            State::Remote(divided, registration) => (divided, Some(registration)),
+        let (laid_out, registration) = match mem::replace(&mut inner.state, State::Fresh) {
+            State::Local(laid_out) => (laid_out, None),
+            State::Remote(laid_out, registration) => (laid_out, Some(registration)),
             other => {
                 inner.state = other;
                 return;
             }
         };
-        inner.dropped = divided.dropped();
-        inner.state = State::Ready(divided);
+        inner.dropped = laid_out.dropped();
+        inner.state = State::Ready(laid_out);
         drop(inner);
         // Takes handles out of the registry, which sleeps.
         drop(registration);
@@ -283,22 +283,28 @@ impl Descriptor {
 
     /// `KCOV_RESET_TRACE`: forgets what the current task, or sections for it, have recorded.
     pub(crate) fn reset(&self, unused: usize) -> Result {
-        let paused = session::pause();
+        let paused = task::pause();
         if unused != 0 || !(paused.has_local(Some(self)) || paused.has_remote(Some(self))) {
             return Err(EINVAL);
         }
         // Counts first: what is recorded meanwhile by sections stays, or is recorded once more.
-        let mut left = self.sink.inner.lock().state.divided().map_or(0, |divided| {
-            divided.reset_counts();
-            divided.set_words()
-        });
+        let mut left = self
+            .sink
+            .inner
+            .lock()
+            .state
+            .laid_out()
+            .map_or(0, |laid_out| {
+                laid_out.reset_counts();
+                laid_out.set_words()
+            });
         while left > 0 {
             let inner = self.sink.inner.lock();
-            let Some(divided) = inner.state.divided() else {
+            let Some(laid_out) = inner.state.laid_out() else {
                 break;
             };
             let from = left.saturating_sub(CLEAR_STEP);
-            divided.clear_set(from, left - from);
+            laid_out.clear_set(from, left - from);
             left = from;
         }
         Ok(())
@@ -307,7 +313,7 @@ impl Descriptor {
     /// Returns the state as a person sees it.
     pub(crate) fn summary(&self) -> Summary {
         let inner = self.sink.inner.lock();
-        let divided = inner.state.divided();
+        let laid_out = inner.state.laid_out();
         Summary {
             state: match inner.state {
                 State::Fresh => "opened",
@@ -315,13 +321,13 @@ impl Descriptor {
                 State::Local(_) => "enabled",
                 State::Remote(..) => "remote",
             },
-            mode: divided.map_or("none", |divided| divided.mode().name()),
+            mode: laid_out.map_or("none", |laid_out| laid_out.mode().name()),
             words: inner.state.buffer().map_or(0, |buffer| buffer.words()),
             handles: match &inner.state {
                 State::Remote(_, registration) => registration.handles(),
                 _ => 0,
             },
-            dropped: divided.map_or(inner.dropped, |divided| divided.dropped()),
+            dropped: laid_out.map_or(inner.dropped, |laid_out| laid_out.dropped()),
             lost_sections: self.sink.lost.load(Relaxed),
         }
     }
@@ -347,14 +353,14 @@ impl Sink {
             let mut done = 0;
             while done < records.count() || dropped > 0 {
                 let inner = self.inner.lock();
-                let State::Remote(divided, current) = &inner.state else {
+                let State::Remote(laid_out, current) = &inner.state else {
                     return;
                 };
                 if current.id() != registration {
                     return;
                 }
-                divided.drop_records(mem::take(&mut dropped));
-                done += divided.append(&records, done, MERGE_STEP);
+                laid_out.drop_records(mem::take(&mut dropped));
+                done += laid_out.append(&records, done, MERGE_STEP);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code)]
 
-use crate::{context::Context, remote::section, session};
+use crate::{context::Context, remote::section, task};
 use kernel::{bindings, prelude::*};
 
 /// Prepares a new task.
@@ -15,7 +15,7 @@ use kernel::{bindings, prelude::*};
 #[export]
 pub(crate) unsafe extern "C" fn kcov_task_init(t: *mut bindings::task_struct) {
     // SAFETY: By this function's requirement.
-    unsafe { session::init_task(t) };
+    unsafe { task::init_task(t) };
 }
 
 /// Ends whatever the current task has enabled.
@@ -25,7 +25,7 @@ pub(crate) unsafe extern "C" fn kcov_task_init(t: *mut bindings::task_struct) {
 /// `_t` is the current task, which is exiting and may sleep.
 #[export]
 pub(crate) unsafe extern "C" fn kcov_task_exit(_t: *mut bindings::task_struct) {
-    let mut paused = session::pause();
+    let mut paused = task::pause();
     section::abandon(&mut paused);
     if let Some(descriptor) = paused.detach_local(None) {
         descriptor.leave();
@@ -67,7 +67,7 @@ pub(crate) unsafe extern "C" fn kcov_remote_stop() {
 #[export]
 pub(crate) unsafe extern "C" fn kcov_common_handle() -> bindings::kcov_common_handle_id {
     let val = match Context::current() {
-        Some(Context::Task) => session::common_handle(),
+        Some(Context::Task) => task::common_handle(),
         _ => 0,
     };
     bindings::kcov_common_handle_id { val }

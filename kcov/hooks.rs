@@ -8,7 +8,7 @@
 //! kernel image.
 //!
 //! Their names and signatures are given by the compilers. Only the mode of a running collection
-//! decides whether a call is recorded; see [`crate::session`].
+//! decides whether a call is recorded; see [`crate::task`].
 
 #![expect(unsafe_code)]
 

@@ -8,8 +8,8 @@
 //!
 //! # The way of the data
 //!
-//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`session`] →
-//! [`records`], or the [`division`] of the memory when that is not one plain trace → the
+//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`task`] →
+//! [`records`], or the [`layout`] of the memory when that is not one plain trace → the
 //! user's mapping. Nothing on that way takes a lock or can panic, and it calls no function outside
 //! of this crate, unless [`arch`] has to, which knows how the current task is found. [`gate`]
 //! closes it at the entry while no buffer exists.
@@ -17,12 +17,12 @@
 //! # The way of control
 //!
 //! [`device`] decodes what user space asks for, a [`descriptor`] knows what it is used for and what
-//! may follow, and [`session`] starts and stops recording on the current task.
+//! may follow, and [`task`] starts and stops recording on the current task.
 //!
 //! # The way of a remote section
 //!
 //! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the
-//! sink of a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`session`], which
+//! sink of a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`task`], which
 //! suspends what was recorded and records into the area. At the stop, the sink merges the area
 //! into its buffer, and what was suspended goes on.
 //!
@@ -34,7 +34,7 @@
 //!   behalf it is called, except by opening, `KCOV_INIT_TRACE`, mmap, close and fdinfo, which are
 //!   recorded like every other system call.
 //! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
-//!   [`arch`], [`gate`], [`session`], [`records`], [`division`], [`buffer`], [`area`], [`ffi`]; in
+//!   [`arch`], [`gate`], [`task`], [`records`], [`layout`], [`buffer`], [`area`], [`ffi`]; in
 //!   their tests, [`selftest`] and `tests`; and in single functions of [`context`], [`descriptor`],
 //!   [`device`] and `remote::registry`.
 //! - No field of a C type is used where only bindgen says that it is: see [`offsets`].
@@ -55,10 +55,10 @@ mod buffer;
 mod context;
 mod descriptor;
 mod device;
-mod division;
 mod ffi;
 mod gate;
 mod hooks;
+mod layout;
 mod mode;
 mod offsets;
 // What writes comparisons has no caller then, but tests.
@@ -67,8 +67,8 @@ mod records;
 mod remote;
 #[cfg(CONFIG_KCOV_SELFTEST)]
 mod selftest;
-mod session;
 mod statistics;
+mod task;
 #[cfg(CONFIG_KCOV_KUNIT_TEST)]
 mod tests;
 

@@ -49,7 +49,7 @@ int main(void)
 	OFFSET(KCOV_CTX_SOFTIRQ, kcov_ctx, softirq);
 	OFFSET(KCOV_CTX_CAPACITY, kcov_ctx, capacity);
 	OFFSET(KCOV_CTX_AREA, kcov_ctx, area);
-	OFFSET(KCOV_CTX_DIVISION, kcov_ctx, division);
+	OFFSET(KCOV_CTX_LAYOUT, kcov_ctx, layout);
 	OFFSET(KCOV_CTX_SECTION, kcov_ctx, section);
 	OFFSET(KCOV_CTX_LOCAL, kcov_ctx, local);
 	OFFSET(KCOV_CTX_REMOTE, kcov_ctx, remote);

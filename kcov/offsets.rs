@@ -138,7 +138,7 @@ field!(kcov_ctx, mode, KCOV_CTX_MODE);
 field!(kcov_ctx, softirq, KCOV_CTX_SOFTIRQ);
 field!(kcov_ctx, capacity, KCOV_CTX_CAPACITY);
 field!(kcov_ctx, area, KCOV_CTX_AREA);
-field!(kcov_ctx, division, KCOV_CTX_DIVISION);
+field!(kcov_ctx, layout, KCOV_CTX_LAYOUT);
 field!(kcov_ctx, section, KCOV_CTX_SECTION);
 field!(kcov_ctx, local, KCOV_CTX_LOCAL);
 field!(kcov_ctx, remote, KCOV_CTX_REMOTE);

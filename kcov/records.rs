@@ -9,7 +9,7 @@
 
 #![expect(unsafe_code)]
 
-use crate::division::Division;
+use crate::layout::Layout;
 use core::{hint, intrinsics};
 use kernel::{bindings, prelude::*};
 
@@ -63,7 +63,7 @@ pub(crate) struct Comparison {
 ///
 /// In the usual case, that is a trace that begins at `start`. Whatever is not usual, which includes
 /// modes other than the plain ones, looks like a trace that is full; what is to be done then is up
-/// to the [`Division`]. So the usual case pays nothing for the others.
+/// to the [`Layout`]. So the usual case pays nothing for the others.
 ///
 /// # Invariants
 ///
@@ -72,20 +72,20 @@ pub(crate) struct Comparison {
 pub(crate) struct Recorder<D> {
     start: *mut u8,
     capacity: usize,
-    division: D,
+    layout: D,
 }
 
-impl<'a, D: Fn() -> &'a Division> Recorder<D> {
+impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
     /// # Safety
     ///
     /// The arguments fulfil the type's invariants.
     #[inline(always)]
-    pub(crate) unsafe fn new(start: *mut u8, capacity: usize, division: D) -> Self {
+    pub(crate) unsafe fn new(start: *mut u8, capacity: usize, layout: D) -> Self {
         // INVARIANT: By this function's requirements.
         Self {
             start,
             capacity,
-            division,
+            layout,
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a, D: Fn() -> &'a Division> Recorder<D> {
         // SAFETY: The count is at the start.
         let count = unsafe { words.read_volatile() };
         if intrinsics::unlikely(count >= self.capacity) {
-            (self.division)().push_pc(pc);
+            (self.layout)().push_pc(pc);
             return;
         }
         // SAFETY: `count` is less than the capacity, so there is room for one more.
@@ -166,19 +166,19 @@ impl<'a, D: Fn() -> &'a Division> Recorder<D> {
         // SAFETY: The count is at the start.
         let mut count = unsafe { words.read_volatile() };
         if intrinsics::unlikely(count >= capacity) {
-            let division = (self.division)();
-            (words, capacity) = division.place_for_comparisons();
+            let layout = (self.layout)();
+            (words, capacity) = layout.place_for_comparisons();
             // SAFETY: As above.
             count = unsafe { words.read_volatile() };
             if count >= capacity {
-                division.drop_records(wanted as usize);
+                layout.drop_records(wanted as usize);
                 return None;
             }
         }
         let free = capacity.wrapping_sub(count);
         let mut fitting = wanted;
         if intrinsics::unlikely(wanted > free) {
-            (self.division)().drop_records(wanted.wrapping_sub(free) as usize);
+            (self.layout)().drop_records(wanted.wrapping_sub(free) as usize);
             // Keeps the compiler from storing the capacity as the new count, so that the check of
             // the order of the stores knows it as one.
             fitting = hint::black_box(free);

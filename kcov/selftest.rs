@@ -9,7 +9,7 @@
 
 #![expect(unsafe_code)]
 
-use crate::{area::Area, division::Records, gate, records::Kind, session};
+use crate::{area::Area, gate, layout::Records, records::Kind, task};
 use kernel::{bindings, prelude::*};
 
 /// How many words are recorded at the most. Leaks repeat with every interrupt.
@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result {
 
     // Without this, a hook that records nothing at all would pass.
     if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) {
-        session::probe(&mut area, || {
+        task::probe(&mut area, || {
             // SAFETY: Only reads the time. It is an instrumented function.
             unsafe { bindings::ktime_get_real_seconds() };
         });
@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result {
     }
 
     // SAFETY: Only waits.
-    session::probe(&mut area, || unsafe { bindings::kcov_selftest_wait() });
+    task::probe(&mut area, || unsafe { bindings::kcov_selftest_wait() });
     let records = records_of(&area);
     let leaked = records.pcs();
     if leaked.is_empty() {
@@ -66,5 +66,5 @@ pub(crate) fn run() -> Result {
 /// What a probe has recorded.
 fn records_of(area: &Area) -> Records<'_> {
     // SAFETY: The probe is over, and the hooks have written the count.
-    unsafe { area.division().records(Kind::Pc) }
+    unsafe { area.layout().records(Kind::Pc) }
 }

@@ -6,8 +6,8 @@
 
 use crate::{
     area::Area,
-    buffer::{Buffer, DividedBuffer},
-    division::{position, set_start, Division, Memory},
+    buffer::{Buffer, LaidOutBuffer},
+    layout::{position, set_start, Layout, Memory},
     mode::Mode,
     records::{Comparison, Kind, Recorder},
     remote::handle::{Handle, HandleList},
@@ -29,29 +29,26 @@ const FORGED: [u64; 10] = [
     u64::MAX,
 ];
 
-/// Divides all but the last of `words`.
-fn divide<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Result<Division> {
+/// Lays out all but the last of `words`.
+fn lay_out<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Result<Layout> {
     let memory = Memory {
         start: words.as_mut_ptr().cast(),
         words: N - 1,
     };
-    // SAFETY: The words outlive the division in all tests, which are for 64-bit kernels.
-    unsafe { Division::of_buffer(mode, memory, front) }
+    // SAFETY: The words outlive the layout in all tests, which are for 64-bit kernels.
+    unsafe { Layout::of_buffer(mode, memory, front) }
 }
 
-/// Records through a division as the hooks do.
-fn recorder<'a>(
-    division: &'a Division,
-    mode: Mode,
-) -> Recorder<impl Fn() -> &'a Division + use<'a>> {
-    let (start, capacity) = division.usual(mode);
-    // SAFETY: Where a division says that there is room, there is.
-    unsafe { Recorder::new(start, capacity, move || division) }
+/// Records through a layout as the hooks do.
+fn recorder<'a>(layout: &'a Layout, mode: Mode) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
+    let (start, capacity) = layout.usual(mode);
+    // SAFETY: Where a layout says that there is room, there is.
+    unsafe { Recorder::new(start, capacity, move || layout) }
 }
 
 /// Records one comparison.
-fn push(division: &Division, mode: Mode, arg1: u64) {
-    recorder(division, mode).push_comparison(Comparison {
+fn push(layout: &Layout, mode: Mode, arg1: u64) {
+    recorder(layout, mode).push_comparison(Comparison {
         kind: 7,
         arg1,
         arg2: 2,
@@ -63,7 +60,7 @@ fn push(division: &Division, mode: Mode, arg1: u64) {
 fn written_with_forged_count<const N: usize>(
     mode: Mode,
     kind: Kind,
-    record: impl Fn(&Division),
+    record: impl Fn(&Layout),
 ) -> Option<u64> {
     let full = kind.capacity(N - 1) as u64;
     FORGED
@@ -72,11 +69,11 @@ fn written_with_forged_count<const N: usize>(
         .find(|&count| {
             let mut words = [0; N];
             words[0] = count;
-            let Ok(division) = divide(&mut words, mode, 0) else {
+            let Ok(layout) = lay_out(&mut words, mode, 0) else {
                 return true;
             };
-            record(&division);
-            division.dropped() != 1 || words[0] != count || words[1..].iter().any(|&word| word != 0)
+            record(&layout);
+            layout.dropped() != 1 || words[0] != count || words[1..].iter().any(|&word| word != 0)
         })
 }
 
@@ -85,15 +82,15 @@ fn written_with_forged_count<const N: usize>(
 fn merged(words: usize, count: u64) -> Result<(u64, usize)> {
     let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
     let start = buffer.start().cast::<u64>();
-    let buffer = DividedBuffer::new(buffer, Mode::Pc, 0)?;
+    let buffer = LaidOutBuffer::new(buffer, Mode::Pc, 0)?;
     let mut area = Area::new(16, GFP_KERNEL)?;
-    area.divide(Mode::Pc, 16);
-    recorder(area.division(), Mode::Pc).push_pc(1);
-    recorder(area.division(), Mode::Pc).push_pc(2);
+    area.lay_out(Mode::Pc, 16);
+    recorder(area.layout(), Mode::Pc).push_pc(1);
+    recorder(area.layout(), Mode::Pc).push_pc(2);
     // SAFETY: The count is at the start of the buffer.
     unsafe { start.write_volatile(count) };
     // SAFETY: Nobody else uses the area.
-    let records = unsafe { area.division().records(Kind::Pc) };
+    let records = unsafe { area.layout().records(Kind::Pc) };
     let mut done = 0;
     while done < records.count() {
         done += buffer.append(&records, done, 1);
@@ -152,10 +149,10 @@ mod cases {
     }
 
     #[test]
-    fn divisions() {
+    fn layouts() {
         const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
         let mut words = [0u64; 11];
-        let mut fits = |mode, front| divide(&mut words, mode, front).is_ok();
+        let mut fits = |mode, front| lay_out(&mut words, mode, front).is_ok();
         assert!(!fits(Mode::Unique, 0));
         assert_eq!(fits(Mode::Unique, 1), UNIQUE);
         assert_eq!(fits(Mode::Unique, 8), UNIQUE);
@@ -175,11 +172,11 @@ mod cases {
     #[test]
     fn pcs_until_full() {
         let mut words = [0u64; 4];
-        let division = divide(&mut words, Mode::Pc, 0).unwrap_or(Division::nothing());
+        let layout = lay_out(&mut words, Mode::Pc, 0).unwrap_or(Layout::nothing());
         for _ in 0..5 {
-            recorder(&division, Mode::Pc).push_pc(0);
+            recorder(&layout, Mode::Pc).push_pc(0);
         }
-        assert_eq!(division.dropped(), 3);
+        assert_eq!(layout.dropped(), 3);
         assert_eq!(words[0], 2);
         assert_eq!(words[3], 0);
         // PCs are canonical, so that a 0 is not recorded as 0 if the kernel was moved; but all are
@@ -191,11 +188,11 @@ mod cases {
     fn comparisons_until_full() {
         // The count, two records, and three words too few for another.
         let mut words = [0u64; 13];
-        let division = divide(&mut words, Mode::Cmp, 0).unwrap_or(Division::nothing());
-        push(&division, Mode::Cmp, 10);
-        push(&division, Mode::Cmp, 11);
-        push(&division, Mode::Cmp, 12);
-        assert_eq!(division.dropped(), 1);
+        let layout = lay_out(&mut words, Mode::Cmp, 0).unwrap_or(Layout::nothing());
+        push(&layout, Mode::Cmp, 10);
+        push(&layout, Mode::Cmp, 11);
+        push(&layout, Mode::Cmp, 12);
+        assert_eq!(layout.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1], 7);
         assert_eq!(words[2], 10);
@@ -209,30 +206,30 @@ mod cases {
     #[test]
     fn cases_until_full() {
         let mut words = [0u64; 10];
-        let division = divide(&mut words, Mode::Cmp, 0).unwrap_or(Division::nothing());
+        let layout = lay_out(&mut words, Mode::Cmp, 0).unwrap_or(Layout::nothing());
         let cases = [5u64, 6, 7];
         // SAFETY: There are three cases.
-        unsafe { recorder(&division, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 3, 0) };
-        assert_eq!(division.dropped(), 1);
+        unsafe { recorder(&layout, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 3, 0) };
+        assert_eq!(layout.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1..4], [1, 5, 9]);
         assert_eq!(words[5..8], [1, 6, 9]);
         assert_eq!(words[9], 0);
         // SAFETY: No case is looked at.
-        unsafe { recorder(&division, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 0, 0) };
+        unsafe { recorder(&layout, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 0, 0) };
         assert_eq!(words[0], 2);
     }
 
     #[test]
     fn both_kinds() {
         let mut words = [0u64; 14];
-        let division = divide(&mut words, Mode::PcCmp, 3).unwrap_or(Division::nothing());
+        let layout = lay_out(&mut words, Mode::PcCmp, 3).unwrap_or(Layout::nothing());
         for number in 0..3 {
-            recorder(&division, Mode::PcCmp).push_pc(number);
-            push(&division, Mode::PcCmp, number as u64);
+            recorder(&layout, Mode::PcCmp).push_pc(number);
+            push(&layout, Mode::PcCmp, number as u64);
         }
         // Two PCs and two comparisons had room.
-        assert_eq!(division.dropped(), 2);
+        assert_eq!(layout.dropped(), 2);
         assert_eq!(words[0], 2);
         assert_eq!(words[2].wrapping_sub(words[1]), 1);
         assert_eq!(words[3], 2);
@@ -254,21 +251,21 @@ mod cases {
     fn forged_counts() {
         let case = [1u64];
         assert_eq!(
-            written_with_forged_count::<5>(Mode::Pc, Kind::Pc, |division| {
-                recorder(division, Mode::Pc).push_pc(1)
+            written_with_forged_count::<5>(Mode::Pc, Kind::Pc, |layout| {
+                recorder(layout, Mode::Pc).push_pc(1)
             }),
             None
         );
         assert_eq!(
-            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |division| {
-                push(division, Mode::Cmp, 1)
+            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |layout| {
+                push(layout, Mode::Cmp, 1)
             }),
             None
         );
         assert_eq!(
-            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |division| {
+            written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |layout| {
                 // SAFETY: There is one case.
-                unsafe { recorder(division, Mode::Cmp).push_cases(1, 1, case.as_ptr(), 1, 1) }
+                unsafe { recorder(layout, Mode::Cmp).push_cases(1, 1, case.as_ptr(), 1, 1) }
             }),
             None
         );

@@ -281,7 +281,7 @@ EDITS = (
         "\n"
         "#define kcov_prepare_switch(t)\t\t\t\\\n",
         "the scheduler moves the mode of the Rust implementation aside",
-        needs="kcov/session.rs",
+        needs="kcov/task.rs",
         patch="implementation",
     ),
     Edit(
@@ -291,7 +291,7 @@ EDITS = (
         "\n"
         "#endif /* CONFIG_KCOV_RUST */\n",
         "the scheduler moves the mode of the Rust implementation aside",
-        needs="kcov/session.rs",
+        needs="kcov/task.rs",
         patch="implementation",
     ),
     Edit(
@@ -420,7 +420,7 @@ EDITS = (
         "\t__u32\t\tnum_handles;\t/* Size of handles array */\n"
         "\t__u32\t\tfront_size;\t/* Length of the front of the buffer in words */\n",
         "the modes that divide the buffer have a place for how",
-        needs="kcov/division.rs",
+        needs="kcov/layout.rs",
         patch="headers",
     ),
     Edit(
@@ -434,7 +434,7 @@ EDITS = (
         "/* Both kinds of records. The argument is the number of words in front for PCs. */\n"
         "#define KCOV_PC_CMP_ENABLE\t\t_IOW('c', 105, unsigned long)\n",
         "the commands of the new modes have numbers",
-        needs="kcov/division.rs",
+        needs="kcov/layout.rs",
         patch="headers",
     ),
     Edit(
@@ -446,7 +446,7 @@ EDITS = (
         "\t/* PCs and comparison operands; for KCOV_REMOTE_ENABLE. */\n"
         "\tKCOV_TRACE_PC_CMP = 3,\n",
         "the new modes have numbers",
-        needs="kcov/division.rs",
+        needs="kcov/layout.rs",
         patch="headers",
     ),
     Edit(

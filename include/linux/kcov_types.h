@@ -10,7 +10,7 @@
 #ifdef CONFIG_KCOV_RUST
 
 /*
- * Every task pays for these fields, traced or not. kernel/kcov/session.rs
+ * Every task pays for these fields, traced or not. kernel/kcov/task.rs
  * explains them and is their only owner, except that the scheduler moves the
  * mode: see kcov_prepare_switch().
  */
@@ -22,7 +22,7 @@ struct kcov_ctx {
 	void		*area;
 
 	/* Where the hooks look when a record does not fit there: */
-	void		*division;
+	void		*layout;
 
 	/* The innermost remote section that runs on this task: */
 	void		*section;

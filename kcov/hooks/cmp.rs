@@ -2,7 +2,7 @@
 
 //! The hooks of comparisons.
 
-use crate::{arch, gate, mode::RECORD_COMPARISONS, records::Comparison, session};
+use crate::{arch, gate, mode::RECORD_COMPARISONS, records::Comparison, task};
 use core::ffi::c_void;
 use kernel::{bindings, prelude::*};
 
@@ -34,7 +34,7 @@ macro_rules! comparison_hooks {
                 if !gate::is_open() {
                     return;
                 }
-                if let Some(recorder) = session::recorder(RECORD_COMPARISONS) {
+                if let Some(recorder) = task::recorder(RECORD_COMPARISONS) {
                     recorder.push_comparison(Comparison {
                         kind: $bits | size_bits(size_of::<$operand>()),
                         arg1: arg1 as u64,
@@ -89,7 +89,7 @@ hook! {
         if !gate::is_open() {
             return;
         }
-        let Some(recorder) = session::recorder(RECORD_COMPARISONS) else {
+        let Some(recorder) = task::recorder(RECORD_COMPARISONS) else {
             return;
         };
         let cases = cases.cast::<u64>();

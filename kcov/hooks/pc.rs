@@ -2,7 +2,7 @@
 
 //! The hook of basic blocks.
 
-use crate::{arch, gate, mode::RECORD_PCS, session};
+use crate::{arch, gate, mode::RECORD_PCS, task};
 use kernel::prelude::*;
 
 hook! {
@@ -16,7 +16,7 @@ hook! {
         if !gate::is_open() {
             return;
         }
-        if let Some(recorder) = session::recorder(RECORD_PCS) {
+        if let Some(recorder) = task::recorder(RECORD_PCS) {
             recorder.push_pc(arch::caller_pc!());
         }
     }

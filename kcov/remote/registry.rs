@@ -6,7 +6,7 @@
 //! system calls and exiting tasks, and take one.
 
 use super::{handle::HandleList, pool};
-use crate::{descriptor::Sink, mode::Mode, session::Target, statistics};
+use crate::{descriptor::Sink, mode::Mode, statistics, task::Target};
 use core::mem::ManuallyDrop;
 use kernel::{
     prelude::*,

@@ -10,7 +10,7 @@ use super::{handle::Handle, pool, registry};
 use crate::{
     area::EndedArea,
     context::Context,
-    session::{self, Stopped, Target}, //
+    task::{self, Stopped, Target}, //
 };
 use kernel::prelude::*;
 
@@ -36,16 +36,16 @@ pub(crate) fn start(raw: u64) {
             Context::Task => start_collected(handle, Context::Task),
             Context::Softirq => start_collected(handle, Context::Softirq),
         },
-        _ => session::miss(context),
+        _ => task::miss(context),
     }
 }
 
 /// Starts a section whose handle is probably collected.
 #[inline(always)]
 fn start_collected(handle: u64, context: Context) {
-    let paused = session::pause();
+    let paused = task::pause();
     let Some(mut target) = registry::find(handle) else {
-        return session::miss(context);
+        return task::miss(context);
     };
     if context == Context::Softirq {
         target.words = crate::bits::SOFTIRQ_AREA_WORDS;
@@ -62,7 +62,7 @@ fn lose(target: &Target, context: Context) {
     if let Some(sink) = registry::sink(target) {
         sink.lose_section();
     }
-    session::miss(context);
+    task::miss(context);
 }
 
 /// Stops the section that was started last in the current context, if it was recorded.
@@ -78,7 +78,7 @@ pub(crate) fn stop() {
 
 #[inline(always)]
 fn stop_in(context: Context) {
-    match session::stop(context) {
+    match task::stop(context) {
         Stopped::Nothing | Stopped::Missed => {}
         Stopped::Foreign => unbalanced(),
         Stopped::Section(area, paused) => {
@@ -90,7 +90,7 @@ fn stop_in(context: Context) {
 }
 
 /// Stops all sections of the current task, which has no business to have any.
-pub(crate) fn abandon(paused: &mut session::Paused) {
+pub(crate) fn abandon(paused: &mut task::Paused) {
     while let Some(area) = paused.unwind() {
         unbalanced();
         let context = area.section().context();
@@ -117,7 +117,7 @@ fn merge(area: &EndedArea) {
 #[cold]
 fn malformed() {
     // Interrupts record nothing, and must not touch what they interrupt.
-    let _paused = Context::current().map(|_| session::pause());
+    let _paused = Context::current().map(|_| task::pause());
     kernel::do_once_lite! {
         kernel::warn_on!(true);
     };
@@ -125,7 +125,7 @@ fn malformed() {
 
 #[cold]
 fn unbalanced() {
-    let _paused = session::pause();
+    let _paused = task::pause();
     kernel::do_once_lite! {
         pr_warn!("a remote section was not stopped by the context that started it\n");
         kernel::warn_on!(true);

@@ -29,7 +29,7 @@
 
 #define SERVING_SOFTIRQ 0x100
 /* The first implementation compares the mode with a number, the second one looks at a bit. */
-#ifdef OFFSET_DIVISION
+#ifdef OFFSET_LAYOUT
 #define MODE_PC 1
 #define MODE_CMP 2
 #else
@@ -57,7 +57,7 @@ __asm__(".pushsection .text\n.balign 64\n.globl empty, empty_with_arguments\n"
 
 static uint64_t buffer[BUFFER_WORDS] __attribute__((aligned(4096)));
 
-/* What kcov/division.rs calls a division, and where it believes the kernel's code to be. */
+/* What kcov/layout.rs calls a layout, and where it believes the kernel's code to be. */
 #define SET_WORDS 65536
 static uint64_t set[SET_WORDS] __attribute__((aligned(4096)));
 static struct {
@@ -71,7 +71,7 @@ static struct {
 	uint64_t *comparisons;
 	uint64_t comparisons_capacity;
 	uint64_t dropped;
-} division __attribute__((aligned(64)));
+} layout __attribute__((aligned(64)));
 extern struct {
 	unsigned long start;
 	unsigned long size;
@@ -210,7 +210,7 @@ static uint64_t capacity(unsigned int mode)
 
 static enum state state_of(const struct figure *figure)
 {
-#ifndef OFFSET_DIVISION
+#ifndef OFFSET_LAYOUT
 	if (figure->state == REPEATED || figure->state == NEW)
 		return COLLECTING;
 #endif
@@ -223,21 +223,21 @@ static unsigned int records_of(const struct figure *figure)
 	return state_of(figure) == REPEATED ? 0 : figure->records;
 }
 
-static void prepare_division(const struct figure *figure)
+static void prepare_layout(const struct figure *figure)
 {
-#ifdef OFFSET_DIVISION
-	void *address = &division;
+#ifdef OFFSET_LAYOUT
+	void *address = &layout;
 	enum state state = state_of(figure);
 
 	kcov_text.start = TEXT_START;
 	kcov_text.size = TEXT_SIZE;
-	division.set = set;
-	division.set_words = division.direct_words = state == REPEATED || state == NEW ? SET_WORDS : 0;
-	division.pcs = division.comparisons = buffer;
-	division.pcs_capacity = capacity(MODE_PC);
-	division.comparisons_capacity = capacity(MODE_CMP);
-	memcpy(task + OFFSET_DIVISION, &address, sizeof(address));
-	if (division.set_words)
+	layout.set = set;
+	layout.set_words = layout.direct_words = state == REPEATED || state == NEW ? SET_WORDS : 0;
+	layout.pcs = layout.comparisons = buffer;
+	layout.pcs_capacity = capacity(MODE_PC);
+	layout.comparisons_capacity = capacity(MODE_CMP);
+	memcpy(task + OFFSET_LAYOUT, &address, sizeof(address));
+	if (layout.set_words)
 		set_field(OFFSET_CAPACITY, 0);
 	if (state == REPEATED) {
 		figure->loop(UNROLLED);
@@ -274,7 +274,7 @@ static void prepare(const struct figure *figure)
 	__preempt_count = figure->state == SOFTIRQ || figure->state == INTERRUPT ? SERVING_SOFTIRQ : 0;
 	buffer[0] = figure->state == FULL ? capacity(figure->mode) : 0;
 	forget(figure->loop);
-	prepare_division(figure);
+	prepare_layout(figure);
 }
 
 /* Whether the last CALLS calls did what they should have done. */

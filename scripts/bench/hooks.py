@@ -46,8 +46,8 @@ def defines(task: Task) -> List[str]:
     in_records = "kcov_capacity" in task.fields
     capacity = "kcov_capacity" if in_records else "kcov_size"
     names = {"MODE": "kcov_mode", "CAPACITY": capacity, "AREA": "kcov_area", "SOFTIRQ": "kcov_softirq"}
-    if "kcov_division" in task.fields:
-        names["DIVISION"] = "kcov_division"
+    if "kcov_layout" in task.fields:
+        names["LAYOUT"] = "kcov_layout"
     result = [f"-DOFFSET_{name}={task.fields[field].offset}" for name, field in names.items()]
     return [*result, f"-DTASK_SIZE={task.size}", *(["-DCAPACITY_IN_RECORDS"] if in_records else [])]
 

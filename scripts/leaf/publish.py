@@ -33,7 +33,7 @@ _HEADER_STORES = 8
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _KEPT_BY_CALLS = {"rbx", "rbp", "rsp", "r12", "r13", "r14", "r15"}
-_SIZES = {"mode": 4, "softirq": 4, "capacity": 4, "area": 8, "division": 8, "section": 8}
+_SIZES = {"mode": 4, "softirq": 4, "capacity": 4, "area": 8, "layout": 8, "section": 8}
 _OTHERS = frozenset(_SIZES) - {"mode"}
 _WORD = re.compile(r"^(?:%[gd]s:)?(-?(?:0x[0-9a-f]+|[1-9][0-9]*))(\(%rip\))?$")
 _NUMBER = re.compile(r"-?\b(?:0x[0-9a-f]+|[1-9][0-9]*)\b")

@@ -130,9 +130,9 @@ def _sections(**parts):
 # A task whose recording is where _OFFSETS says, and the start and the stop of a section.
 _OFFSETS = "".join(f"pub(crate) const {name}: usize = {value};\n" for name, value in (
     ("TASK_KCOV_CTX", 0x850), ("KCOV_CTX_MODE", 0), ("KCOV_CTX_SOFTIRQ", 4), ("KCOV_CTX_CAPACITY", 8),
-    ("KCOV_CTX_AREA", 16), ("KCOV_CTX_DIVISION", 24), ("KCOV_CTX_SECTION", 32)))
+    ("KCOV_CTX_AREA", 16), ("KCOV_CTX_LAYOUT", 24), ("KCOV_CTX_SECTION", 32)))
 _SECTIONS = r"""
-struct recording { unsigned int mode, softirq, capacity; u64 *area; void *division; struct header *section; };
+struct recording { unsigned int mode, softirq, capacity; u64 *area; void *layout; struct header *section; };
 struct running { char other[0x850]; volatile struct recording ctx; };
 struct header { u64 words, target[4], *count; struct recording outer; unsigned int missed[2]; };
 extern void *lend(u64 size);
@@ -188,7 +188,7 @@ _HEADER = ("h->target[0] = handle; h->target[1] = handle + 1; h->target[2] = han
            "h->missed[0] = h->missed[1] = 0; h->outer.mode = 3; h->outer.softirq = t->ctx.softirq; "
            "h->outer.capacity = t->ctx.capacity; h->outer.area = t->ctx.area; h->outer.section = t->ctx.section")
 _PAUSED_FIELDS = ("t->ctx.softirq = inner.softirq; t->ctx.capacity = inner.capacity; t->ctx.area = inner.area; "
-                  "t->ctx.division = inner.division; t->ctx.section = inner.section")
+                  "t->ctx.layout = inner.layout; t->ctx.section = inner.section")
 _ARM = "t->ctx.mode = inner.mode"
 _DISARM = "t->ctx.mode = 0"
 _BY_ADDRESS = r"""
@@ -404,8 +404,8 @@ CASES = [
          _sections(DISARM="", FIELDS=f"t->ctx.section = h; {_DISARM}; {_PAUSED_FIELDS}; {_ARM}"), ""),
     Case("section: mode before a field", "sets the mode before area",
          _sections(FIELDS=_PAUSED_FIELDS.replace("t->ctx.area = inner.area", _ARM) + "; t->ctx.area = inner.area"), ""),
-    Case("section: mode without a field", "sets the mode before division",
-         _sections(FIELDS=_PAUSED_FIELDS.replace("t->ctx.division = inner.division;", "") + f"; {_ARM}"), ""),
+    Case("section: mode without a field", "sets the mode before layout",
+         _sections(FIELDS=_PAUSED_FIELDS.replace("t->ctx.layout = inner.layout;", "") + f"; {_ARM}"), ""),
     Case("section: half of a field", "a part of a recording's field",
          _sections(FIELDS=f"*(volatile unsigned int *)&t->ctx.section = 0; {_PAUSED_FIELDS}; {_ARM}"), ""),
     Case("section: another task", "recordings of two tasks",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the memory of a buffer or of an area is divided: traces, and what is known of PCs that were
+//! How the memory of a buffer or of an area is laid out: traces, and what is known of PCs that were
 //! seen already.
 //!
 //! In the plain modes, all of it is one trace. With both kinds of records there are two traces, one
@@ -71,16 +71,16 @@ impl Trace {
     }
 }
 
-/// How memory is divided, and how many records it had no room for.
+/// How memory is laid out, and how many records it had no room for.
 ///
 /// # Invariants
 ///
 /// The traces with a capacity, the set and the filter are parts of one piece of memory that do not
-/// overlap, which is valid as long as the division is used: a trace has room for a count and
+/// overlap, which is valid as long as the layout is used: a trace has room for a count and
 /// `capacity` records, the set has `set_words` words, `direct_words` or more, and the filter,
 /// unless it is null, as many slots as 64 - `filter_shift` bits can number.
 #[repr(C)]
-pub(crate) struct Division {
+pub(crate) struct Layout {
     set: *mut usize,
     /// How many words of the set are for code of the kernel image, and for nothing else.
     direct_words: usize,
@@ -97,9 +97,9 @@ pub(crate) struct Division {
     dropped: AtomicUsize,
 }
 
-// SAFETY: What the pointers lead to is memory of the owner of the division, who sees to it that
+// SAFETY: What the pointers lead to is memory of the owner of the layout, who sees to it that
 // only one CPU at a time writes to it.
-unsafe impl Send for Division {}
+unsafe impl Send for Layout {}
 
 /// The words that a pointer leads to, and how many.
 #[derive(Clone, Copy)]
@@ -108,8 +108,8 @@ pub(crate) struct Memory {
     pub(crate) words: usize,
 }
 
-impl Division {
-    /// No memory, divided into nothing.
+impl Layout {
+    /// No memory, laid out for nothing.
     pub(crate) const fn nothing() -> Self {
         Self {
             set: ptr::null_mut(),
@@ -124,21 +124,21 @@ impl Division {
         }
     }
 
-    /// Divides a buffer. In the modes that have two parts, `front` is the size of the first one in
+    /// Lays out a buffer. In the modes that have two parts, `front` is the size of the first one in
     /// words.
     ///
     /// [`EINVAL`] if a part has no room for anything.
     ///
     /// # Safety
     ///
-    /// The memory is valid as long as the division is used.
+    /// The memory is valid as long as the layout is used.
     pub(crate) unsafe fn of_buffer(mode: Mode, memory: Memory, front: usize) -> Result<Self> {
         if mode.is_plain() {
             return Ok(Self::plain(mode, memory));
         }
         let behind = memory.words.checked_sub(front).ok_or(EINVAL)?;
         // INVARIANT: By this function's requirement; the parts follow each other.
-        let division = if UNIQUE && mode == Mode::Unique {
+        let layout = if UNIQUE && mode == Mode::Unique {
             Self {
                 set: memory.start,
                 direct_words: front.min(text().size / SET_WORD),
@@ -150,34 +150,34 @@ impl Division {
             Self::with_both(memory, front)
         };
         let fits = match mode {
-            Mode::Unique => UNIQUE && front > 0 && division.pcs.capacity > 0,
+            Mode::Unique => UNIQUE && front > 0 && layout.pcs.capacity > 0,
             // Comparisons are of 64 bits.
             _ => {
-                division.pcs.capacity > 0
-                    && division.comparisons.capacity > 0
+                layout.pcs.capacity > 0
+                    && layout.comparisons.capacity > 0
                     && (front * WORD) % size_of::<u64>() == 0
             }
         };
         if !fits {
             return Err(EINVAL);
         }
-        Ok(division)
+        Ok(layout)
     }
 
-    /// Divides an area, and resets its counts.
+    /// Lays out an area, and resets its counts.
     ///
     /// # Safety
     ///
-    /// As for [`Division::of_buffer`]; nobody else uses the memory.
+    /// As for [`Layout::of_buffer`]; nobody else uses the memory.
     pub(crate) unsafe fn of_area(mode: Mode, memory: Memory) -> Self {
         // INVARIANT: By this function's requirement.
-        let division = match mode {
+        let layout = match mode {
             Mode::Pc | Mode::Cmp => Self::plain(mode, memory),
             Mode::Unique => Self::with_filter(memory),
             Mode::PcCmp => Self::with_both(memory, memory.words / 2),
         };
-        division.reset_counts();
-        division
+        layout.reset_counts();
+        layout
     }
 
     fn plain(mode: Mode, memory: Memory) -> Self {
@@ -228,7 +228,7 @@ impl Division {
     }
 
     /// Where a hook writes in the usual case: the start of a trace, and its capacity. In modes that
-    /// are not plain, the capacity is 0, and the hook asks the division.
+    /// are not plain, the capacity is 0, and the hook asks the layout.
     pub(crate) fn usual(&self, mode: Mode) -> (*mut u8, usize) {
         match mode {
             Mode::Pc => (self.pcs.start, self.pcs.capacity),
@@ -420,7 +420,7 @@ impl Division {
     ///
     /// # Safety
     ///
-    /// As for [`Division::records`].
+    /// As for [`Layout::records`].
     #[inline(always)]
     pub(crate) unsafe fn has_records(&self) -> bool {
         [Kind::Pc, Kind::Comparison]

@@ -7,7 +7,7 @@
 //!
 //! They are one `struct kcov_ctx`. `mode`, `area`, `capacity` and `softirq` say what is recorded at
 //! this moment, and where, and are all that the hooks look at in the usual case. When a record does
-//! not fit there, which is always so in modes that are not plain, the hooks go on to `division`.
+//! not fit there, which is always so in modes that are not plain, the hooks go on to `layout`.
 //! Everything else is for starting and stopping:
 //!
 //! - `section` is the innermost remote section that runs on the task. Its header holds what was
@@ -34,7 +34,7 @@ use crate::{
     area::{Area, EndedArea, LentArea},
     context::{self, Context},
     descriptor::Descriptor,
-    division::Division,
+    layout::Layout,
     mode::{self, Mode},
     offsets,
     records::Recorder,
@@ -89,7 +89,7 @@ fn barrier() {
 ///
 /// The mode is looked at first: it decides nearly every call.
 #[inline(always)]
-pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Division>> {
+pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Layout>> {
     let ctx = current_ctx();
     // SAFETY: The current task is valid, and so are its fields.
     unsafe {
@@ -103,12 +103,12 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Div
         // volatile accesses keep their order; pairs with the barriers in `Paused::drop` and
         // `disarm`.
         let start = get!(ctx, area).cast();
-        // SAFETY: The mode promises that area, capacity and division are valid, and they stay so
+        // SAFETY: The mode promises that area, capacity and layout are valid, and they stay so
         // until the task disarms itself, or a softirq on top of it has returned.
         Some(Recorder::new(
             start,
             get!(ctx, capacity) as usize,
-            move || &*get!(ctx, division).cast::<Division>(),
+            move || &*get!(ctx, layout).cast::<Layout>(),
         ))
     }
 }
@@ -131,7 +131,7 @@ struct Recording {
     softirq: u32,
     capacity: u32,
     area: *mut c_void,
-    division: *mut c_void,
+    layout: *mut c_void,
     section: *mut c_void,
 }
 
@@ -141,19 +141,19 @@ impl Recording {
         softirq: 0,
         capacity: 0,
         area: ptr::null_mut(),
-        division: ptr::null_mut(),
+        layout: ptr::null_mut(),
         section: ptr::null_mut(),
     };
 
-    /// Recording into a division, which is valid until the recording ends.
-    fn into_division(mode: Mode, division: &Division) -> Self {
-        let (area, capacity) = division.usual(mode);
+    /// Recording into a layout, which is valid until the recording ends.
+    fn into_layout(mode: Mode, layout: &Layout) -> Self {
+        let (area, capacity) = layout.usual(mode);
         Self {
             mode: mode.word(),
             // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
             capacity: capacity as u32,
             area: area.cast(),
-            division: ptr::from_ref(division).cast_mut().cast(),
+            layout: ptr::from_ref(layout).cast_mut().cast(),
             ..Self::NOTHING
         }
     }
@@ -171,7 +171,7 @@ impl Recording {
                 softirq: get!(ctx, softirq),
                 capacity: get!(ctx, capacity),
                 area: get!(ctx, area),
-                division: get!(ctx, division),
+                layout: get!(ctx, layout),
                 section: get!(ctx, section),
             }
         }
@@ -188,7 +188,7 @@ impl Recording {
             set!(ctx, softirq, self.softirq);
             set!(ctx, capacity, self.capacity);
             set!(ctx, area, self.area);
-            set!(ctx, division, self.division);
+            set!(ctx, layout, self.layout);
             set!(ctx, section, self.section);
         }
     }
@@ -318,7 +318,7 @@ impl Paused {
     /// Starts a section on `area`, on top of what was recorded.
     #[inline(always)]
     pub(crate) fn begin(mut self, mut area: Area, target: Target, context: Context) {
-        area.divide(target.mode, target.words);
+        area.lay_out(target.mode, target.words);
         // SAFETY: The task is the current one, and paused.
         let outer = unsafe { Recording::read(self.ctx, self.mode) };
         let lent = area.lend(Section {
@@ -327,13 +327,13 @@ impl Paused {
             missed: [const { AtomicU32::new(0) }; 2],
             outer: Cell::new(outer),
         });
-        // SAFETY: The division is valid until the area is given back, and the recording ends
+        // SAFETY: The layout is valid until the area is given back, and the recording ends
         // before.
-        let division = unsafe { &*lent.division() };
+        let layout = unsafe { &*lent.layout() };
         let inner = Recording {
             softirq: u32::from(context == Context::Softirq),
             section: lent.as_ptr(),
-            ..Recording::into_division(target.mode, division)
+            ..Recording::into_layout(target.mode, layout)
         };
         // ORDERING: The header before the pointer to it, which a softirq may follow as soon as it
         // is stored. Against interrupts of this CPU; pairs with the load in `innermost`.
@@ -358,18 +358,18 @@ impl Paused {
         unsafe { is(get!(self.ctx, remote), descriptor) }
     }
 
-    /// Lets the task record into `division` from the end of the pause on.
+    /// Lets the task record into `layout` from the end of the pause on.
     ///
     /// # Safety
     ///
-    /// The division stays valid until [`Paused::detach_local`] has been called for `descriptor`.
+    /// The layout stays valid until [`Paused::detach_local`] has been called for `descriptor`.
     pub(crate) unsafe fn attach_local(
         &mut self,
         descriptor: Arc<Descriptor>,
-        division: &Division,
+        layout: &Layout,
         mode: Mode,
     ) {
-        self.set_bottom(Recording::into_division(mode, division));
+        self.set_bottom(Recording::into_layout(mode, layout));
         // SAFETY: The task is the current one.
         unsafe { set!(self.ctx, local, descriptor.into_foreign()) };
     }
@@ -565,8 +565,8 @@ pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
 #[cfg(CONFIG_KCOV_SELFTEST)]
 pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
     let mut paused = pause();
-    area.divide(Mode::Pc, area.words());
-    let recording = Recording::into_division(Mode::Pc, area.division());
+    area.lay_out(Mode::Pc, area.words());
+    let recording = Recording::into_layout(Mode::Pc, area.layout());
     // SAFETY: The task is the current one, and paused.
     let outer = unsafe { Recording::read(paused.ctx, paused.mode) };
     // SAFETY: As above. The area outlives the recording.

@@ -22,6 +22,21 @@ mod native;
 
 pub(crate) use native::{cpu, current_task, preempt_count};
 
+/// The largest number of CPUs, `CONFIG_NR_CPUS`.
+pub(crate) const POSSIBLE_CPUS: usize = kernel::bindings::kcov_sizes_KCOV_POSSIBLE_CPUS as usize;
+
+/// Returns the bits of the current task's own count that softirqs use, with PREEMPT_RT, in place of
+/// those of the preempt count.
+#[cfg(CONFIG_PREEMPT_RT)]
+#[inline(always)]
+pub(crate) fn softirq_disable_count() -> u32 {
+    let count = current_task()
+        .wrapping_byte_add(crate::offsets::TASK_SOFTIRQ_DISABLE_CNT)
+        .cast::<u32>();
+    // SAFETY: The current task is valid, and has its count there.
+    unsafe { count.read_volatile() }
+}
+
 extern "C" {
     #[link_name = "llvm.returnaddress"]
     pub(crate) fn return_address(level: i32) -> *const core::ffi::c_void;

@@ -5,9 +5,15 @@
 //! Coverage is a function of a system call's inputs, so code of interrupts does not belong into a
 //! task's coverage. The exception is a softirq with a remote section of its own.
 
-use crate::{arch, bits};
+use crate::arch;
 use core::intrinsics;
 use kernel::bindings;
+
+/// Bits of the preempt count: a hard interrupt or NMI is being served.
+const INTERRUPT: u32 = bindings::kcov_context_bits_KCOV_CONTEXT_INTERRUPT;
+
+/// Bits of the preempt count (with PREEMPT_RT, of the task's count): a softirq is being served.
+const SOFTIRQ: u32 = bindings::kcov_context_bits_KCOV_CONTEXT_SOFTIRQ;
 
 /// A context in which sections can start and stop.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +29,7 @@ impl Context {
     #[inline(always)]
     pub(crate) fn current() -> Option<Self> {
         let count = arch::preempt_count();
-        if count & bits::INTERRUPT != 0 {
+        if count & INTERRUPT != 0 {
             None
         } else if serving_softirq(count) {
             Some(Context::Softirq)
@@ -47,7 +53,7 @@ impl Context {
 #[inline(always)]
 #[cfg(not(CONFIG_PREEMPT_RT))]
 fn serving_softirq(count: u32) -> bool {
-    count & bits::SOFTIRQ != 0
+    count & SOFTIRQ != 0
 }
 
 /// With PREEMPT_RT, softirqs run in task context and can be preempted, so each task has a count of
@@ -55,7 +61,7 @@ fn serving_softirq(count: u32) -> bool {
 #[inline(always)]
 #[cfg(CONFIG_PREEMPT_RT)]
 fn serving_softirq(_count: u32) -> bool {
-    crate::task::softirq_disable_count() & bits::SOFTIRQ != 0
+    arch::softirq_disable_count() & SOFTIRQ != 0
 }
 
 /// Says whether code that runs right now is recorded for the current task, provided that a mode is
@@ -69,10 +75,10 @@ pub(crate) fn recordable(softirq_section: impl FnOnce() -> bool) -> bool {
     // One test for the usual case, and no jump that is taken: that alone would make a hook slower
     // by a fifth.
     #[cfg(not(CONFIG_PREEMPT_RT))]
-    let usual = count & (bits::INTERRUPT | bits::SOFTIRQ) == 0;
+    let usual = count & (INTERRUPT | SOFTIRQ) == 0;
     #[cfg(CONFIG_PREEMPT_RT)]
-    let usual = count & bits::INTERRUPT == 0 && !serving_softirq(count);
+    let usual = count & INTERRUPT == 0 && !serving_softirq(count);
 
     intrinsics::likely(usual)
-        || (count & bits::INTERRUPT == 0 && (!serving_softirq(count) || softirq_section()))
+        || (count & INTERRUPT == 0 && (!serving_softirq(count) || softirq_section()))
 }

@@ -50,7 +50,6 @@
 
 mod arch;
 mod area;
-mod bits;
 mod buffer;
 mod context;
 mod descriptor;

@@ -113,17 +113,6 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Lay
     }
 }
 
-/// With PREEMPT_RT, the bits of the preempt count that softirqs use otherwise.
-#[cfg(CONFIG_PREEMPT_RT)]
-#[inline(always)]
-pub(crate) fn softirq_disable_count() -> u32 {
-    let count = arch::current_task()
-        .wrapping_byte_add(offsets::TASK_SOFTIRQ_DISABLE_CNT)
-        .cast::<u32>();
-    // SAFETY: The current task is valid, and has its count there.
-    unsafe { count.read_volatile() }
-}
-
 /// What the hooks look at, as a value.
 #[derive(Clone, Copy)]
 struct Recording {

@@ -3,13 +3,13 @@
 //! User-mode Linux: a processor is a thread of the host, the current task stands in a table of
 //! processors, and the preempt count in the task.
 
-use crate::{bits, offsets};
+use crate::offsets;
 use core::{ffi::c_void, ptr::addr_of_mut};
 use kernel::bindings;
 
 extern "C" {
     #[link_name = "cpu_tasks"]
-    static mut CPU_TASKS: [*mut c_void; bits::POSSIBLE_CPUS];
+    static mut CPU_TASKS: [*mut c_void; super::POSSIBLE_CPUS];
 
     #[cfg(CONFIG_SMP)]
     #[link_name = "uml_curr_cpu"]

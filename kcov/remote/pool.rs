@@ -13,7 +13,7 @@
 //! Areas of tasks are kept for as long as descriptors are enabled for remote sections, and for some
 //! seconds after that: a fuzzer enables them anew for every program.
 
-use crate::{arch, area::Area, bits, context::Context, statistics};
+use crate::{arch, area::Area, context::Context, statistics};
 use core::sync::atomic::{
     AtomicBool,
     AtomicUsize,
@@ -21,6 +21,7 @@ use core::sync::atomic::{
 };
 use kernel::{
     alloc::flags::{__GFP_NORETRY, __GFP_RETRY_MAYFAIL},
+    bindings,
     cpu::nr_cpu_ids,
     impl_has_delayed_work,
     impl_has_work,
@@ -34,6 +35,9 @@ use kernel::{
 
 /// How many areas of tasks a CPU keeps: one for a section, one for a section inside of it.
 const TASK_SLOTS: usize = 2;
+
+/// The number of words in a softirq's area, `CONFIG_KCOV_IRQ_AREA_SIZE`.
+pub(crate) const SOFTIRQ_AREA_WORDS: usize = bindings::kcov_sizes_KCOV_SOFTIRQ_AREA_WORDS as usize;
 
 /// How many areas of softirqs a CPU has room for. With PREEMPT_RT, softirqs can be preempted, by
 /// another one too.
@@ -123,7 +127,7 @@ impl Shard {
 
 /// One for each CPU, up to a number beyond which CPUs share.
 const SHARDS: usize = {
-    let shards = bits::POSSIBLE_CPUS.next_power_of_two();
+    let shards = arch::POSSIBLE_CPUS.next_power_of_two();
     if shards < 256 {
         shards
     } else {
@@ -149,7 +153,7 @@ static WANTED: AtomicUsize = AtomicUsize::new(0);
 pub(crate) fn init() -> Result {
     for shard in POOL.iter().take(nr_cpu_ids() as usize) {
         for slot in &shard.softirq {
-            let area = Area::new(bits::SOFTIRQ_AREA_WORDS, __GFP_RETRY_MAYFAIL)?;
+            let area = Area::new(SOFTIRQ_AREA_WORDS, __GFP_RETRY_MAYFAIL)?;
             // The slot is empty, so there is nothing to give back.
             let _ = slot.put(area);
         }

@@ -48,7 +48,7 @@ fn start_collected(handle: u64, context: Context) {
         return task::miss(context);
     };
     if context == Context::Softirq {
-        target.words = crate::bits::SOFTIRQ_AREA_WORDS;
+        target.words = pool::SOFTIRQ_AREA_WORDS;
     }
     match pool::lend(context, target.words) {
         Some(area) => paused.begin(area, target, context),

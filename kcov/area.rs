@@ -12,9 +12,9 @@ use crate::{
     buffer::Pages,
     layout::{Layout, Memory, Records},
     mode::Mode,
+    recording::Section,
     records::{Kind, WORD},
     statistics, //
-    task::Section,
 };
 use core::{
     ffi::c_void,

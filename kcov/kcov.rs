@@ -61,6 +61,7 @@ mod layout;
 mod mode;
 mod offsets;
 // What writes comparisons has no caller then, but tests.
+mod recording;
 #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
 mod records;
 mod remote;

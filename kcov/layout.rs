@@ -229,7 +229,7 @@ impl Layout {
 
     /// Where a hook writes in the usual case: the start of a trace, and its capacity. In modes that
     /// are not plain, the capacity is 0, and the hook asks the layout.
-    pub(crate) fn usual(&self, mode: Mode) -> (*mut u8, usize) {
+    pub(crate) fn fast_path(&self, mode: Mode) -> (*mut u8, usize) {
         match mode {
             Mode::Pc => (self.pcs.start, self.pcs.capacity),
             Mode::Cmp => (self.comparisons.start, self.comparisons.capacity),

@@ -37,15 +37,13 @@ use crate::{
     layout::Layout,
     mode::{self, Mode},
     offsets,
+    recording::{Recording, Section, Target},
     records::Recorder,
 };
 use core::{
-    cell::Cell,
     ffi::c_void,
     intrinsics,
-    mem,
-    ptr::{self, addr_of, addr_of_mut},
-    sync::atomic::{AtomicU32, Ordering::Relaxed}, //
+    ptr::{self, addr_of, addr_of_mut}, //
 };
 use kernel::{
     bindings,
@@ -113,40 +111,7 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Lay
     }
 }
 
-/// What the hooks look at, as a value.
-#[derive(Clone, Copy)]
-struct Recording {
-    mode: u32,
-    softirq: u32,
-    capacity: u32,
-    area: *mut c_void,
-    layout: *mut c_void,
-    section: *mut c_void,
-}
-
 impl Recording {
-    const NOTHING: Self = Self {
-        mode: mode::DISABLED,
-        softirq: 0,
-        capacity: 0,
-        area: ptr::null_mut(),
-        layout: ptr::null_mut(),
-        section: ptr::null_mut(),
-    };
-
-    /// Recording into a layout, which is valid until the recording ends.
-    fn into_layout(mode: Mode, layout: &Layout) -> Self {
-        let (area, capacity) = layout.usual(mode);
-        Self {
-            mode: mode.word(),
-            // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
-            capacity: capacity as u32,
-            area: area.cast(),
-            layout: ptr::from_ref(layout).cast_mut().cast(),
-            ..Self::NOTHING
-        }
-    }
-
     /// Reads the fields, with `mode` in place of the task's.
     ///
     /// # Safety
@@ -159,8 +124,8 @@ impl Recording {
                 mode,
                 softirq: get!(ctx, softirq),
                 capacity: get!(ctx, capacity),
-                area: get!(ctx, area),
-                layout: get!(ctx, layout),
+                area: get!(ctx, area).cast(),
+                layout: get!(ctx, layout).cast(),
                 section: get!(ctx, section),
             }
         }
@@ -176,68 +141,10 @@ impl Recording {
         unsafe {
             set!(ctx, softirq, self.softirq);
             set!(ctx, capacity, self.capacity);
-            set!(ctx, area, self.area);
-            set!(ctx, layout, self.layout);
+            set!(ctx, area, self.area.cast());
+            set!(ctx, layout, self.layout.cast_mut().cast());
             set!(ctx, section, self.section);
         }
-    }
-}
-
-/// Where a section's records go in the end.
-#[derive(Clone, Copy)]
-pub(crate) struct Target {
-    /// Leads to the descriptor, if it still collects when the section stops.
-    pub(crate) handle: u64,
-    /// Tells whether it is still the same registration that the handle leads to.
-    pub(crate) registration: u64,
-    pub(crate) mode: Mode,
-    /// How many words of the area are used, the count included.
-    pub(crate) words: usize,
-}
-
-/// A section that runs on a task. Lives in the header of its area.
-///
-/// Softirqs that run on top of the task find the section through the task, at any moment after it
-/// was published. So there are only shared references to it, and what changes are cells.
-pub(crate) struct Section {
-    target: Target,
-    /// The context that started the section, and has to stop it.
-    context: Context,
-    /// Sections that were started inside of this one, are not recorded, and are still to be
-    /// stopped: one count for each context, in the order of [`Context`].
-    missed: [AtomicU32; 2],
-    outer: Cell<Recording>,
-}
-
-impl Section {
-    /// Returns the context that started the section.
-    pub(crate) fn context(&self) -> Context {
-        self.context
-    }
-
-    /// Returns where the records of the section go.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// Counts a start in `context` that is not recorded.
-    #[inline(always)]
-    fn add_miss(&self, context: Context) {
-        // Each count has one writer: the code of its context, which softirqs on top of it leave
-        // alone.
-        let missed = &self.missed[context as usize];
-        missed.store(missed.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// Takes one start of `context` off its count; says whether there was one.
-    #[inline(always)]
-    fn take_miss(&self, context: Context) -> bool {
-        let missed = &self.missed[context as usize];
-        let number = missed.load(Relaxed);
-        if number > 0 {
-            missed.store(number.wrapping_sub(1), Relaxed);
-        }
-        number > 0
     }
 }
 
@@ -310,12 +217,7 @@ impl Paused {
         area.lay_out(target.mode, target.words);
         // SAFETY: The task is the current one, and paused.
         let outer = unsafe { Recording::read(self.ctx, self.mode) };
-        let lent = area.lend(Section {
-            target,
-            context,
-            missed: [const { AtomicU32::new(0) }; 2],
-            outer: Cell::new(outer),
-        });
+        let lent = area.lend(Section::new(target, context, outer));
         // SAFETY: The layout is valid until the area is given back, and the recording ends
         // before.
         let layout = unsafe { &*lent.layout() };
@@ -421,7 +323,7 @@ impl Paused {
         // SAFETY: The task is the current one, and paused. Nobody refers to the section after
         // `pop`.
         let area = unsafe { pop(self.ctx) }?;
-        self.mode = area.section().outer.get().mode;
+        self.mode = area.section().outer().mode;
         Some(area)
     }
 
@@ -439,9 +341,9 @@ impl Paused {
             let section = unsafe { lent.section() };
             // SAFETY: What `outer` holds was read from the task, where `innermost` would have found
             // it.
-            next = unsafe { LentArea::from_ptr(section.outer.get().section) };
+            next = unsafe { LentArea::from_ptr(section.outer().section) };
             if next.is_none() {
-                section.outer.set(recording);
+                section.set_outer(recording);
             }
         }
     }
@@ -496,7 +398,7 @@ pub(crate) fn stop(context: Context) -> Stopped {
         if section.take_miss(context) {
             return Stopped::Missed;
         }
-        if section.context != context {
+        if section.context() != context {
             return Stopped::Foreign;
         }
     }
@@ -516,7 +418,7 @@ unsafe fn pop(ctx: *mut bindings::kcov_ctx) -> Option<EndedArea> {
     // SAFETY: By this function's requirements.
     let lent = unsafe { innermost(ctx) }?;
     // SAFETY: As above.
-    let outer = unsafe { lent.section() }.outer.get();
+    let outer = unsafe { lent.section() }.outer();
     // SAFETY: As above.
     unsafe { outer.write_paused(ctx) };
     // SAFETY: The fields no longer refer to the section, and softirqs that found it there have
@@ -568,6 +470,3 @@ pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
     unsafe { outer.write_paused(paused.ctx) };
     paused.mode = outer.mode;
 }
-
-/// Every start and stop of a section copies one.
-const _: () = assert!(mem::size_of::<Recording>() <= 40);

@@ -41,7 +41,7 @@ fn lay_out<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Re
 
 /// Records through a layout as the hooks do.
 fn recorder<'a>(layout: &'a Layout, mode: Mode) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
-    let (start, capacity) = layout.usual(mode);
+    let (start, capacity) = layout.fast_path(mode);
     // SAFETY: Where a layout says that there is room, there is.
     unsafe { Recorder::new(start, capacity, move || layout) }
 }

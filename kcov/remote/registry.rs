@@ -6,7 +6,7 @@
 //! system calls and exiting tasks, and take one.
 
 use super::{handle::HandleList, pool};
-use crate::{descriptor::Sink, mode::Mode, statistics, task::Target};
+use crate::{descriptor::Sink, mode::Mode, recording::Target, statistics};
 use core::mem::ManuallyDrop;
 use kernel::{
     prelude::*,

@@ -10,7 +10,8 @@ use super::{handle::Handle, pool, registry};
 use crate::{
     area::EndedArea,
     context::Context,
-    task::{self, Stopped, Target}, //
+    recording::Target,
+    task::{self, Stopped}, //
 };
 use kernel::prelude::*;
 

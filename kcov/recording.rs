@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is recorded on a task, as values: a recording, a section, and where its records go.
+
+use crate::{
+    context::Context,
+    layout::Layout,
+    mode::{self, Mode},
+};
+use core::{
+    cell::Cell,
+    ffi::c_void,
+    mem,
+    ptr,
+    sync::atomic::{AtomicU32, Ordering::Relaxed}, //
+};
+
+/// The fields that the hooks look at, as a value.
+///
+/// The pointers are plain: the code that writes a recording to a task keeps them valid until the
+/// recording ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Recording {
+    pub(crate) mode: u32,
+    pub(crate) softirq: u32,
+    pub(crate) capacity: u32,
+    pub(crate) area: *mut u8,
+    pub(crate) layout: *const Layout,
+    pub(crate) section: *mut c_void,
+}
+
+impl Recording {
+    pub(crate) const NOTHING: Self = Self {
+        mode: mode::DISABLED,
+        softirq: 0,
+        capacity: 0,
+        area: ptr::null_mut(),
+        layout: ptr::null(),
+        section: ptr::null_mut(),
+    };
+
+    /// Recording into memory with the given layout, outside all sections.
+    #[inline(always)]
+    pub(crate) fn into_layout(mode: Mode, layout: &Layout) -> Self {
+        let (area, capacity) = layout.fast_path(mode);
+        Self {
+            mode: mode.word(),
+            // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
+            capacity: capacity as u32,
+            area,
+            layout,
+            ..Self::NOTHING
+        }
+    }
+}
+
+/// Every start and stop of a section copies one.
+const _: () = assert!(mem::size_of::<Recording>() <= 40);
+
+/// The destination of a section's records.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// Leads to the descriptor, if it still collects when the section stops.
+    pub(crate) handle: u64,
+    /// Tells whether the handle still leads to the registration that the section started with.
+    pub(crate) registration: u64,
+    pub(crate) mode: Mode,
+    /// The number of words of the area that are used, the count included.
+    pub(crate) words: usize,
+}
+
+/// A section that runs on a task. Lives in the header of its area.
+///
+/// Softirqs that run on top of the task find the section through the task, at any moment after it
+/// was published. So there are only shared references to it, and what changes are cells.
+pub(crate) struct Section {
+    target: Target,
+    /// The context that started the section, and has to stop it.
+    context: Context,
+    /// Sections that were started inside this one, are not recorded, and are still to be stopped:
+    /// one count for each context, in the order of [`Context`].
+    missed: [AtomicU32; 2],
+    outer: Cell<Recording>,
+}
+
+impl Section {
+    /// A section that suspends the recording `outer`.
+    #[inline(always)]
+    pub(crate) fn new(target: Target, context: Context, outer: Recording) -> Self {
+        Self {
+            target,
+            context,
+            missed: [const { AtomicU32::new(0) }; 2],
+            outer: Cell::new(outer),
+        }
+    }
+
+    /// Returns the context that started the section.
+    pub(crate) fn context(&self) -> Context {
+        self.context
+    }
+
+    /// Returns where the records of the section go.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Returns the recording that the section has suspended.
+    #[inline(always)]
+    pub(crate) fn outer(&self) -> Recording {
+        self.outer.get()
+    }
+
+    /// Changes the recording that goes on after the section.
+    pub(crate) fn set_outer(&self, outer: Recording) {
+        self.outer.set(outer);
+    }
+
+    /// Counts a start in `context` that is not recorded.
+    #[inline(always)]
+    pub(crate) fn add_miss(&self, context: Context) {
+        // Each count has one writer: the code of its context, which softirqs on top of it leave
+        // alone.
+        let missed = &self.missed[context as usize];
+        missed.store(missed.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Takes one start of `context` off its count; returns whether there was one.
+    #[inline(always)]
+    pub(crate) fn take_miss(&self, context: Context) -> bool {
+        let missed = &self.missed[context as usize];
+        let number = missed.load(Relaxed);
+        if number > 0 {
+            missed.store(number.wrapping_sub(1), Relaxed);
+        }
+        number > 0
+    }
+}

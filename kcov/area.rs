@@ -10,9 +10,10 @@
 
 use crate::{
     buffer::Pages,
+    context::Context,
     layout::{Layout, Memory, Records},
     mode::Mode,
-    recording::Section,
+    recording::{Recording, Section, Target},
     records::{Kind, WORD},
     statistics, //
 };
@@ -20,7 +21,7 @@ use core::{
     ffi::c_void,
     marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit},
-    ptr::{self, NonNull}, //
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::Flags,
@@ -52,9 +53,9 @@ pub(crate) struct Area(NonNull<Header>);
 ///
 /// # Invariants
 ///
-/// As for [`Area`], but owned by the task that the section runs on, and `section` is initialized.
-#[derive(Clone, Copy)]
-pub(crate) struct LentArea(NonNull<Header>);
+/// As for [`Area`] during `'a`, but owned by the task that the section runs on, and `section` is
+/// initialized.
+pub(crate) struct LentArea<'a>(NonNull<Header>, PhantomData<&'a Header>);
 
 // SAFETY: An area that is not lent is plain memory.
 unsafe impl Send for Area {}
@@ -62,8 +63,8 @@ unsafe impl Send for Area {}
 impl Area {
     /// Allocates an area for `words` words. May sleep.
     ///
-    /// `flags` says how hard to try, in addition to `GFP_KERNEL`. No failure is reported to the
-    /// log, and no process is killed for the memory.
+    /// `flags` are added to `GFP_KERNEL`, and decide how hard to try. A failure is not reported in
+    /// the log, and no process is killed for the memory.
     pub(crate) fn new(words: usize, flags: Flags) -> Result<Self> {
         let bytes = words
             .checked_mul(WORD)
@@ -80,28 +81,36 @@ impl Area {
             laid_out_for: None,
             section: MaybeUninit::uninit(),
         };
-        // SAFETY: There is room for the header.
-        unsafe { header.as_ptr().write(content) };
+        // SAFETY: The pages have space for the header.
+        unsafe { header.write(content) };
         // INVARIANT: The pages were given away right now.
         Ok(Self(header))
     }
 
-    /// The number of words that the area has room for, the count included.
-    pub(crate) fn words(&self) -> usize {
+    #[inline(always)]
+    fn header(&self) -> &Header {
         // SAFETY: By the type invariant.
-        unsafe { (*self.0.as_ptr()).words }
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline(always)]
+    fn header_mut(&mut self) -> &mut Header {
+        // SAFETY: By the type invariant; the value is the only owner.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// Returns the number of words that the area has space for, the count included.
+    pub(crate) fn words(&self) -> usize {
+        self.header().words
     }
 
     /// Lays out the first `words` words of the area for a mode, with nothing recorded.
     #[inline(always)]
     pub(crate) fn lay_out(&mut self, mode: Mode, words: usize) {
-        let header = self.0.as_ptr();
-        // SAFETY: By the type invariant, the header is valid, and nobody else uses it.
-        unsafe {
-            if (*header).laid_out_for == Some((mode, words)) {
-                (*header).layout.reset_counts();
-                return;
-            }
+        let header = self.header();
+        if header.laid_out_for == Some((mode, words)) {
+            header.layout.reset_counts();
+            return;
         }
         self.lay_out_anew(mode, words);
     }
@@ -112,67 +121,74 @@ impl Area {
             start: records_start(self.0),
             words: words.min(self.words()),
         };
-        let header = self.0.as_ptr();
-        // SAFETY: As above. The layout is used as long as the area exists at the most.
-        unsafe {
-            (*header).layout = Layout::of_area(mode, memory);
-            (*header).laid_out_for = Some((mode, words));
-        }
+        // SAFETY: By the type invariant. The layout is in the area, so it is used no longer.
+        self.header_mut().layout = unsafe { Layout::of_area(mode, memory) };
+        self.header_mut().laid_out_for = Some((mode, words));
     }
 
-    /// The layout of the area.
+    /// Returns the layout of the area.
     pub(crate) fn layout(&self) -> &Layout {
-        // SAFETY: By the type invariant, the header is valid.
-        unsafe { &(*self.0.as_ptr()).layout }
+        &self.header().layout
     }
 
-    /// Puts a section into the header.
+    /// Puts a section into the header; returns the recording into the area.
+    ///
+    /// `outer` returns the recording that the section suspends.
     #[inline(always)]
-    pub(crate) fn lend(self, section: Section) -> LentArea {
-        let header = ManuallyDrop::new(self).0;
-        // SAFETY: By the type invariant.
-        unsafe { (*header.as_ptr()).section.write(section) };
-        // INVARIANT: The section has just been written.
-        LentArea(header)
+    pub(crate) fn lend(
+        mut self,
+        target: Target,
+        context: Context,
+        outer: impl FnOnce() -> Recording,
+    ) -> Recording {
+        self.lay_out(target.mode, target.words);
+        let section = Section::new(target, context, outer());
+        self.header_mut().section.write(section);
+        let recording = Recording {
+            softirq: u32::from(context == Context::Softirq),
+            section: self.0.as_ptr().cast(),
+            ..Recording::into_layout(target.mode, self.layout())
+        };
+        // The recording owns the area.
+        let _ = ManuallyDrop::new(self);
+        recording
     }
 }
 
-impl LentArea {
-    /// The layout of the area. Valid until the area is given back.
-    pub(crate) fn layout(self) -> *const Layout {
-        // SAFETY: By the type invariant, the header is valid.
-        unsafe { ptr::addr_of!((*self.0.as_ptr()).layout) }
-    }
-
-    pub(crate) fn as_ptr(self) -> *mut c_void {
-        self.0.as_ptr().cast()
-    }
-
+impl<'a> LentArea<'a> {
+    /// Returns the area that [`Recording::section`] points to.
+    ///
     /// # Safety
     ///
-    /// `pointer` is null, or comes from [`LentArea::as_ptr`] of an area that has not been returned.
-    pub(crate) unsafe fn from_ptr(pointer: *mut c_void) -> Option<Self> {
+    /// `section` is null, or comes from [`Area::lend`], and the area is not given back during `'a`,
+    /// except by the result.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(section: *mut c_void) -> Option<Self> {
         // INVARIANT: By this function's requirement.
-        NonNull::new(pointer.cast()).map(Self)
+        NonNull::new(section.cast()).map(|header| Self(header, PhantomData))
     }
 
     /// Returns the section. Softirqs on top of the caller may have a reference to it, too.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the task that the section runs on, and uses the result only until the area is
-    /// given back.
-    pub(crate) unsafe fn section<'a>(self) -> &'a Section {
-        // SAFETY: By the type invariant and this function's requirement.
-        unsafe { (*self.0.as_ptr()).section.assume_init_ref() }
+    #[inline(always)]
+    pub(crate) fn section(&self) -> &'a Section {
+        // SAFETY: By the type invariant.
+        let header = unsafe { self.0.as_ref() };
+        // SAFETY: As above.
+        unsafe { header.section.assume_init_ref() }
+    }
+
+    /// Returns the area of the section that this one runs inside of.
+    pub(crate) fn outer(&self) -> Option<Self> {
+        // SAFETY: The pointer was read from the task. Inner sections end before outer ones.
+        unsafe { Self::from_ptr(self.section().outer().section) }
     }
 
     /// Takes the area back.
     ///
     /// # Safety
     ///
-    /// The caller is the task that the section runs on, nothing records into it any more, and
-    /// neither this nor another copy of `self` is used again.
+    /// The caller is the task that the section runs on, and paused; neither this nor another value
+    /// for the area is used again.
     #[inline(always)]
     pub(crate) unsafe fn give_back(self) -> EndedArea {
         // INVARIANT: By the type invariant and this function's requirement.
@@ -188,32 +204,31 @@ impl LentArea {
 pub(crate) struct EndedArea(Area);
 
 impl EndedArea {
-    /// Says whether anything was recorded, or should have been.
+    /// Returns whether anything was recorded, or should have been.
     #[inline(always)]
     pub(crate) fn has_records(&self) -> bool {
-        // SAFETY: See `records`.
-        unsafe { self.0.layout().has_records() }
+        self.0.layout().has_records()
     }
 
-    /// How many records there was no room for.
+    /// Returns the number of records that did not fit.
     pub(crate) fn dropped(&self) -> usize {
         self.0.layout().dropped()
     }
 
     pub(crate) fn section(&self) -> &Section {
         // SAFETY: By the type invariant.
-        unsafe { (*self.0 .0.as_ptr()).section.assume_init_ref() }
+        unsafe { self.0.header().section.assume_init_ref() }
     }
 
-    /// What was recorded, of one kind.
+    /// Returns the records of one kind.
     #[inline(always)]
     pub(crate) fn records(&self, kind: Kind) -> Records<'_> {
-        // SAFETY: The counts were reset before the area was lent, and nobody but the hooks wrote to
-        // it since.
+        // SAFETY: By the type invariant. The counts were reset before the area was lent, and only
+        // the hooks wrote to it since.
         unsafe { self.0.layout().records(kind) }
     }
 
-    /// The area, for the next section.
+    /// Returns the area, for the next section.
     pub(crate) fn into_area(self) -> Area {
         self.0
     }

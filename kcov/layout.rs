@@ -417,12 +417,8 @@ impl Layout {
     }
 
     /// Says whether there are records, or were some that did not fit.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Layout::records`].
     #[inline(always)]
-    pub(crate) unsafe fn has_records(&self) -> bool {
+    pub(crate) fn has_records(&self) -> bool {
         [Kind::Pc, Kind::Comparison]
             .into_iter()
             .any(|kind| self.trace(kind).capacity > 0 && self.count(kind) > 0)

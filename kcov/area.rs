@@ -11,10 +11,11 @@
 use crate::{
     buffer::Pages,
     context::Context,
-    layout::{Layout, Memory, Records},
+    layout::Layout,
+    memory::Memory,
     mode::Mode,
     recording::{Recording, Section, Target},
-    records::{Kind, WORD},
+    records::{Kind, Records, WORD},
     statistics, //
 };
 use core::{
@@ -117,12 +118,10 @@ impl Area {
 
     #[cold]
     fn lay_out_anew(&mut self, mode: Mode, words: usize) {
-        let memory = Memory {
-            start: records_start(self.0),
-            words: words.min(self.words()),
-        };
+        let words_used = words.min(self.words());
         // SAFETY: By the type invariant. The layout is in the area, so it is used no longer.
-        self.header_mut().layout = unsafe { Layout::of_area(mode, memory) };
+        let memory = unsafe { Memory::new(records_start(self.0), words_used) };
+        self.header_mut().layout = Layout::of_area(mode, memory);
         self.header_mut().laid_out_for = Some((mode, words));
     }
 

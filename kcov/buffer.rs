@@ -6,7 +6,8 @@
 
 use crate::{
     gate,
-    layout::{Layout, Memory},
+    layout::Layout,
+    memory::Memory,
     mode::Mode,
     records::WORD, //
 };
@@ -194,12 +195,9 @@ impl LaidOutBuffer {
     /// Lays `buffer` out. In the modes that have two parts, `front` is the size of the first one in
     /// words; [`EINVAL`] if one has no room for anything.
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
-        let memory = Memory {
-            start: buffer.start().cast(),
-            words: buffer.words,
-        };
         // SAFETY: The value keeps the buffer.
-        let layout = unsafe { Layout::of_buffer(mode, memory, front) }?;
+        let memory = unsafe { Memory::new(buffer.start().cast(), buffer.words) };
+        let layout = Layout::of_buffer(mode, memory, front)?;
         // INVARIANT: As above.
         Ok(Self {
             buffer,

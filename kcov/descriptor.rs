@@ -296,7 +296,7 @@ impl Descriptor {
             .laid_out()
             .map_or(0, |laid_out| {
                 laid_out.reset_counts();
-                laid_out.set_words()
+                laid_out.set().words()
             });
         while left > 0 {
             let inner = self.sink.inner.lock();
@@ -304,7 +304,7 @@ impl Descriptor {
                 break;
             };
             let from = left.saturating_sub(CLEAR_STEP);
-            laid_out.clear_set(from, left - from);
+            laid_out.set().clear(from, left - from);
             left = from;
         }
         Ok(())

@@ -55,18 +55,23 @@ mod context;
 mod descriptor;
 mod device;
 mod ffi;
+mod filter;
 mod gate;
 mod hooks;
 mod layout;
+mod memory;
 mod mode;
 mod offsets;
 // What writes comparisons has no caller then, but tests.
+#[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
+mod recorder;
 mod recording;
 #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
 mod records;
 mod remote;
 #[cfg(CONFIG_KCOV_SELFTEST)]
 mod selftest;
+mod set;
 mod statistics;
 mod task;
 #[cfg(CONFIG_KCOV_KUNIT_TEST)]

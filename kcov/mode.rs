@@ -28,6 +28,9 @@ pub(crate) enum Mode {
 pub(crate) const RECORD_PCS: u32 = bindings::KCOV_RECORD_PCS;
 pub(crate) const RECORD_COMPARISONS: u32 = bindings::KCOV_RECORD_COMPARISONS;
 
+/// Whether each PC can be recorded once. Without it, the code for sets and filters is left out.
+pub(crate) const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
+
 /// The mode word of a task that records nothing.
 pub(crate) const DISABLED: u32 = 0;
 
@@ -58,7 +61,7 @@ impl Mode {
     pub(crate) fn supported(self) -> Result<Self> {
         let configured = match self {
             Mode::Pc => true,
-            Mode::Unique => cfg!(CONFIG_KCOV_UNIQUE),
+            Mode::Unique => UNIQUE,
             Mode::Cmp | Mode::PcCmp => cfg!(CONFIG_KCOV_ENABLE_COMPARISONS),
         };
         if configured {

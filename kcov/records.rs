@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records, and how the hooks write them.
+//! The format of records, and traces of them.
 //!
 //! A trace is a count and the records that it counts. A PC is one word, a comparison four of 64
 //! bits: type, two operands, PC. The memory may be mapped by user space, which may write anything
-//! to it at any time. So the count is read once per use, and taken for what it is, a number that
-//! the user chose: it only ever selects a place inside the trace.
+//! to it at any time. So the count is read once per use, and is only a number that the user chose:
+//! it selects a record inside the trace, or the trace is taken to be full.
 
 #![expect(unsafe_code)]
 
-use crate::layout::Layout;
-use core::{hint, intrinsics};
+use crate::memory::{Memory, Volatile};
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{bindings, prelude::*};
 
 /// The size of the interface's words, `unsigned long`.
 pub(crate) const WORD: usize = size_of::<usize>();
 
 /// The number of 64-bit words in the record of a comparison.
-const COMPARISON_WORDS: usize = 4;
+pub(crate) const COMPARISON_WORDS: usize = 4;
 
 /// The kind of the records of a trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,12 +30,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The number of records that fit into `words` words, the count included.
+    /// Returns the number of records that fit into `words` words, the count included.
     pub(crate) const fn capacity(self, words: usize) -> usize {
         (words * WORD).saturating_sub(self.count_bytes()) / self.record_bytes()
     }
 
-    /// The size of a record in bytes.
+    /// Returns the size of a record in bytes.
     pub(crate) const fn record_bytes(self) -> usize {
         match self {
             Kind::Pc => WORD,
@@ -40,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// The size of the count in bytes.
+    /// Returns the size of the count in bytes.
     pub(crate) const fn count_bytes(self) -> usize {
         match self {
             Kind::Pc => WORD,
@@ -59,146 +62,138 @@ pub(crate) struct Comparison {
     pub(crate) pc: usize,
 }
 
-/// Where a hook writes.
-///
-/// In the usual case, that is a trace that begins at `start`. Whatever is not usual, which includes
-/// modes other than the plain ones, looks like a trace that is full; what is to be done then is up
-/// to the [`Layout`]. So the usual case pays nothing for the others.
+/// A trace: a count, and space for records of one kind.
 ///
 /// # Invariants
 ///
-/// `start` points to a count and room for `capacity` records of the kind that the recorder was made
-/// for, valid until the hook that made it returns.
-pub(crate) struct Recorder<D> {
+/// If `capacity` is not 0, `start` points to a count and `capacity` records, which are valid as
+/// long as the trace is used.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Trace {
     start: *mut u8,
     capacity: usize,
-    layout: D,
 }
 
-impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
-    /// # Safety
-    ///
-    /// The arguments fulfil the type's invariants.
-    #[inline(always)]
-    pub(crate) unsafe fn new(start: *mut u8, capacity: usize, layout: D) -> Self {
-        // INVARIANT: By this function's requirements.
+impl Trace {
+    pub(crate) const NONE: Self = Self {
+        start: ptr::null_mut(),
+        capacity: 0,
+    };
+
+    /// A trace that takes all of `memory`.
+    pub(crate) fn new(kind: Kind, memory: Memory) -> Self {
+        // INVARIANT: By that of `Memory`.
         Self {
-            start,
-            capacity,
-            layout,
+            start: memory.start().cast(),
+            capacity: kind.capacity(memory.words()),
         }
     }
 
-    /// Appends a PC, or counts it as dropped if there is no room.
-    ///
-    /// The recorder is one for PCs.
     #[inline(always)]
-    pub(crate) fn push_pc(self, pc: usize) {
-        let words = self.start.cast::<usize>();
-        let pc = canonical(pc);
-        // SAFETY: The count is at the start.
-        let count = unsafe { words.read_volatile() };
-        if intrinsics::unlikely(count >= self.capacity) {
-            (self.layout)().push_pc(pc);
+    pub(crate) fn start(self) -> *mut u8 {
+        self.start
+    }
+
+    #[inline(always)]
+    pub(crate) fn capacity(self) -> usize {
+        self.capacity
+    }
+
+    /// Returns the count, which may be larger than the capacity; 0 if there is no trace.
+    #[inline(always)]
+    pub(crate) fn count(self, kind: Kind) -> usize {
+        if self.capacity == 0 {
+            return 0;
+        }
+        match kind {
+            // SAFETY: By the type invariant.
+            Kind::Pc => unsafe { Volatile::at(self.start.cast::<usize>(), 0) }.get(),
+            Kind::Comparison => {
+                // SAFETY: As above.
+                let count = unsafe { Volatile::at(self.start.cast::<u64>(), 0) }.get();
+                usize::try_from(count).unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Sets the count, if there is a trace.
+    #[inline(always)]
+    pub(crate) fn set_count(self, kind: Kind, count: usize) {
+        if self.capacity == 0 {
             return;
         }
-        // SAFETY: `count` is less than the capacity, so there is room for one more.
-        unsafe { write_pc(words, count, pc) };
+        match kind {
+            // SAFETY: By the type invariant.
+            Kind::Pc => unsafe { Volatile::at(self.start.cast::<usize>(), 0) }.set(count),
+            // SAFETY: As above.
+            Kind::Comparison => unsafe { Volatile::at(self.start.cast(), 0) }.set(count as u64),
+        }
     }
 
-    /// Appends a comparison, or counts it as dropped if there is no room.
-    ///
-    /// The recorder is one for comparisons.
-    #[inline(always)]
-    pub(crate) fn push_comparison(self, comparison: Comparison) {
-        let Some((first, _)) = self.reserve(1) else {
-            return;
-        };
-        let pc = canonical(comparison.pc);
-        // SAFETY: `reserve` found room for one record.
-        unsafe { write_comparison(first, Comparison { pc, ..comparison }) };
+    /// Returns where record `index` is.
+    pub(crate) fn record(self, kind: Kind, index: usize) -> *mut u8 {
+        let offset = kind.count_bytes() + index * kind.record_bytes();
+        self.start.wrapping_add(offset)
     }
 
-    /// Appends a comparison of `value` with each of `count` cases, as far as they fit.
-    ///
-    /// The recorder is one for comparisons.
+    /// Returns the records.
     ///
     /// # Safety
     ///
-    /// `cases` points to `count` values.
-    #[inline(always)]
-    pub(crate) unsafe fn push_cases(
-        self,
-        kind: u64,
-        value: u64,
-        cases: *const u64,
-        count: u64,
-        pc: usize,
-    ) {
-        let Some((first, fitting)) = self.reserve(count) else {
-            return;
-        };
-        let pc = canonical(pc);
-        let mut record = first;
-        let mut case = cases;
-        let end = cases.wrapping_add(fitting as usize);
-        while case != end {
-            // SAFETY: `fitting` is at most `count`, and `reserve` found room for that many records.
-            unsafe {
-                let comparison = Comparison {
-                    kind,
-                    arg1: case.read(),
-                    arg2: value,
-                    pc,
-                };
-                write_comparison(record, comparison);
-            }
-            record = record.wrapping_add(COMPARISON_WORDS);
-            case = case.wrapping_add(1);
+    /// Nothing writes to the trace during the life of the result.
+    pub(crate) unsafe fn records<'a>(self, kind: Kind) -> Records<'a> {
+        // INVARIANT: By the type invariant and this function's requirement.
+        Records {
+            start: self.start.wrapping_add(kind.count_bytes()),
+            count: self.count(kind).min(self.capacity),
+            kind,
+            _area: PhantomData,
         }
-    }
-
-    /// Counts up to `wanted` records; returns where the first goes and how many there is room for.
-    #[inline(always)]
-    fn reserve(&self, wanted: u64) -> Option<(*mut u64, u64)> {
-        let mut words = self.start.cast::<u64>();
-        let mut capacity = self.capacity as u64;
-        // SAFETY: The count is at the start.
-        let mut count = unsafe { words.read_volatile() };
-        if intrinsics::unlikely(count >= capacity) {
-            let layout = (self.layout)();
-            (words, capacity) = layout.place_for_comparisons();
-            // SAFETY: As above.
-            count = unsafe { words.read_volatile() };
-            if count >= capacity {
-                layout.drop_records(wanted as usize);
-                return None;
-            }
-        }
-        let free = capacity.wrapping_sub(count);
-        let mut fitting = wanted;
-        if intrinsics::unlikely(wanted > free) {
-            (self.layout)().drop_records(wanted.wrapping_sub(free) as usize);
-            // Keeps the compiler from storing the capacity as the new count, so that the check of
-            // the order of the stores knows it as one.
-            fitting = hint::black_box(free);
-        }
-        // The count first, see `write_pc`.
-        //
-        // SAFETY: As above.
-        unsafe { words.write_volatile(count.wrapping_add(fitting)) };
-        let offset = (count as usize)
-            .wrapping_mul(COMPARISON_WORDS)
-            .wrapping_add(1);
-        Some((words.wrapping_add(offset), fitting))
     }
 }
 
-/// Writes a canonical PC behind the `count` ones of a trace, and counts it.
+/// The records of an area.
+///
+/// # Invariants
+///
+/// `start` points to `count` records of `kind`, which do not change during `'a`.
+pub(crate) struct Records<'a> {
+    start: *const u8,
+    count: usize,
+    kind: Kind,
+    _area: PhantomData<&'a u8>,
+}
+
+impl Records<'_> {
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns where record `index` is.
+    pub(crate) fn record(&self, index: usize) -> *const u8 {
+        self.start.wrapping_add(index * self.kind.record_bytes())
+    }
+
+    /// Returns the records as PCs; nothing if they are comparisons.
+    pub(crate) fn pcs(&self) -> &[usize] {
+        if self.kind != Kind::Pc || self.count == 0 {
+            return &[];
+        }
+        // SAFETY: By the type invariant.
+        unsafe { core::slice::from_raw_parts(self.start.cast::<usize>(), self.count) }
+    }
+}
+
+/// Writes a canonical PC after the `count` ones of a trace, and counts it.
 ///
 /// # Safety
 ///
-/// `words` points to the count of a trace with room for `count + 1` PCs.
+/// `words` points to the count of a trace with space for `count + 1` PCs.
 #[inline(always)]
 pub(crate) unsafe fn write_pc(words: *mut usize, count: usize, pc: usize) {
     // An interrupt that is not recognised as one yet may call the hook between these stores. With
@@ -209,26 +204,24 @@ pub(crate) unsafe fn write_pc(words: *mut usize, count: usize, pc: usize) {
     // both as the same task, or knows the record only after that task has stopped.
     //
     // SAFETY: By this function's requirement.
-    unsafe {
-        words.write_volatile(count.wrapping_add(1));
-        words.wrapping_add(count).wrapping_add(1).write_volatile(pc);
-    }
+    unsafe { Volatile::at(words, 0) }.set(count.wrapping_add(1));
+    // SAFETY: As above.
+    unsafe { Volatile::at(words, count.wrapping_add(1)) }.set(pc);
 }
 
 /// Writes a comparison whose PC is canonical.
 ///
 /// # Safety
 ///
-/// `record` points to room for a record.
+/// `record` points to space for a record.
 #[inline(always)]
-unsafe fn write_comparison(record: *mut u64, comparison: Comparison) {
+pub(crate) unsafe fn write_comparison(record: *mut u64, comparison: Comparison) {
     // SAFETY: By this function's requirement.
-    unsafe {
-        record.write_volatile(comparison.kind);
-        record.wrapping_add(1).write_volatile(comparison.arg1);
-        record.wrapping_add(2).write_volatile(comparison.arg2);
-        record.wrapping_add(3).write_volatile(comparison.pc as u64);
-    }
+    let words = unsafe { &*record.cast::<[Volatile<u64>; COMPARISON_WORDS]>() };
+    words[0].set(comparison.kind);
+    words[1].set(comparison.arg1);
+    words[2].set(comparison.arg2);
+    words[3].set(comparison.pc as u64);
 }
 
 /// Turns an address of the running kernel into that of its symbol file.

@@ -9,7 +9,12 @@
 
 #![expect(unsafe_code)]
 
-use crate::{area::Area, gate, layout::Records, records::Kind, task};
+use crate::{
+    area::Area,
+    gate,
+    records::{Kind, Records},
+    task,
+};
 use kernel::{bindings, prelude::*};
 
 /// How many words are recorded at the most. Leaks repeat with every interrupt.

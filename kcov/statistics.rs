@@ -6,7 +6,7 @@
 //! are for programs: where the PC of bit 0 of a set is, from where PCs of modules count, and how
 //! large a set has to be for all code of the kernel image.
 
-use crate::{gate, layout};
+use crate::{gate, set};
 use kernel::{
     debugfs::{Dir, File},
     fmt,
@@ -118,10 +118,10 @@ impl Files {
             hook_switches <- dir.read_callback_file(c"hook_switches", (), &|(), f| {
                 writeln!(f, "{}", gate::switches())
             }),
-            set_start <- dir.read_only_file(c"set_start", Hexadecimal(layout::set_start())),
+            set_start <- dir.read_only_file(c"set_start", Hexadecimal(set::start())),
             set_modules <- dir
-                .read_only_file(c"set_modules", Hexadecimal(layout::set_modules())),
-            set_words <- dir.read_only_file(c"set_words", layout::set_words()),
+                .read_only_file(c"set_modules", Hexadecimal(set::modules())),
+            set_words <- dir.read_only_file(c"set_words", set::image_words()),
             _dir: dir,
         })
     }

@@ -22,13 +22,13 @@ use crate::{
     context::{self, Context},
     descriptor::Descriptor,
     layout::Layout,
+    memory::Volatile,
     mode::{self, Mode},
     offsets,
+    recorder::Recorder,
     recording::{Recording, Target},
-    records::Recorder,
 };
 use core::{
-    cell::UnsafeCell,
     ffi::c_void,
     intrinsics,
     mem::{offset_of, size_of},
@@ -41,31 +41,13 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-/// A field. Volatile, because softirqs of the same CPU access it too.
-#[repr(transparent)]
-struct Field<T>(UnsafeCell<T>);
-
-impl<T: Copy> Field<T> {
-    #[inline(always)]
-    fn get(&self) -> T {
-        // SAFETY: A reference to a field is used by one CPU only, as that of `Task` is.
-        unsafe { self.0.get().read_volatile() }
-    }
-
-    #[inline(always)]
-    fn set(&self, value: T) {
-        // SAFETY: As above; a field gives out values, not references.
-        unsafe { self.0.get().write_volatile(value) }
-    }
-}
-
 /// A field for a descriptor that the task has enabled.
 ///
 /// # Invariants
 ///
 /// The field is null, or owns a reference that `Arc::into_foreign` gave away.
 #[repr(transparent)]
-struct Attached(Field<*mut c_void>);
+struct Attached(Volatile<*mut c_void>);
 
 impl Attached {
     /// Returns whether there is a descriptor, and it is the given one if one is given.
@@ -99,26 +81,26 @@ impl Attached {
     }
 }
 
-/// The fields of a task: `struct kcov_ctx`.
+/// The fields of a task: `struct kcov_ctx`. Softirqs of the same CPU access them too.
 ///
 /// The first four are all that the hooks look at in the fast path. When a record does not fit
 /// there, which is always so in modes that are not plain, the hooks go on to `layout`. The others
 /// are for starting and stopping.
 #[repr(C)]
 struct Fields {
-    mode: Field<u32>,
-    softirq: Field<u32>,
-    capacity: Field<u32>,
-    area: Field<*mut u8>,
-    layout: Field<*const Layout>,
+    mode: Volatile<u32>,
+    softirq: Volatile<u32>,
+    capacity: Volatile<u32>,
+    area: Volatile<*mut u8>,
+    layout: Volatile<*const Layout>,
     /// The innermost remote section that runs on the task. Its header holds the recording that it
     /// has suspended, which may be another section's, and so on. At the bottom is what the task
     /// itself has enabled, or nothing.
-    section: Field<*mut c_void>,
+    section: Volatile<*mut c_void>,
     local: Attached,
     remote: Attached,
     /// The task's common handle.
-    handle: Field<u64>,
+    handle: Volatile<u64>,
 }
 
 /// Stops the build if a field is not where `struct kcov_ctx` has it; see `offsets.rs` for that.

@@ -7,10 +7,13 @@
 use crate::{
     area::Area,
     buffer::{Buffer, LaidOutBuffer},
-    layout::{position, set_start, Layout, Memory},
+    layout::Layout,
+    memory::Memory,
     mode::Mode,
-    records::{Comparison, Kind, Recorder},
+    recorder::Recorder,
+    records::{Comparison, Kind},
     remote::handle::{Handle, HandleList},
+    set::{position, start as set_start},
 };
 use kernel::{prelude::*, sync::Arc};
 
@@ -31,12 +34,9 @@ const FORGED: [u64; 10] = [
 
 /// Lays out all but the last of `words`.
 fn lay_out<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Result<Layout> {
-    let memory = Memory {
-        start: words.as_mut_ptr().cast(),
-        words: N - 1,
-    };
     // SAFETY: The words outlive the layout in all tests, which are for 64-bit kernels.
-    unsafe { Layout::of_buffer(mode, memory, front) }
+    let memory = unsafe { Memory::new(words.as_mut_ptr().cast(), N - 1) };
+    Layout::of_buffer(mode, memory, front)
 }
 
 /// Records through a layout as the hooks do.

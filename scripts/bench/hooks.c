@@ -63,11 +63,12 @@ static uint64_t set[SET_WORDS] __attribute__((aligned(4096)));
 static struct {
 	uint64_t *set;
 	uint64_t direct_words;
+	uint64_t set_words;
 	uint64_t *pcs;
 	uint64_t pcs_capacity;
-	uint64_t set_words;
 	uint32_t *filter;
 	uint32_t filter_shift;
+	uint32_t busy;
 	uint64_t *comparisons;
 	uint64_t comparisons_capacity;
 	uint64_t dropped;

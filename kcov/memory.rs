@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that other code may access at any moment: hooks in interrupts, or user space.
+
+#![expect(unsafe_code)]
+
+use core::cell::UnsafeCell;
+
+/// A value that is read and written as a whole, by volatile accesses, which keep their order.
+///
+/// That is enough against code that runs on the same CPU, and against user space, whose values are
+/// not trusted.
+#[repr(transparent)]
+pub(crate) struct Volatile<T>(UnsafeCell<T>);
+
+impl<T: Copy> Volatile<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Returns value `index` of those at `start`.
+    ///
+    /// # Safety
+    ///
+    /// The value is valid during `'a`, and nothing has a plain reference to it.
+    #[inline(always)]
+    pub(crate) unsafe fn at<'a>(start: *mut T, index: usize) -> &'a Self {
+        // SAFETY: By this function's requirement.
+        unsafe { &*start.wrapping_add(index).cast() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> T {
+        // SAFETY: The reference is valid. Only volatile accesses reach the value.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, value: T) {
+        // SAFETY: As above.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+}
+
+/// Words that are still to be laid out.
+///
+/// # Invariants
+///
+/// `start` points to `words` words, which are valid as long as a layout of them is used. Nothing
+/// but layouts of them refers to them.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    start: *mut usize,
+    words: usize,
+}
+
+impl Memory {
+    /// # Safety
+    ///
+    /// The arguments fulfil the type's invariants.
+    pub(crate) unsafe fn new(start: *mut usize, words: usize) -> Self {
+        // INVARIANT: By this function's requirement.
+        Self { start, words }
+    }
+
+    pub(crate) fn start(self) -> *mut usize {
+        self.start
+    }
+
+    /// Returns the number of words.
+    pub(crate) fn words(self) -> usize {
+        self.words
+    }
+
+    /// Returns the first `front` words, and the others; nothing if there are not so many.
+    pub(crate) fn split_at(self, front: usize) -> Option<(Self, Self)> {
+        let back = self.words.checked_sub(front)?;
+        // INVARIANT: The parts follow each other.
+        let front_part = Self {
+            start: self.start,
+            words: front,
+        };
+        let back_part = Self {
+            start: self.start.wrapping_add(front),
+            words: back,
+        };
+        Some((front_part, back_part))
+    }
+}

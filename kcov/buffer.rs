@@ -160,10 +160,11 @@ impl Buffer {
     /// The buffer's pages with their offsets in bytes, in order. The last may be used in part.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, BorrowedPage<'_>)> {
         (0..self.bytes()).step_by(PAGE_SIZE).map(|offset| {
-            let address = self.pages.start().as_ptr().wrapping_add(offset);
-            // SAFETY: The address is inside of the allocation, so it is not null, and it is valid
-            // as long as the buffer is borrowed.
-            let page = unsafe { Vmalloc::to_page(NonNull::new_unchecked(address)) };
+            let start = self.pages.start();
+            let page_start = start.map_addr(|address| address.saturating_add(offset));
+            // SAFETY: The address is in the allocation, which is valid as long as the buffer is
+            // borrowed.
+            let page = unsafe { Vmalloc::to_page(page_start) };
             (offset, page)
         })
     }

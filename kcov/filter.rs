@@ -36,11 +36,14 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub(crate) const NONE: Self = Self {
-        slots: ptr::null_mut(),
-        shift: 0,
-        busy: Volatile::new(0),
-    };
+    /// No filter.
+    pub(crate) const fn none() -> Self {
+        Self {
+            slots: ptr::null_mut(),
+            shift: 0,
+            busy: Volatile::new(0),
+        }
+    }
 
     /// Returns the memory before a filter, and the filter; nothing if `memory` is too small.
     pub(crate) fn at_end_of(memory: Memory) -> Option<(Memory, Self)> {
@@ -57,7 +60,7 @@ impl Filter {
         let filter = Self {
             slots: back.start().cast(),
             shift: u64::BITS - bits,
-            ..Self::NONE
+            ..Self::none()
         };
         Some((front, filter))
     }

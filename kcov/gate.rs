@@ -75,8 +75,10 @@ impl Drop for KeepOpen {
 
 /// Returns the state of the hooks as a text: "on", "off", or "always" if they are never switched.
 pub(crate) fn state() -> &'static str {
-    // SAFETY: The function returns a string literal.
-    let state = unsafe { CStr::from_char_ptr(bindings::kcov_gate_state()) };
+    // SAFETY: The function only reads variables.
+    let state = unsafe { bindings::kcov_gate_state() };
+    // SAFETY: It is a string literal.
+    let state = unsafe { CStr::from_char_ptr(state) };
     state.to_str().unwrap_or_default()
 }
 

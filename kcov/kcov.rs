@@ -42,7 +42,7 @@
 //! - Tasks are created and sections are started before the crate's initialization. What they reach
 //!   is right in zeroed memory.
 
-#![deny(unsafe_code)]
+#![deny(unsafe_code, clippy::multiple_unsafe_ops_per_block)]
 #![expect(
     internal_features,
     reason = "the hooks read their return address with a compiler intrinsic"

@@ -53,7 +53,7 @@ impl Layout {
         Self {
             set: Set::NONE,
             pcs: Trace::NONE,
-            filter: Filter::NONE,
+            filter: Filter::none(),
             comparisons: Trace::NONE,
             dropped: AtomicUsize::new(0),
         }

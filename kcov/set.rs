@@ -153,8 +153,9 @@ fn bit_at(position: usize) -> usize {
 
 #[inline(always)]
 fn text() -> &'static bindings::kcov_text {
+    let text = ptr::addr_of!(bindings::kcov_text);
     // SAFETY: Written once, before anything can be recorded.
-    unsafe { &*ptr::addr_of!(bindings::kcov_text) }
+    unsafe { &*text }
 }
 
 /// Returns the PC whose bit is the first of a set.

@@ -16,26 +16,18 @@ extern "C" {
     fn current_cpu() -> core::ffi::c_int;
 }
 
-#[cfg(not(CONFIG_SMP))]
-#[inline(always)]
-unsafe fn current_cpu() -> core::ffi::c_int {
-    0
-}
-
 /// Returns the task that runs on this CPU.
 ///
 /// With several processors this calls a function, which reads a variable of the host's thread. It
 /// belongs to the part of the kernel that talks to the host, none of which is instrumented.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {
+    let entry = addr_of_mut!(CPU_TASKS)
+        .cast::<*mut bindings::task_struct>()
+        .wrapping_add(cpu() as usize);
     // SAFETY: The table has an entry for each possible CPU, also before the first task runs. Only a
-    // switch of tasks writes to that of the own one; the task that reads it again is the same.
-    unsafe {
-        addr_of_mut!(CPU_TASKS)
-            .cast::<*mut bindings::task_struct>()
-            .wrapping_add(current_cpu() as usize)
-            .read()
-    }
+    // switch of tasks writes to the entry of this CPU; the task that reads it again is the same.
+    unsafe { entry.read() }
 }
 
 /// Returns the preempt count of the current task.
@@ -51,8 +43,16 @@ pub(crate) fn preempt_count() -> u32 {
 }
 
 /// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+#[cfg(CONFIG_SMP)]
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {
     // SAFETY: Can be called in every context.
     unsafe { current_cpu() as u32 }
+}
+
+/// Returns the number of the only CPU.
+#[cfg(not(CONFIG_SMP))]
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    0
 }

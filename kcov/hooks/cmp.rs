@@ -94,7 +94,7 @@ hook! {
         };
         let cases = cases.cast::<u64>();
         // SAFETY: By this function's requirement.
-        let (count, bits) = unsafe { (cases.read(), cases.add(1).read()) };
+        let [count, bits] = unsafe { cases.cast::<[u64; 2]>().read() };
         // 8, 16, 32 or 64.
         let log2 = bits.trailing_zeros();
         if !(3..=6).contains(&log2) || bits != 1_u64.wrapping_shl(log2) {
@@ -103,6 +103,6 @@ hook! {
         let kind = u64::from(bindings::KCOV_CMP_CONST) | u64::from(log2.wrapping_sub(3)) << 1;
         let pc = arch::caller_pc!();
         // SAFETY: By this function's requirement, `count` values follow.
-        unsafe { recorder.push_cases(kind, val as u64, cases.add(2), count, pc) };
+        unsafe { recorder.push_cases(kind, val as u64, cases.wrapping_add(2), count, pc) };
     }
 }

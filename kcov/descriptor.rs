@@ -124,7 +124,8 @@ pub(crate) struct Descriptor {
 
 /// The argument of `KCOV_REMOTE_ENABLE`.
 pub(crate) struct RemoteRequest {
-    pub(crate) mode: usize,
+    /// As for [`Descriptor::enable`].
+    pub(crate) mode: Result<Mode>,
     /// The size in words of the front of the buffer, in the modes that have one.
     pub(crate) front: usize,
     /// How many words a section of a task may use.
@@ -188,7 +189,9 @@ impl Descriptor {
 
     /// `KCOV_ENABLE` and its likes: lets the current task record into the buffer. Sleeps.
     ///
-    /// `front` is the size in words of the front of the buffer, in the modes that have one.
+    /// `mode` may be an error, which counts only after those of the state: that is the order of the
+    /// interface. `front` is the size in words of the front of the buffer, in the modes that have
+    /// one.
     #[expect(unsafe_code)]
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = task::pause();
@@ -219,7 +222,7 @@ impl Descriptor {
         if paused.has_remote(None) {
             return Err(EBUSY);
         }
-        let mode = Mode::from_remote_user(request.mode)?;
+        let mode = request.mode?;
         let most = if mode.is_plain() {
             // More than the buffer has room for can't be merged.
             buffer.words()

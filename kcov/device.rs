@@ -114,7 +114,7 @@ fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
         return Err(EINVAL);
     }
     Ok(RemoteRequest {
-        mode: mode as usize,
+        mode: Mode::from_remote_user(mode as usize),
         area_words: area_words as usize,
         front: front as usize,
         handles: HandleList::new(global, common),

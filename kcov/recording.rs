@@ -6,6 +6,7 @@ use crate::{
     context::Context,
     layout::Layout,
     mode::{self, Mode},
+    remote::handle::Key,
 };
 use core::{
     cell::Cell,
@@ -61,7 +62,7 @@ const _: () = assert!(mem::size_of::<Recording>() <= 40);
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     /// Leads to the descriptor, if it still collects when the section stops.
-    pub(crate) handle: u64,
+    pub(crate) key: Key,
     /// Tells whether the handle still leads to the registration that the section started with.
     pub(crate) registration: u64,
     pub(crate) mode: Mode,

@@ -104,8 +104,8 @@ fn checked(global: &[u64], common: u64) -> Result<KVec<u64>> {
     let mut list = KVec::new();
     list.extend_from_slice(global, GFP_KERNEL)?;
     let mut passed = KVec::new();
-    for handle in HandleList::new(list, common).checked() {
-        passed.push(handle?, GFP_KERNEL)?;
+    for handle in HandleList::new(list, common).keys() {
+        passed.push(handle?.raw(), GFP_KERNEL)?;
     }
     Ok(passed)
 }

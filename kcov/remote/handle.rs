@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles: what names a section. The top byte is the subsystem, the lower four bytes are the
+//! Handles, which name sections: the top byte is the subsystem, the lower four bytes are the
 //! instance.
 
 use kernel::{bindings, prelude::*};
 
-/// The values are taken apart by hand, as bindgen does not know those of the header's `ull`
-/// constants.
+/// Numbers of our own, as bindgen does not know the values of the header's `ull` constants.
 const SUBSYSTEM_SHIFT: u32 = 56;
 const INSTANCE_MASK: u64 = u32::MAX as u64;
 const SUBSYSTEM_COMMON: u64 = 0x00;
@@ -18,7 +17,7 @@ pub(crate) const MAX_HANDLES: usize = bindings::KCOV_REMOTE_MAX_HANDLES as usize
 /// A well-formed handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Handle {
-    /// Names nothing: who starts a section has no handle to offer.
+    /// Names nothing: the starter of the section has no handle to offer.
     None,
     /// Names the sections that work for one task and its children.
     Common(u64),
@@ -26,8 +25,20 @@ pub(crate) enum Handle {
     Global(u64),
 }
 
+/// A handle under which descriptors collect: any well-formed one but [`Handle::None`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    /// Returns the raw handle.
+    #[inline(always)]
+    pub(crate) fn raw(self) -> u64 {
+        self.0
+    }
+}
+
 impl Handle {
-    /// Takes a raw handle for what it is; nothing if it is malformed.
+    /// Decodes a raw handle; nothing if it is malformed.
     #[inline(always)]
     pub(crate) fn parse(raw: u64) -> Option<Self> {
         if raw & !(0xff << SUBSYSTEM_SHIFT | INSTANCE_MASK) != 0 {
@@ -38,6 +49,15 @@ impl Handle {
             SUBSYSTEM_COMMON => Some(Handle::Common(raw)),
             SUBSYSTEM_USB => Some(Handle::Global(raw)),
             _ => None,
+        }
+    }
+
+    /// Returns the key; nothing if the handle names nothing.
+    #[inline(always)]
+    pub(crate) fn key(self) -> Option<Key> {
+        match self {
+            Handle::None => None,
+            Handle::Common(raw) | Handle::Global(raw) => Some(Key(raw)),
         }
     }
 }
@@ -53,24 +73,24 @@ impl HandleList {
         Self { global, common }
     }
 
-    /// The number of handles at the most.
+    /// Returns the largest number of keys.
     pub(crate) fn len(&self) -> usize {
         self.global.len() + 1
     }
 
-    /// The common handle; 0 if there is none.
+    /// Returns the common handle; 0 if there is none.
     pub(crate) fn common(&self) -> u64 {
         self.common
     }
 
-    /// The handles in the order in which they are to be checked, each with its verdict.
-    pub(crate) fn checked(&self) -> impl Iterator<Item = Result<u64>> + '_ {
+    /// Returns the keys in the order in which they are to be checked, or for each the error.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Result<Key>> + '_ {
         let global = self.global.iter().map(|&raw| match Handle::parse(raw) {
-            Some(Handle::Global(raw)) => Ok(raw),
+            Some(Handle::Global(raw)) => Ok(Key(raw)),
             _ => Err(EINVAL),
         });
         let common = (self.common != 0).then(|| match Handle::parse(self.common) {
-            Some(Handle::Common(raw)) => Ok(raw),
+            Some(Handle::Common(raw)) => Ok(Key(raw)),
             _ => Err(EINVAL),
         });
         Iterator::chain(global, common)

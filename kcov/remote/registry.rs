@@ -5,7 +5,10 @@
 //! Lookups happen at every start of a section, in all contexts, and take no lock. Changes come from
 //! system calls and exiting tasks, and take one.
 
-use super::{handle::HandleList, pool};
+use super::{
+    handle::{HandleList, Key},
+    pool, //
+};
 use crate::{descriptor::Sink, mode::Mode, recording::Target, statistics};
 use core::mem::ManuallyDrop;
 use kernel::{
@@ -59,22 +62,22 @@ pub(crate) fn init() {
     *WRITER.lock() = unsafe { TABLE.writer() };
 }
 
-/// Returns whether a descriptor may be collecting `handle`.
+/// Returns whether a descriptor may be collecting `key`.
 #[inline(always)]
-pub(crate) fn may_contain(handle: u64) -> bool {
-    TABLE.may_contain(handle)
+pub(crate) fn may_contain(key: Key) -> bool {
+    TABLE.may_contain(key.raw())
 }
 
-/// Returns where records of a section with `handle` go, if a descriptor collects it.
+/// Returns where records of a section with `key` go, if a descriptor collects it.
 ///
 /// The sink is looked up once more when there are records for it. So a section holds no reference
 /// to it, and sections of one descriptor on several CPUs share no count.
 #[inline(always)]
-pub(crate) fn find(handle: u64) -> Option<Target> {
+pub(crate) fn find(key: Key) -> Option<Target> {
     TABLE
-        .get(handle, &rcu::read_lock())
+        .get(key.raw(), &rcu::read_lock())
         .map(|attachment| Target {
-            handle,
+            key,
             registration: attachment.id,
             mode: attachment.mode,
             words: attachment.words,
@@ -85,7 +88,7 @@ pub(crate) fn find(handle: u64) -> Option<Target> {
 /// section started.
 pub(crate) fn sink(target: &Target) -> Option<Arc<Sink>> {
     let guard = rcu::read_lock();
-    let attachment = TABLE.get(target.handle, &guard)?;
+    let attachment = TABLE.get(target.key.raw(), &guard)?;
     (attachment.id == target.registration).then(|| attachment.sink.clone())
 }
 
@@ -102,7 +105,7 @@ impl Registration {
         let new = NewEntry::new(attachment, handles.len())?;
         let mut writer = WRITER.lock();
         let writer = writer.as_mut().ok_or(ENODEV)?;
-        let entry = writer.insert(new, handles.checked())?;
+        let entry = writer.insert(new, handles.keys().map(|key| key.map(Key::raw)))?;
         statistics::handles_added(entry.keys());
         pool::open();
         Ok(Self(ManuallyDrop::new(entry)))

@@ -6,7 +6,11 @@
 //! else is done. While a section is started or stopped, nothing is recorded on the task: what is
 //! called for it does not stand in anybody's coverage.
 
-use super::{handle::Handle, pool, registry};
+use super::{
+    handle::{Handle, Key},
+    pool,
+    registry, //
+};
 use crate::{
     area::EndedArea,
     context::Context,
@@ -20,9 +24,8 @@ use kernel::prelude::*;
 /// The section may be started inside of another one, or on a task that records itself; that one is
 /// suspended, and goes on when the section stops. Does nothing in hard interrupts and NMI.
 pub(crate) fn start(raw: u64) {
-    let handle = match Handle::parse(raw) {
-        Some(Handle::None) => None,
-        Some(Handle::Common(handle) | Handle::Global(handle)) => Some(handle),
+    let key = match Handle::parse(raw) {
+        Some(handle) => handle.key(),
         None => {
             malformed();
             None
@@ -31,11 +34,11 @@ pub(crate) fn start(raw: u64) {
     let Some(context) = Context::current() else {
         return;
     };
-    match handle {
-        Some(handle) if registry::may_contain(handle) => match context {
+    match key {
+        Some(key) if registry::may_contain(key) => match context {
             // Apart, so that what differs is known when this is compiled.
-            Context::Task => start_collected(handle, Context::Task),
-            Context::Softirq => start_collected(handle, Context::Softirq),
+            Context::Task => start_collected(key, Context::Task),
+            Context::Softirq => start_collected(key, Context::Softirq),
         },
         _ => task::miss(context),
     }
@@ -43,9 +46,9 @@ pub(crate) fn start(raw: u64) {
 
 /// Starts a section whose handle is probably collected.
 #[inline(always)]
-fn start_collected(handle: u64, context: Context) {
+fn start_collected(key: Key, context: Context) {
     let paused = task::pause();
-    let Some(mut target) = registry::find(handle) else {
+    let Some(mut target) = registry::find(key) else {
         return task::miss(context);
     };
     if context == Context::Softirq {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What differs by architecture: the current task, the preempt count, the CPU, the caller's
-//! PC.
+//! The differences of architectures: the current task, the preempt count, the CPU, the caller's PC.
 //!
 //! The `kernel` crate and the C helpers have functions for the first three, but those are
 //! instrumented themselves, so that a hook which called them would never return. Everything here is
@@ -42,7 +41,7 @@ extern "C" {
     pub(crate) fn return_address(level: i32) -> *const core::ffi::c_void;
 }
 
-/// The PC after the call of the function that this expands in, as it is at run time.
+/// Returns the PC after the call of the function that this expands in, as it is at run time.
 macro_rules! caller_pc {
     () => {{
         // SAFETY: Level 0 is the return address of the function itself, which always exists.

@@ -176,7 +176,7 @@ impl<'a> LentArea<'a> {
         unsafe { header.section.assume_init_ref() }
     }
 
-    /// Returns the area of the section that this one runs inside of.
+    /// Returns the area of the section that this one runs in.
     pub(crate) fn outer(&self) -> Option<Self> {
         // SAFETY: The pointer was read from the task. Inner sections end before outer ones.
         unsafe { Self::from_ptr(self.section().outer().section) }
@@ -234,7 +234,7 @@ impl EndedArea {
 }
 
 fn records_start(header: NonNull<Header>) -> *mut usize {
-    // The header is followed by the records; wrapping, as this is no place for a check.
+    // The header is followed by the records; wrapping, as a check would cost time here.
     header.as_ptr().wrapping_add(1).cast()
 }
 
@@ -253,7 +253,7 @@ impl Drop for Area {
 unsafe impl ForeignOwnable for Area {
     const FOREIGN_ALIGN: usize = PAGE_SIZE;
 
-    // Nobody looks at an area that is not lent.
+    // An area that is not lent is not looked at.
     type Borrowed<'a> = PhantomData<&'a Area>;
     type BorrowedMut<'a> = PhantomData<&'a mut Area>;
 

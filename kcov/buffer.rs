@@ -48,9 +48,9 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Allocates `bytes` bytes. May sleep.
     ///
-    /// `flags` are added to `GFP_KERNEL`. How much is asked for is up to the user, who learns of a
-    /// failure by an error code: nothing is printed, and no process is killed for the memory if
-    /// `flags` has `__GFP_RETRY_MAYFAIL` or `__GFP_NORETRY`.
+    /// `flags` are added to `GFP_KERNEL`. The user chooses the size, and learns of a failure by an
+    /// error code: nothing is printed, and no process is killed for the memory if `flags` has
+    /// `__GFP_RETRY_MAYFAIL` or `__GFP_NORETRY`.
     pub(crate) fn new(bytes: usize, flags: Flags) -> Result<Self> {
         let layout = alloc::Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ENOMEM)?;
         // When an allocation fails half-way, vmalloc() leaves it to a worker to free what it has
@@ -148,7 +148,7 @@ impl Buffer {
         self.words
     }
 
-    /// The size of a mapping of the buffer, in bytes.
+    /// Returns the size of a mapping of the buffer, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.words * WORD
     }
@@ -157,7 +157,8 @@ impl Buffer {
         self.pages.start().as_ptr()
     }
 
-    /// The buffer's pages with their offsets in bytes, in order. The last may be used in part.
+    /// Returns the buffer's pages with their offsets in bytes, in order. The last may be used in
+    /// part.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, BorrowedPage<'_>)> {
         (0..self.bytes()).step_by(PAGE_SIZE).map(|offset| {
             let start = self.pages.start();
@@ -169,13 +170,13 @@ impl Buffer {
         })
     }
 
-    /// Makes sure that the hooks can write to the buffer without a fault.
+    /// Reads each page, so that the hooks can write to the buffer without a fault.
     ///
     /// On some architectures a task's page tables learn of a vmalloc area only by faults, whose
     /// handling is instrumented.
     pub(crate) fn fault_in(&self) {
         for offset in (0..self.bytes()).step_by(PAGE_SIZE) {
-            // SAFETY: The address is inside of the allocation.
+            // SAFETY: The address is in the allocation.
             unsafe { self.start().wrapping_add(offset).read_volatile() };
         }
     }
@@ -194,7 +195,7 @@ pub(crate) struct LaidOutBuffer {
 
 impl LaidOutBuffer {
     /// Lays `buffer` out. In the modes that have two parts, `front` is the size of the first one in
-    /// words; [`EINVAL`] if one has no room for anything.
+    /// words; [`EINVAL`] if one has no space for anything.
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
         // SAFETY: The value keeps the buffer.
         let memory = unsafe { Memory::new(buffer.start().cast(), buffer.words) };

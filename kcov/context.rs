@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! In which context code runs, and whether it may be recorded there.
+//! The context that code runs in, and whether it may be recorded there.
 //!
 //! Coverage is a function of a system call's inputs, so code of interrupts does not belong into a
 //! task's coverage. The exception is a softirq with a remote section of its own.
@@ -25,7 +25,7 @@ pub(crate) enum Context {
 impl Context {
     /// Returns the context of the caller, or nothing in hard interrupts and NMI.
     ///
-    /// The latter includes those that interrupted a softirq.
+    /// The latter includes hard interrupts and NMI that interrupted a softirq.
     #[inline(always)]
     pub(crate) fn current() -> Option<Self> {
         let count = arch::preempt_count();
@@ -64,21 +64,20 @@ fn serving_softirq(_count: u32) -> bool {
     arch::softirq_disable_count() & SOFTIRQ != 0
 }
 
-/// Says whether code that runs right now is recorded for the current task, provided that a mode is
-/// set.
+/// Returns whether code that runs right now is recorded for the current task, if a mode is set.
 ///
-/// `softirq_section` says whether the innermost section of the task belongs to a softirq; it is
-/// asked for only in a softirq.
+/// `softirq_section` returns whether the innermost section of the task belongs to a softirq; it is
+/// called only in a softirq.
 #[inline(always)]
 pub(crate) fn recordable(softirq_section: impl FnOnce() -> bool) -> bool {
     let count = arch::preempt_count();
-    // One test for the usual case, and no jump that is taken: that alone would make a hook slower
-    // by a fifth.
+    // One test in the fast path, and no jump that is taken: that alone would make a hook slower by
+    // a fifth.
     #[cfg(not(CONFIG_PREEMPT_RT))]
-    let usual = count & (INTERRUPT | SOFTIRQ) == 0;
+    let fast_path = count & (INTERRUPT | SOFTIRQ) == 0;
     #[cfg(CONFIG_PREEMPT_RT)]
-    let usual = count & INTERRUPT == 0 && !serving_softirq(count);
+    let fast_path = count & INTERRUPT == 0 && !serving_softirq(count);
 
-    intrinsics::likely(usual)
+    intrinsics::likely(fast_path)
         || (count & INTERRUPT == 0 && (!serving_softirq(count) || softirq_section()))
 }

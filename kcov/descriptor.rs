@@ -36,26 +36,26 @@ use kernel::{
     },
 };
 
-/// How many records are merged between two looks at the state. Bounds the time with interrupts off:
-/// 32 KiB of comparisons, 8 KiB of PCs.
+/// The number of records that are merged between two looks at the state. Bounds the time with
+/// interrupts off: 32 KiB of comparisons, 8 KiB of PCs.
 const MERGE_STEP: usize = 1024;
 
-/// How many words of a set are cleared between two looks at the state.
+/// The number of words of a set that are cleared between two looks at the state.
 const CLEAR_STEP: usize = 4096;
 
 /// The number of words of an area that a section may use in the modes that are not plain, even if
 /// the buffer is smaller: 512 KiB.
 const DIVIDED_AREA_WORDS: usize = 64 * 1024;
 
-/// What a descriptor is used for.
+/// The use of a descriptor.
 enum State {
     /// There is no buffer yet, or no longer.
     Fresh,
-    /// There is a buffer that nobody records into; how it was laid out last is of no interest.
+    /// There is a buffer that is not recorded into; its last layout is of no interest.
     Ready(KBox<LaidOutBuffer>),
     /// A task records what it does itself.
     Local(KBox<LaidOutBuffer>),
-    /// A task has sections recorded that run elsewhere.
+    /// Sections that run elsewhere are recorded for a task.
     Remote(KBox<LaidOutBuffer>, Registration),
 }
 
@@ -69,7 +69,7 @@ impl State {
         }
     }
 
-    /// How the buffer is laid out, if somebody records into it.
+    /// Returns the buffer with its layout, if it is recorded into.
     fn laid_out(&self) -> Option<&LaidOutBuffer> {
         match self {
             State::Fresh | State::Ready(_) => None,
@@ -80,19 +80,19 @@ impl State {
 
 struct Inner {
     state: State,
-    /// How many records there was no room for when the descriptor was last disabled.
+    /// The number of records that did not fit when the descriptor was last disabled.
     dropped: usize,
 }
 
 impl Inner {
     /// Takes a buffer that is ready, and lays it out. The caller puts it into another state.
     ///
-    /// Needs no memory: there is a place since the descriptor is ready.
+    /// Allocates no memory: a ready descriptor has a box for the buffer.
     fn take_ready(&mut self, laid_out: LaidOutBuffer) -> Result<KBox<LaidOutBuffer>> {
         match mem::replace(&mut self.state, State::Fresh) {
-            State::Ready(mut place) => {
-                *place = laid_out;
-                Ok(place)
+            State::Ready(mut slot) => {
+                *slot = laid_out;
+                Ok(slot)
             }
             other => {
                 self.state = other;
@@ -128,19 +128,19 @@ pub(crate) struct RemoteRequest {
     pub(crate) mode: Result<Mode>,
     /// The size in words of the front of the buffer, in the modes that have one.
     pub(crate) front: usize,
-    /// How many words a section of a task may use.
+    /// The number of words that a section of a task may use.
     pub(crate) area_words: usize,
     pub(crate) handles: HandleList,
 }
 
-/// What a person sees of a descriptor.
+/// The state of a descriptor for a person to read.
 pub(crate) struct Summary {
     pub(crate) state: &'static str,
     pub(crate) mode: &'static str,
     /// The size of the buffer.
     pub(crate) words: usize,
     pub(crate) handles: usize,
-    /// Records that there was no room for, since the descriptor was enabled or reset.
+    /// Records that did not fit, since the descriptor was enabled or reset.
     pub(crate) dropped: usize,
     /// Sections that were not recorded for lack of an area.
     pub(crate) lost_sections: u64,
@@ -159,12 +159,12 @@ impl Descriptor {
         )
     }
 
-    /// The buffer, if there is one.
+    /// Returns the buffer, if there is one.
     pub(crate) fn buffer(&self) -> Option<Arc<Buffer>> {
         self.sink.inner.lock().state.buffer().cloned()
     }
 
-    /// The buffer, if it may be enabled.
+    /// Returns the buffer, if it may be enabled.
     fn ready_buffer(&self) -> Result<Arc<Buffer>> {
         match &self.sink.inner.lock().state {
             State::Ready(laid_out) => Ok(laid_out.buffer().clone()),
@@ -172,12 +172,12 @@ impl Descriptor {
         }
     }
 
-    /// `KCOV_INIT_TRACE`: gives the descriptor a buffer of `words` words. Sleeps.
+    /// `KCOV_INIT_TRACE`: gives the descriptor a buffer of `words` words. May sleep.
     pub(crate) fn init(&self, words: usize) -> Result {
         // Before the state, as the interface's table of errors has it.
         let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
-        // What enabling needs, which fails for no lack of memory then. Declared before the guard,
-        // so that it is freed after the unlock.
+        // Enabling allocates nothing then, so it can't fail for lack of memory. Declared before the
+        // guard, so that it is freed after the unlock.
         let ready = KBox::new(LaidOutBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
         let mut inner = self.sink.inner.lock();
         if !matches!(inner.state, State::Fresh) {
@@ -187,7 +187,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// `KCOV_ENABLE` and its likes: lets the current task record into the buffer. Sleeps.
+    /// `KCOV_ENABLE` and its likes: lets the current task record into the buffer. May sleep.
     ///
     /// `mode` may be an error, which counts only after those of the state: that is the order of the
     /// interface. `front` is the size in words of the front of the buffer, in the modes that have
@@ -213,8 +213,10 @@ impl Descriptor {
         Ok(())
     }
 
-    /// `KCOV_REMOTE_ENABLE`: has sections recorded that are started with any of the requested
-    /// handles. Sleeps.
+    /// `KCOV_REMOTE_ENABLE`: records remote sections that are started with any of the requested
+    /// handles. May sleep.
+    // A function of its own, so that the leaf check can follow the pointer to the task through it.
+    #[inline(never)]
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
         let mut paused = task::pause();
         let _control = self.control.lock();
@@ -224,11 +226,11 @@ impl Descriptor {
         }
         let mode = request.mode?;
         let most = if mode.is_plain() {
-            // More than the buffer has room for can't be merged.
+            // More than fits into the buffer can't be merged.
             buffer.words()
         } else {
             // The parts of an area are not those of the buffer, and PCs that are in the set already
-            // take room there. So a section for a small buffer may use more than that.
+            // take space there. So a section for a small buffer may use more than that.
             buffer.words().max(DIVIDED_AREA_WORDS)
         };
         let words = request.area_words.min(most);
@@ -239,7 +241,7 @@ impl Descriptor {
             &request.handles,
         )?;
 
-        // The registration is declared before the guard: taking handles out again would sleep.
+        // The registration is declared before the guard: taking handles out again may sleep.
         let mut inner = self.sink.inner.lock();
         let laid_out = inner.take_ready(laid_out)?;
         inner.state = State::Remote(laid_out, registration);
@@ -265,7 +267,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Returns to [`State::Ready`], after the task has let go of the descriptor. Sleeps.
+    /// Returns to [`State::Ready`], after the task has let go of the descriptor. May sleep.
     pub(crate) fn leave(&self) {
         let _control = self.control.lock();
         let mut inner = self.sink.inner.lock();
@@ -280,7 +282,7 @@ impl Descriptor {
         inner.dropped = laid_out.dropped();
         inner.state = State::Ready(laid_out);
         drop(inner);
-        // Takes handles out of the registry, which sleeps.
+        // Takes handles out of the registry, which may sleep.
         drop(registration);
     }
 
@@ -290,7 +292,7 @@ impl Descriptor {
         if unused != 0 || !(paused.has_local(Some(self)) || paused.has_remote(Some(self))) {
             return Err(EINVAL);
         }
-        // Counts first: what is recorded meanwhile by sections stays, or is recorded once more.
+        // Counts first: records that sections add from now on stay, or are recorded once more.
         let mut left = self
             .sink
             .inner

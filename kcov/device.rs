@@ -87,7 +87,7 @@ impl DeviceFile for KcovFile {
 
 /// Reads the argument of `KCOV_REMOTE_ENABLE`: a `struct kcov_remote_arg` with its handles.
 ///
-/// What is checked here comes before all checks of the descriptor's state.
+/// These checks come before all checks of the descriptor's state.
 fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
     let number_at = arg.wrapping_byte_add(offset_of!(bindings::kcov_remote_arg, num_handles));
     let number: u32 = UserSlice::new(number_at, size_of::<u32>())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The symbols that modules use. Every instrumented module calls the hooks, whatever its licence,
- * so these are no EXPORT_SYMBOL_GPL(), which is what Rust code gets from rust/exports.c.
+ * so these are not EXPORT_SYMBOL_GPL(), which Rust code gets from rust/exports.c.
  */
 
 #include <linux/export.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the rest of the kernel calls: fork, exit, and annotated subsystems.
+//! The functions that the rest of the kernel calls: in fork, exit, and annotated subsystems.
 
 #![expect(unsafe_code)]
 

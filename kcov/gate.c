@@ -174,7 +174,7 @@ static void close_gate(void)
 	 */
 	smp_mb();
 	if (atomic_read(&users)) {
-		/* The hooks are still on, and whoever waits already may go on. */
+		/* The hooks are still on, and tasks that wait already may go on. */
 		smp_store_release(&gate_is_open, true);
 		wake_up_all(&gate_opened);
 		return;
@@ -228,7 +228,7 @@ void kcov_gate_close(void)
 	if (!atomic_dec_and_test(&users) || !gate_works)
 		return;
 	update_gate_in(CLOSE_DELAY);
-	/* What a new user has asked for meanwhile must not wait so long. */
+	/* A new user that came before that must not wait so long. */
 	if (atomic_read(&users))
 		update_gate_in(0);
 }

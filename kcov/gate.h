@@ -3,7 +3,7 @@
  * The gate of the hooks: while it is closed, each returns at once.
  *
  * On x86, the first instruction of every hook is a return then, as in a function that is empty.
- * Where the entries are not patched, there is a jump label behind them, and where there are no jump
+ * Where the entries are not patched, there is a jump label after them, and where there are no jump
  * labels, the gate is always open.
  */
 #ifndef _KERNEL_KCOV_GATE_H

@@ -3,7 +3,7 @@
 //! The gate: the hooks are switched on while it is open.
 //!
 //! While no buffer exists, the gate is closed and every hook returns at once. The gate only saves
-//! time: whether a task is recorded is decided by the task's mode.
+//! time: the task's mode decides whether a task is recorded.
 //!
 //! With `CONFIG_KCOV_PATCHED_ENTRY`, `gate.c` replaces the first instruction of the hooks by a
 //! return. Elsewhere a jump label in the hooks returns, where there are jump labels. The boot
@@ -13,7 +13,7 @@
 
 use kernel::{bindings, error::to_result, prelude::*};
 
-/// Says whether the gate is open, as far as the hook that asks has to look.
+/// Returns whether the gate is open, as far as the calling hook has to look.
 #[inline(always)]
 pub(crate) fn is_open() -> bool {
     // This is `static_branch_unlikely!`, but for one word: the jump does not touch the stack.

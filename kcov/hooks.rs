@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What compiled code calls.
+//! The functions that compiled code calls.
 //!
 //! The hooks are called at every basic block and every comparison of the kernel, from all contexts.
 //! They are leaves where [`crate::arch`] is: whatever they call is inlined, nothing in them can

@@ -6,41 +6,43 @@
 //! calls for tasks that ask for it, in a buffer that they share with the kernel, and records code
 //! that runs elsewhere on their behalf. `Documentation/dev-tools/kcov.rst` describes the interface.
 //!
-//! # The way of the data
+//! # The data path
 //!
-//! compiled code → [`hooks`] → mode, then [`context`] → the task's [`task`] →
-//! [`records`], or the [`layout`] of the memory when that is not one plain trace → the
-//! user's mapping. Nothing on that way takes a lock or can panic, and it calls no function outside
-//! of this crate, unless [`arch`] has to, which knows how the current task is found. [`gate`]
-//! closes it at the entry while no buffer exists.
+//! compiled code → [`hooks`] → the task's mode ([`task`]) → [`context`] → [`recorder`], which
+//! writes to the user's mapping, and asks the [`layout`] of the memory when that is not one plain
+//! trace. The data path takes no lock, cannot panic, and calls nothing outside the crate, except
+//! that some architectures call a function to find the current task ([`arch`]). While no buffer
+//! exists, the [`gate`] closes it at the entry.
 //!
-//! # The way of control
+//! # The control path
 //!
-//! [`device`] decodes what user space asks for, a [`descriptor`] knows what it is used for and what
-//! may follow, and [`task`] starts and stops recording on the current task.
+//! [`device`] decodes the calls of user space, a [`descriptor`] has the state and decides what may
+//! follow, and [`task`] starts and stops recording on the current task.
 //!
-//! # The way of a remote section
+//! # The path of a remote section
 //!
-//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the
-//! sink of a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`task`], which
-//! suspends what was recorded and records into the area. At the stop, the sink merges the area
-//! into its buffer, and what was suspended goes on.
+//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the sink of
+//! a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`task`], which suspends the
+//! current [`recording`] and records into the area. At the stop, the sink merges the area into its
+//! buffer, and the suspended recording goes on.
 //!
 //! # Rules
 //!
-//! - The crate is not instrumented, but what it calls outside of itself is: functions of the
-//!   `kernel` crate that are neither generic nor inlined, all C helpers. None of it may stand on
-//!   the way of the data, and none of it is called while something is recorded on the task on whose
-//!   behalf it is called, except by opening, `KCOV_INIT_TRACE`, mmap, close and fdinfo, which are
-//!   recorded like every other system call.
+//! - The crate is not instrumented, but what it calls outside itself is: functions of the `kernel`
+//!   crate that are neither generic nor inlined, all C helpers. The data path calls none of it. The
+//!   other paths call it while nothing is recorded on the current task, except that opening,
+//!   `KCOV_INIT_TRACE`, mmap, close and fdinfo are recorded like every other system call.
 //! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
-//!   [`arch`], [`gate`], [`task`], [`records`], [`layout`], [`buffer`], [`area`], [`ffi`]; in
-//!   their tests, [`selftest`] and `tests`; and in single functions of [`context`], [`descriptor`],
-//!   [`device`] and `remote::registry`.
+//!   [`arch`], [`gate`], [`task`], [`memory`], [`records`], [`recorder`], [`layout`], [`set`],
+//!   [`filter`], [`buffer`], [`area`], [`ffi`]; in their tests, [`selftest`] and `tests`; and in
+//!   single functions of [`context`], [`descriptor`], [`device`] and `remote::registry`.
+//! - Files depend on each other in one direction, with two exceptions that are in the nature of
+//!   things. A descriptor owns its registration, and the registry leads to descriptors. A task owns
+//!   the descriptor that it has enabled, and the descriptor starts and stops recording on the task.
 //! - No field of a C type is used where only bindgen says that it is: see [`offsets`].
 //! - Memory that users can write to, or could once, never holds anything of the kernel's.
-//! - Tasks are created and sections are started before the crate's initialization. What they reach
-//!   is right in zeroed memory.
+//! - Tasks are created and sections are started before the crate's initialization. The state that
+//!   they use is valid in zeroed memory.
 
 #![deny(unsafe_code, clippy::multiple_unsafe_ops_per_block)]
 #![expect(
@@ -62,7 +64,7 @@ mod layout;
 mod memory;
 mod mode;
 mod offsets;
-// What writes comparisons has no caller then, but tests.
+// Without hooks of comparisons, only tests call what writes them.
 #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
 mod recorder;
 mod recording;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the memory of a buffer or of an area is laid out: traces, and what is known of PCs that were
-//! seen already.
+//! The layout of a buffer or an area: traces, and what is known of PCs that were recorded.
 //!
 //! In the plain modes, all of it is one trace. With both kinds of records there are two traces, one
-//! after the other. To record each PC once, the front of a buffer holds a [`Set`], and the end of an
-//! area a [`Filter`].
+//! after the other. To record each PC once, the front of a buffer holds a [`Set`], and the end of
+//! an area a [`Filter`].
 
 #![expect(unsafe_code)]
 
@@ -148,7 +147,7 @@ impl Layout {
     /// Records a canonical PC that did not fit in the fast path, unless it has been recorded
     /// already, or counts it as dropped.
     ///
-    /// What an interrupt calls before it is recognised as one may be left out, as if it had come
+    /// A PC of an interrupt that is not recognised as one yet may be left out, as if it had come
     /// later.
     #[inline(always)]
     pub(crate) fn push_pc(&self, pc: usize) {
@@ -226,7 +225,7 @@ impl Layout {
         }
     }
 
-    /// Sets the counts to 0, that of what was dropped too.
+    /// Sets the counts to 0, the count of dropped records too.
     pub(crate) fn reset_counts(&self) {
         for kind in [Kind::Pc, Kind::Comparison] {
             self.trace(kind).set_count(kind, 0);
@@ -258,8 +257,8 @@ impl Layout {
         unsafe { self.trace(kind).records(kind) }
     }
 
-    /// Appends records `from..` of `source`, at most `limit` of them; returns how many of them are
-    /// dealt with, appended or not.
+    /// Appends records `from..` of `source`, at most `limit` of them; returns the number of records
+    /// that are dealt with, appended or not.
     ///
     /// Only one CPU at a time may append: callers hold the descriptor's lock.
     pub(crate) fn append(&self, source: &Records<'_>, from: usize, limit: usize) -> usize {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is recorded: PCs, comparisons, or both; each PC every time, or once.
+//! Modes: PCs, comparisons, or both are recorded; each PC every time, or once.
 
 use kernel::{bindings, prelude::*};
 
-/// What is recorded.
+/// The kind of records, and which of them.
 ///
-/// As large as what it stands next to: padding would be copied at every start of a section.
+/// As large as its neighbours: padding would be copied at every start of a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub(crate) enum Mode {
@@ -16,7 +16,7 @@ pub(crate) enum Mode {
     Cmp,
     /// Every PC that is not in the set yet, which takes the front of the buffer.
     Unique,
-    /// Every PC, in the front of the buffer, and every comparison, behind it.
+    /// Every PC, in the front of the buffer, and every comparison, after it.
     PcCmp,
 }
 
@@ -57,7 +57,7 @@ impl Mode {
         }
     }
 
-    /// The mode, if the kernel is configured for it.
+    /// Returns the mode, if the kernel is configured for it.
     pub(crate) fn supported(self) -> Result<Self> {
         let configured = match self {
             Mode::Pc => true,
@@ -71,12 +71,12 @@ impl Mode {
         }
     }
 
-    /// Says whether all memory is one trace, of one kind of records.
+    /// Returns whether all memory is one trace, of one kind of records.
     pub(crate) const fn is_plain(self) -> bool {
         matches!(self, Mode::Pc | Mode::Cmp)
     }
 
-    /// The mode word of a task that records.
+    /// Returns the mode word of a task that records.
     pub(crate) const fn word(self) -> u32 {
         match self {
             Mode::Pc | Mode::Unique => RECORD_PCS,
@@ -85,7 +85,7 @@ impl Mode {
         }
     }
 
-    /// What a person calls it.
+    /// Returns the name for a person to read.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Mode::Pc => "pc",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a hook writes with.
+//! Writing records from a hook.
 
 #![expect(unsafe_code)]
 
@@ -19,8 +19,8 @@ use core::{hint, intrinsics};
 ///
 /// # Invariants
 ///
-/// `start` points to a count and space for `capacity` records of the kind that the recorder was made
-/// for, valid until the hook that made it returns.
+/// `start` points to a count and space for `capacity` records of the kind that the recorder was
+/// made for, valid until the hook that made it returns.
 pub(crate) struct Recorder<D> {
     start: *mut u8,
     capacity: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is recorded on a task, as values: a recording, a section, and where its records go.
+//! The state of recording as values: a recording, a section, and the destination of its records.
 
 use crate::{
     context::Context,

@@ -17,10 +17,10 @@ use crate::{
 };
 use kernel::{bindings, prelude::*};
 
-/// How many words are recorded at the most. Leaks repeat with every interrupt.
+/// The largest number of words that are recorded. Leaks repeat with every interrupt.
 const WORDS: usize = 4096;
 
-/// How many functions are named at the most.
+/// The largest number of functions that are named.
 const MAX_NAMED: usize = 32;
 
 /// Runs the test. Takes 300 ms.
@@ -29,21 +29,15 @@ pub(crate) fn run() -> Result {
     let _gate = gate::KeepOpen::new()?;
 
     // Without this, a hook that records nothing at all would pass.
-    if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) {
-        task::probe(&mut area, || {
-            // SAFETY: Only reads the time. It is an instrumented function.
-            unsafe { bindings::ktime_get_real_seconds() };
-        });
-        if records_of(&area).count() == 0 {
-            pr_err!(
-                "self test failed: an instrumented function was called, but nothing was recorded\n"
-            );
-            kernel::warn_on!(true);
-            return Ok(());
-        }
+    if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) && !records_calls(&mut area) {
+        pr_err!(
+            "self test failed: an instrumented function was called, but nothing was recorded\n"
+        );
+        kernel::warn_on!(true);
+        return Ok(());
     }
 
-    // SAFETY: Only waits.
+    // SAFETY: The function only waits.
     task::probe(&mut area, || unsafe { bindings::kcov_selftest_wait() });
     let records = records_of(&area);
     let leaked = records.pcs();
@@ -51,7 +45,20 @@ pub(crate) fn run() -> Result {
         pr_info!("self test passed: interrupts produced no coverage\n");
         return Ok(());
     }
+    report(leaked)
+}
 
+/// Returns whether a call of an instrumented function is recorded.
+fn records_calls(area: &mut Area) -> bool {
+    task::probe(area, || {
+        // SAFETY: The function only reads the time. It is instrumented.
+        unsafe { bindings::ktime_get_real_seconds() };
+    });
+    records_of(area).count() > 0
+}
+
+/// Prints the functions of leaked PCs.
+fn report(leaked: &[usize]) -> Result {
     pr_err!(
         "self test failed: interrupts produced {} PCs, in these functions:\n",
         leaked.len()
@@ -60,7 +67,7 @@ pub(crate) fn run() -> Result {
     for &pc in leaked {
         if named.len() < MAX_NAMED && !named.contains(&pc) {
             named.push(pc, GFP_KERNEL)?;
-            // SAFETY: Only prints.
+            // SAFETY: The function only prints.
             unsafe { bindings::kcov_selftest_leak(pc) };
         }
     }
@@ -68,7 +75,7 @@ pub(crate) fn run() -> Result {
     Ok(())
 }
 
-/// What a probe has recorded.
+/// Returns the records of a probe.
 fn records_of(area: &Area) -> Records<'_> {
     // SAFETY: The probe is over, and the hooks have written the count.
     unsafe { area.layout().records(Kind::Pc) }

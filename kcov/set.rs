@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The set of the PCs that were recorded: one bit for each place in the kernel's code.
+//! The set of the PCs that were recorded: one bit for each [`STEP`] bytes of the kernel's code.
 //!
 //! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps
 //! of [`STEP`] bytes. No instruction that calls a hook by its address is shorter than that, so no

@@ -26,12 +26,12 @@ unsigned long kcov_kaslr_offset __ro_after_init;
 struct kcov_text kcov_text __ro_after_init;
 
 #ifdef CONFIG_MODULES
-/* The lowest address at which modules are put while there is room. */
+/* The lowest address at which modules are put while there is space. */
 static unsigned long modules_start(void)
 {
 #if defined(CONFIG_ARM64)
 	/*
-	 * Not where their region starts: they shall be in the reach of a direct branch from all of
+	 * Not where their region starts: they must be in the reach of a direct branch from all of
 	 * the image, wherever that has been moved to. See module_init_limits().
 	 */
 	unsigned long reach = _end - _text < SZ_128M ? SZ_128M : SZ_2G;
@@ -81,7 +81,7 @@ void kcov_selftest_wait(void)
 
 void kcov_selftest_leak(unsigned long pc)
 {
-	/* The address after a call: one less is inside of the function. */
+	/* The address after a call: one less is in the function. */
 	pr_err("  %pS\n", (void *)(pc + kcov_kaslr_offset - 1));
 }
 #endif

@@ -56,7 +56,7 @@ impl Attached {
         if attached.is_null() {
             return false;
         }
-        // SAFETY: By the type invariant. The reference stays in the field meanwhile.
+        // SAFETY: By the type invariant. The reference stays in the field.
         let attached = unsafe { <Arc<Descriptor> as ForeignOwnable>::borrow(attached) };
         descriptor.is_none_or(|descriptor| ptr::eq(&*attached, descriptor))
     }
@@ -151,8 +151,8 @@ impl Task {
         // ORDERING: The section's header is read through the pointer. Pairs with the barrier in
         // `Paused::begin`, against interrupts of this CPU.
         //
-        // SAFETY: The field is null, or was stored by `Paused::begin`. A section leaves the field in
-        // `Paused::unwind`, after which its area is reached through the result of that only.
+        // SAFETY: The field is null, or was stored by `Paused::begin`. A section leaves the field
+        // in `Paused::unwind`, after which its area is reached through the result of that only.
         unsafe { LentArea::from_ptr(self.section.get()) }
     }
 
@@ -209,9 +209,9 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Lay
     Some(unsafe { Recorder::new(start, capacity as usize, layout) })
 }
 
-/// Nothing is recorded on the current task as long as this lives.
+/// While this lives, nothing is recorded on the current task.
 ///
-/// What is to be recorded after it may be changed through it.
+/// Its methods change what is recorded afterwards.
 pub(crate) struct Paused {
     task: Task,
     /// The mode to go on with.
@@ -344,15 +344,15 @@ impl Paused {
     }
 }
 
-/// What there was to stop.
+/// The result of a stop.
 pub(crate) enum Stopped {
-    /// No section runs on the task: the start found no descriptor that collects.
+    /// No section runs on the task.
     Nothing,
-    /// As above, but there is a section around it, which goes on.
+    /// The start found no descriptor that collects; the enclosing section goes on.
     Missed,
     /// The innermost section was started in another context.
     Foreign,
-    /// A section. What it interrupted goes on with the end of the pause.
+    /// A section. The recording that it suspended goes on with the end of the pause.
     Section(EndedArea, Paused),
 }
 

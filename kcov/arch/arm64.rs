@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! arm64: the current task stands in a register that the kernel has for itself, and the preempt
-//! count in the task.
+//! arm64: the current task is in a register that the kernel has for itself, and the preempt count
+//! in the task.
 //!
 //! A return address may carry a signature. The compiler takes it off where it gives a function its
 //! own one, also on processors that sign nothing.

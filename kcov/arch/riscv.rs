@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RISC-V: the current task stands in the thread pointer, and the preempt count in the task.
+//! RISC-V: the current task is in the thread pointer, and the preempt count in the task.
 
 use crate::offsets;
 use core::arch::asm;

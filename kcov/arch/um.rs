@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! User-mode Linux: a processor is a thread of the host, the current task stands in a table of
+//! User-mode Linux: a processor is a thread of the host, the current task is in a table of
 //! processors, and the preempt count in the task.
 
 use crate::offsets;

@@ -2,9 +2,9 @@
 
 //! Areas that are not in use.
 //!
-//! Every CPU has slots for areas of its own, so that CPUs do not meet in the usual case. A slot is
-//! emptied and filled by one atomic exchange. Which CPU the code runs on is only a hint where to
-//! look first: it may be wrong by the time it is used, and nothing depends on it.
+//! Every CPU has slots for areas of its own, so that CPUs seldom meet. A slot is emptied and filled
+//! by one atomic exchange. Which CPU the code runs on is only a hint where to look first: it may be
+//! wrong by the time it is used, and nothing depends on it.
 //!
 //! The areas of softirqs are allocated at boot. A section of a task takes an area that is there, or
 //! allocates one where it may sleep. Where it may not, it is lost, and a worker adds an area for
@@ -33,13 +33,13 @@ use kernel::{
     workqueue::{self, DelayedWork, Work, WorkItem}, //
 };
 
-/// How many areas of tasks a CPU keeps: one for a section, one for a section inside of it.
+/// The number of areas of tasks that a CPU keeps: one for a section, one for a section inside it.
 const TASK_SLOTS: usize = 2;
 
 /// The number of words in a softirq's area, `CONFIG_KCOV_IRQ_AREA_SIZE`.
 pub(crate) const SOFTIRQ_AREA_WORDS: usize = bindings::kcov_sizes_KCOV_SOFTIRQ_AREA_WORDS as usize;
 
-/// How many areas of softirqs a CPU has room for. With PREEMPT_RT, softirqs can be preempted, by
+/// The number of areas of softirqs that a CPU keeps. With PREEMPT_RT, softirqs can be preempted, by
 /// another one too.
 const SOFTIRQ_SLOTS: usize = if cfg!(CONFIG_PREEMPT_RT) { 3 } else { 1 };
 
@@ -70,7 +70,7 @@ impl AreaSlot {
         !self.area.is_empty() && self.words.load(Relaxed) >= words
     }
 
-    /// Takes the area if it has room for `words` words.
+    /// Takes the area if it has space for `words` words.
     #[inline(always)]
     fn take(&self, words: usize) -> Option<Area> {
         if !self.suits(words) {
@@ -84,8 +84,8 @@ impl AreaSlot {
         Some(area)
     }
 
-    /// Puts an area back for which the hint was wrong. If the slot is taken meanwhile, the area is
-    /// not needed.
+    /// Puts an area back for which the hint was wrong. If the slot has been taken, the area is not
+    /// needed.
     #[cold]
     #[inline(never)]
     fn put_back(&self, area: Area) {
@@ -137,8 +137,8 @@ const SHARDS: usize = {
 
 static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 
-/// How many requests have handles in the registry. Areas of tasks are kept only while there are
-/// some, and a little longer.
+/// The number of requests that have handles in the registry. Areas of tasks are kept only while
+/// there are some, and a little longer.
 ///
 /// Not an `Atomic` of the `kernel` crate, whose operations are calls.
 static USERS: AtomicUsize = AtomicUsize::new(0);
@@ -162,19 +162,19 @@ pub(crate) fn init() -> Result {
     Ok(())
 }
 
-/// The shard of the current CPU.
+/// Returns the shard of the current CPU.
 #[inline(always)]
 fn here() -> usize {
     arch::cpu() as usize & (SHARDS - 1)
 }
 
-/// The shards in the order in which they are looked through from CPU `here`.
+/// Returns the shards in the order in which they are looked through from CPU `here`.
 fn shards_from(here: usize) -> impl Iterator<Item = &'static Shard> {
     let (before, after) = POOL.split_at(here);
     Iterator::chain(after.iter(), before)
 }
 
-/// Returns an area with room for `words` words, or nothing if there is none.
+/// Returns an area with space for `words` words, or nothing if there is none.
 ///
 /// In a softirq, an area has the size that was configured. In a task that may sleep, an area is
 /// allocated if there is none.
@@ -204,8 +204,8 @@ fn lend_elsewhere(here: usize, context: Context, words: usize) -> Option<Area> {
     Area::new(words, __GFP_RETRY_MAYFAIL).ok()
 }
 
-/// Frees the areas of tasks of a CPU that have no room for `words` words: what is asked for is what
-/// will be asked for again.
+/// Frees the areas of tasks of a CPU that have no space for `words` words: later sections will ask
+/// for as many.
 fn evict_smaller(shard: &Shard, words: usize) {
     for slot in &shard.task {
         if !slot.suits(words) {
@@ -255,8 +255,8 @@ fn put_from(here: usize, reach: usize, context: Context, area: Area) -> Option<A
     left
 }
 
-/// Sees to it that there is an area of a task for `words` words, if memory is at hand: a failure
-/// only means that a section which may not sleep is lost. May sleep.
+/// Adds an area of a task for `words` words if there is none, and memory is at hand: a failure only
+/// means that a section which may not sleep is lost. May sleep.
 pub(crate) fn prepare(words: usize) {
     let suits = |slot: &AreaSlot| slot.suits(words);
     if !POOL.iter().flat_map(|shard| &shard.task).any(suits) {
@@ -326,7 +326,8 @@ impl Worker {
         })
     }
 
-    /// Has the areas of tasks freed in some seconds. May be called from any context but NMI.
+    /// Starts the worker that frees the areas of tasks in some seconds. May be called from any
+    /// context but NMI.
     #[cold]
     fn drain_later() {
         if let Some(worker) = WORKER.as_ref() {
@@ -337,7 +338,8 @@ impl Worker {
         }
     }
 
-    /// Has an area of [`WANTED`] words added. May be called from any context but NMI.
+    /// Starts the worker that adds an area of [`WANTED`] words. May be called from any context but
+    /// NMI.
     fn add_soon() {
         if let Some(worker) = WORKER.as_ref() {
             // As above.

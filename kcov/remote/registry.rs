@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which descriptor collects which handle.
+//! The table of handles and the descriptors that collect them.
 //!
 //! Lookups happen at every start of a section, in all contexts, and take no lock. Changes come from
 //! system calls and exiting tasks, and take one.
@@ -32,12 +32,12 @@ kernel::sync::global_lock! {
     unsafe(uninit) static WRITER: Mutex<Option<Writer<Attachment, BUCKETS>>> = None;
 }
 
-/// What the handles of a request lead to.
+/// The value that the handles of a request lead to.
 pub(crate) struct Attachment {
     sink: Arc<Sink>,
     id: u64,
     mode: Mode,
-    /// How many words a section of a task may use.
+    /// The number of words that a section of a task may use.
     words: usize,
 }
 
@@ -92,11 +92,11 @@ pub(crate) fn sink(target: &Target) -> Option<Arc<Sink>> {
     (attachment.id == target.registration).then(|| attachment.sink.clone())
 }
 
-/// Handles in the registry. They are taken out when the value is dropped, which sleeps.
+/// Handles in the registry. They are taken out when the value is dropped, which may sleep.
 pub(crate) struct Registration(ManuallyDrop<Entry<Attachment, BUCKETS>>);
 
 impl Registration {
-    /// Puts all of `handles` into the registry, or none. Sleeps.
+    /// Puts all of `handles` into the registry, or none. May sleep.
     ///
     /// The first handle that is malformed ([`EINVAL`]) or taken ([`EEXIST`]) decides about the
     /// error.
@@ -116,7 +116,7 @@ impl Registration {
         self.0.value().id
     }
 
-    /// The number of handles.
+    /// Returns the number of handles.
     pub(crate) fn handles(&self) -> usize {
         self.0.keys()
     }

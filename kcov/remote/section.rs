@@ -4,7 +4,7 @@
 //!
 //! Nearly every start is for a handle that is not collected, so that is found out before anything
 //! else is done. While a section is started or stopped, nothing is recorded on the task: what is
-//! called for it does not stand in anybody's coverage.
+//! called for it is in no coverage.
 
 use super::{
     handle::{Handle, Key},
@@ -21,7 +21,7 @@ use kernel::prelude::*;
 
 /// Starts a section on the current task, if a descriptor collects the handle.
 ///
-/// The section may be started inside of another one, or on a task that records itself; that one is
+/// The section may be started inside another one, or on a task that records itself; that one is
 /// suspended, and goes on when the section stops. Does nothing in hard interrupts and NMI.
 pub(crate) fn start(raw: u64) {
     let key = match Handle::parse(raw) {

@@ -18,6 +18,9 @@ alternatives and exception fix-ups, and demands that
 It also follows every path on which the implementation in Rust starts or stops a remote section (x86_64), and demands
 that the section's header is complete before the task leads to it, and that the task's mode is 0 while the other fields
 of its recording change.
+
+Where the implementation in Rust appends the records of a section to a buffer, it demands that the count is stored
+last, behind a barrier.
 """
 
 import argparse

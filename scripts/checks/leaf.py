@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-No path out of the hooks leaves the implementation, and none can panic. Remote sections are published complete.
+No path out of the hooks leaves the implementation, and none can panic. Remote sections are published complete, and
+their records before the count.
 """
 
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the check must know of each architecture: where an instruction can go next."""
+"""What the check must know of each architecture: where an instruction can go next, and what it stores."""
 
 import re
 from collections import namedtuple
@@ -7,6 +7,9 @@ from collections import namedtuple
 # kind: next, jump, branch, call, return, return-if, indirect-jump, indirect-call, trap
 Flow = namedtuple("Flow", "kind target")
 NEXT = Flow("next", None)
+# base: the register that leads to the place; plain: whether a whole word is stored right there, and not changed there;
+# text: the place, as the disassembler writes it.
+Stored = namedtuple("Stored", "base plain text")
 
 _HEX = re.compile(r"(?:^|[\s,])(?:0x)?([0-9a-f]+)(?:\s*<[^>]*>)?\s*$")
 
@@ -31,6 +34,35 @@ class Arch:
     def flow(self, mnemonic, operands):
         raise NotImplementedError
 
+    # The registers for the stack and, in functions that set it up, for the frame.
+    stack = frame = ""
+    # Whether the processor may change the order of stores.
+    weak_stores = True
+
+    def sets_frame(self, text):
+        """Whether an instruction makes the frame's register one."""
+        raise NotImplementedError
+
+    def stored(self, mnemonic, operands):
+        """What an instruction stores to memory, if it does."""
+        raise NotImplementedError
+
+    def loaded(self, mnemonic, operands):
+        """The register and the place of a load of a whole word, if an instruction is one."""
+        raise NotImplementedError
+
+    def writes(self, mnemonic, operands, register):
+        """Whether an instruction changes a register of 64 bits: its first operand, mostly."""
+        return self.stored(mnemonic, operands) is None and re.match(rf"{register}\b", operands) is not None
+
+    def orders_stores(self, mnemonic, operands):
+        """Whether an instruction is a barrier between stores."""
+        raise NotImplementedError
+
+    def releases(self, _mnemonic):
+        """Whether a store is itself ordered behind those before it."""
+        return False
+
     def jump_table(self, _mnemonic, _operands):
         """Address of the table of absolute targets that an indirect jump reads, if it is that plain."""
         return None
@@ -49,6 +81,40 @@ class X86(Arch):
                  "addr32", "rex64", "rex.W"}
     _traps = re.compile(r"^(ud[012].*|int[13o]?|int|into|hlt|syscall|sysenter|sysexit.*|sysret.*|iret.*|"
                         r"vmcall|vmmcall|lret.*|retf.*|ljmp.*|lcall.*|\(bad\)|<unknown>|\.byte|\.word)$")
+
+    stack, frame, weak_stores = "rsp", "rbp", False
+    _memory = re.compile(r"^(?:%[gd]s:)?(-?(?:0x)?[0-9a-f]*)\(%(\w+)(,[^)]*)?\)$")
+    _reads = re.compile(r"^(cmp|test|bt[bwlq]?$|nop|prefetch|call|j|loop|endbr|clflush|verw|ret|lea|push|mul|div|"
+                        r"imul|idiv|ud)")
+
+    def sets_frame(self, text):
+        return bool(re.match(r"movq? %rsp, ?%rbp$", text))
+
+    def stored(self, mnemonic, operands):
+        mnemonic, operands = self.split(mnemonic, operands)
+        parts = re.split(r",(?![^(]*\))", operands.replace(" ", ""))
+        if re.match(r"(movs[bwlq]?|stos[bwlq]?)$", mnemonic) and "%rdi" in operands:
+            return Stored("rdi", False, operands)
+        match = self._memory.match(parts[-1])
+        if not match or self._reads.match(mnemonic):
+            return None
+        whole = mnemonic == "movq" or mnemonic == "mov" and re.match(r"%r([a-ds]x|[sd]i|[sb]p|[89]|1[0-5])$", parts[0])
+        plain = bool(whole) and match[1] in ("", "0", "0x0") and not match[3]
+        return Stored(match[2], plain, parts[-1])
+
+    def loaded(self, mnemonic, operands):
+        parts = re.split(r",(?![^(]*\))", operands.replace(" ", ""))
+        known = mnemonic in ("mov", "movq") and len(parts) == 2 and self._memory.match(parts[0])
+        return (parts[1][1:], parts[0]) if known else None
+
+    def writes(self, mnemonic, operands, register):
+        if self._reads.match(mnemonic) and not mnemonic.startswith("lea"):
+            return False
+        names = {register, "e" + register[1:]} if register[1].isalpha() else {register, register + "d"}
+        return operands.replace(" ", "").rpartition(",")[2] in {f"%{name}" for name in names}
+
+    def orders_stores(self, mnemonic, _operands):
+        return mnemonic in ("mfence", "sfence")
 
     def split(self, mnemonic, operands):
         """Takes prefixes off the mnemonic."""
@@ -88,6 +154,31 @@ class X86(Arch):
 class Arm64(Arch):
     name = "arm64"
     machine = 183
+    stack, frame = "sp", "x29"
+    _place = re.compile(r"(\[[^\]]*\]!?)")
+
+    def sets_frame(self, text):
+        return bool(re.match(r"(mov x29, sp|add x29, sp,.*)$", text))
+
+    def stored(self, mnemonic, operands):
+        place = self._place.search(operands)
+        if not place or not re.match(r"(st[pnru]|stl|stx|stz|st1|cas|swp|ldadd|ldset|ldclr)", mnemonic):
+            return None
+        base = re.split(r"[\s,\]]", place[1][1:])[0]
+        whole = mnemonic in ("str", "stlr") and re.match(r"x(\d+|zr)\b", operands)
+        plain = bool(whole) and re.sub(r",\s*#0(x0)?\]", "]", place[1]) == f"[{base}]" and operands.endswith("]")
+        return Stored(base, plain, place[1])
+
+    def loaded(self, mnemonic, operands):
+        place = self._place.search(operands)
+        return (operands.split(",")[0], place[1]) if place and mnemonic in ("ldr", "ldar") else None
+
+    def orders_stores(self, mnemonic, operands):
+        return mnemonic in ("dmb", "dsb") and re.match(r"(|sy|st|ish|ishst|osh|oshst)$", operands) is not None
+
+    def releases(self, mnemonic):
+        return mnemonic == "stlr"
+
     _traps = {"brk", "svc", "hvc", "smc", "hlt", "udf", "eret", "eretaa", "eretab", "<unknown>", ".inst",
               ".word"}
 
@@ -114,6 +205,29 @@ class Riscv(Arch):
     machine = 243
     relaxes = True
     alternatives = ("__alt_start", "__alt_end", ".alternative", 16, "<H", 10)
+    stack, frame = "sp", "s0"
+    _place = re.compile(r"(-?(?:0x)?[0-9a-f]*)\((\w+)\)$")
+
+    def sets_frame(self, text):
+        return bool(re.match(r"(c\.)?addi(4spn)? s0, ?sp,", text))
+
+    def stored(self, mnemonic, operands):
+        mnemonic = mnemonic.removeprefix("c.")
+        place = self._place.search(operands)
+        if mnemonic.startswith(("amo", "sc.")):
+            return Stored(operands[operands.rfind("(") + 1:-1], False, operands)
+        if not place or mnemonic not in ("sb", "sh", "sw", "sd", "sdsp", "swsp", "fsd", "fsw"):
+            return None
+        return Stored(place[2], mnemonic == "sd" and place[1] in ("", "0", "0x0"), place[0])
+
+    def loaded(self, mnemonic, operands):
+        place = self._place.search(operands)
+        return (operands.split(",")[0], place[0]) if place and mnemonic.removeprefix("c.") == "ld" else None
+
+    def orders_stores(self, mnemonic, operands):
+        before, _, behind = operands.replace(" ", "").partition(",")
+        return mnemonic == "fence" and (not operands or "w" in before and "w" in behind)
+
     _traps = {"ebreak", "c.ebreak", "ecall", "unimp", "c.unimp", "mret", "sret", "<unknown>", ".word",
               ".short", ".2byte", ".4byte"}
     _branches = {"beq", "bne", "blt", "bge", "bltu", "bgeu", "beqz", "bnez", "bltz", "bgez", "blez", "bgtz",

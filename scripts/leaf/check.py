@@ -6,6 +6,7 @@ import os
 from . import Misuse
 from .helpers import crates_without_helpers, scan_crate
 from .image import Image
+from .merge import check_merge
 from .order import Order
 from .publish import check_sections
 from .walk import HOOK_PC, HOOKS, HOOKS_CMP, Violation, Walk, scan_object
@@ -68,4 +69,5 @@ def check(image):
         violations += scan_crate(image, crate)
     violations += scan_object(image, set(entries.values()), calls=not crates)
     sections, found = check_sections(image)
-    return hooks, sections, violations + found
+    merges, late = check_merge(image)
+    return hooks, sections + merges, violations + found + late

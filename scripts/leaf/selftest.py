@@ -127,6 +127,44 @@ def _sections(**parts):
     return _pc() + re.sub("|".join(rf"\b{part}\b" for part in parts), lambda match: parts[match[0]], _SECTIONS)
 
 
+# What appends records to a buffer: PCs that are not in a set, or a piece of memory.
+_MERGE = r"""
+struct trace { u64 *start, capacity, dropped; volatile u64 *set; };
+void append(struct trace *t, const u64 *from, u64 n) __asm__("_RNvMs0_NtC4kcov8divisionNtB5_8Division6append");
+void append(struct trace *t, const u64 *from, u64 n)
+{
+	u64 count = t->start[0], added = 0, i;
+
+	for (i = 0; t->set && i < n; i++) {
+		if (t->set[from[i] / 64] >> from[i] % 64 & 1)
+			continue;
+		if (count + added >= t->capacity) {
+			t->dropped++;
+			continue;
+		}
+		t->set[from[i] / 64] |= 1UL << from[i] % 64;
+		((volatile u64 *)t->start)[1 + count + added++] = from[i];
+	}
+	if (!t->set) {
+		added = n < t->capacity - count ? n : t->capacity - count;
+		memcpy(t->start + 1 + count, from, 8 * added);
+		t->dropped += n - added;
+	}
+	if (!added)
+		return;
+	PUBLISH;
+}
+"""
+WMB = "rust_helper_smp_wmb()"
+COUNT = "*(volatile u64 *)t->start = count + added"
+# The last record, once more.
+LATE = "((volatile u64 *)t->start)[count + added] = from[n - 1]"
+
+
+def merge(publish=f"{WMB}; {COUNT}"):
+    return f"void rust_helper_smp_wmb(void);\n{_MERGE}".replace("PUBLISH;", publish + ";")
+
+
 # A task whose recording is where _OFFSETS says, and the start and the stop of a section.
 _OFFSETS = "".join(f"pub(crate) const {name}: usize = {value};\n" for name, value in (
     ("TASK_KCOV_CTX", 0x850), ("KCOV_CTX_MODE", 0), ("KCOV_CTX_SOFTIRQ", 4), ("KCOV_CTX_CAPACITY", 8),
@@ -420,6 +458,23 @@ CASES = [
          _sections(STOP=_PAUSED_FIELDS), ""),
     Case("section: restored before the mode is 0", "kcov_remote_stop.*stores the softirq .* may not be 0",
          _sections(STOP=f"t->ctx.softirq = 0; {_DISARM}; {_PAUSED_FIELDS}"), ""),
+    Case("merge", None, _sections() + merge(), ""),
+    Case("merge, optimised for size", None, _sections() + merge(), "-Os"),
+    Case("merge, with frame pointers", None, _sections() + merge(), "-fno-omit-frame-pointer"),
+    Case("merge: barrier that is an instruction", None,
+         _sections() + merge(f'__asm__ volatile("sfence" ::: "memory"); {COUNT}'), ""),
+    Case("merge: no barrier", "the count without a barrier", _sections() + merge(COUNT), ""),
+    Case("merge: barrier behind the count", "the count without a barrier", _sections() + merge(f"{COUNT}; {WMB}"),
+         ""),
+    Case("merge: barrier on one path", "the count without a barrier",
+         _sections() + merge(f"if (added > 1) {WMB}; {COUNT}"), ""),
+    Case("merge: record behind the barrier", "a record between the barrier and the count",
+         _sections() + merge(f"{WMB}; {LATE}; {COUNT}"), ""),
+    Case("merge: record behind the count", "a record after the count",
+         _sections() + merge(f"{WMB}; {COUNT}; {LATE}"), ""),
+    Case("merge: records behind the count", "a record after the count",
+         _sections() + merge(f"{WMB}; {COUNT}; memcpy(t->start + 1 + count, from, 8 * added)"), ""),
+    Case("merge: none", "appends no records", _sections() + "void _RNvC4kcov4some(void) { }", ""),
     Case("section: jump to a place that is not known", "an indirect jump", _sections(AFTER=_asm("jmp *%rax")), ""),
 ]
 
@@ -427,6 +482,7 @@ CASES = [
 _REST = r"""
 struct task *current_task;
 void outside(void) { __asm__ volatile("nop"); }
+void rust_helper_smp_wmb(void) { __asm__ volatile("nop"); }
 void *lend(unsigned long size) { return (void *)size; }
 void give_back(void *header) { outside(); }
 void panic_fmt(void) __asm__("_RNvNtCs_4core9panicking9panic_fmt");

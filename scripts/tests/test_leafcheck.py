@@ -228,6 +228,21 @@ class CommandLine(unittest.TestCase):
         places = json.loads(self.run_it(program, "--object", kcov, "--json").stdout)["sections"]
         self.assertEqual({place["function"] for place in places}, {"kcov_remote_start", "kcov_remote_stop"})
 
+    def test_merge_with_one_cpu(self):
+        """The barrier is no instruction there; the order of the stores is the same."""
+        for name, config, status in (
+                ("merge", "CONFIG_SMP=y\n", 0), ("merge: no barrier", "", 0), ("merge: no barrier", "CONFIG_SMP=y\n", 1),
+                ("merge: no barrier", "CONFIG_SMP=y\nCONFIG_RUST_INLINE_HELPERS=y\n", 0),
+                ("merge: records behind the count", "", 1)):
+            with self.subTest(name=name, config=config):
+                program, kcov = self.build(name)
+                with open(os.path.join(self.dir, ".config"), "w", encoding="ascii") as file:
+                    file.write(config)
+                run = self.run_it(program, "--object", kcov)
+                self.assertEqual(run.returncode, status, run.stdout)
+                does = "behind a barrier" if config == "CONFIG_SMP=y\n" else "after them"
+                self.assertIn(f"counts merged records, {does}", run.stdout)
+
     def test_offsets_of_another_build(self):
         program, kcov = self.build("section")
         offsets = os.path.join(self.dir, publish.OFFSETS)
@@ -325,11 +340,14 @@ class OtherArchitectures(unittest.TestCase):
 	void __sanitizer_cov_trace_pc(void) { if (area[1]) helper(); area[2] = 1; }
 	"""
     REST = "void outside(void) { __asm__ volatile(\"nop\"); } void __sanitizer_cov_trace_pc(void); " \
-           "void _start(void) { __sanitizer_cov_trace_pc(); }"
+           "void _start(void) { __sanitizer_cov_trace_pc(); }" \
+           "void rust_helper_smp_wmb(void) { __asm__ volatile(\"nop\"); }" \
+           "void *memcpy(void *a, const void *b, unsigned long n)" \
+           "{ while (n--) ((volatile char *)a)[n] = ((char *)b)[n]; return a; }"
 
-    def build(self, compiler, directory, triple, body):
+    def build(self, compiler, directory, triple, source):
         paths = []
-        for name, text in (("kcov", self.SOURCE % body), ("rest", self.REST)):
+        for name, text in (("kcov", source), ("rest", self.REST)):
             source = os.path.join(directory, name + ".c")
             with open(source, "w", encoding="ascii") as file:
                 file.write(text)
@@ -352,13 +370,38 @@ class OtherArchitectures(unittest.TestCase):
             for body, reason in (("", None), ("outside()", "outside"), ("__builtin_trap()", "exception on purpose"),
                                  ("((void (*)(void))area[3])()", "indirect")):
                 with self.subTest(triple=triple, body=body), tempfile.TemporaryDirectory() as directory:
-                    program, kcov = self.build(compilers()["clang"], directory, triple, body)
+                    program, kcov = self.build(compilers()["clang"], directory, triple, self.SOURCE % body)
                     hooks, _, violations = check(Image(program, [kcov]))
                     self.assertEqual(hooks[0]["order"], "not checked")
                     if reason is None:
                         self.assertEqual(violations, [])
                     else:
                         self.assertTrue(any(reason in v.reason for v in violations), violations)
+
+    def test_merges(self):
+        if "clang" not in compilers():
+            raise unittest.SkipTest("there is no clang")
+        wmb, count = selftest.WMB, selftest.COUNT
+        release = "__atomic_store_n(t->start, count + added, __ATOMIC_RELEASE)"
+        inlined = '__asm__ volatile("{}" ::: "memory"); ' + count
+        arm64, riscv64 = "aarch64-linux-gnu", "riscv64-linux-gnu"
+        missing = "the count without a barrier"
+        for triple, publish, reason in [
+                (triple, *one) for triple in (arm64, riscv64) for one in (
+                    (f"{wmb}; {count}", None), (release, None), (count, missing), (f"{count}; {wmb}", missing),
+                    (f"{wmb}; {selftest.LATE}; {count}", "between the barrier and the count"),
+                    (f"{wmb}; {count}; {selftest.LATE}", "after the count"))] + [
+                        (arm64, inlined.format("dmb ishst"), None), (arm64, inlined.format("dmb ishld"), missing),
+                        (riscv64, inlined.format("fence w, w"), None), (riscv64, inlined.format("fence r, rw"), missing)]:
+            with self.subTest(triple=triple, publish=publish), tempfile.TemporaryDirectory() as directory:
+                source = "typedef unsigned long u64; void *memcpy(void *, const void *, u64);" + selftest.merge(publish)
+                program, kcov = self.build(compilers()["clang"], directory, triple, self.SOURCE % "" + source)
+                _, places, violations = check(Image(program, [kcov]))
+                if reason is None:
+                    self.assertEqual(violations, [])
+                    self.assertEqual([place["does"] for place in places], ["counts merged records, behind a barrier"])
+                else:
+                    self.assertTrue(any(reason in v.reason for v in violations), violations)
 
 
 if __name__ == "__main__":

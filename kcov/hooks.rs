@@ -31,5 +31,5 @@ macro_rules! hook {
 }
 
 #[cfg(CONFIG_KCOV_ENABLE_COMPARISONS)]
-mod cmp;
-mod pc;
+pub(crate) mod cmp;
+pub(crate) mod pc;

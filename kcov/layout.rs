@@ -171,6 +171,14 @@ impl Layout {
         busy.set(0);
     }
 
+    /// Runs `body` as an interrupt that comes while a hook is busy.
+    #[cfg(all(CONFIG_KCOV_KUNIT_TEST, CONFIG_KCOV_UNIQUE))]
+    pub(crate) fn while_busy(&self, body: impl FnOnce()) {
+        self.filter.busy.set(1);
+        body();
+        self.filter.busy.set(0);
+    }
+
     /// Returns whether a PC is to be recorded: it has not been, and there is space after the
     /// `count` ones of the trace.
     #[inline(always)]

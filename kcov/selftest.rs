@@ -12,6 +12,7 @@
 use crate::{
     area::Area,
     gate,
+    mode::Mode,
     records::{Kind, Records},
     task,
 };
@@ -38,7 +39,9 @@ pub(crate) fn run() -> Result {
     }
 
     // SAFETY: The function only waits.
-    task::probe(&mut area, || unsafe { bindings::kcov_selftest_wait() });
+    task::probe(&mut area, Mode::Pc, WORDS, || unsafe {
+        bindings::kcov_selftest_wait()
+    });
     let records = records_of(&area);
     let leaked = records.pcs();
     if leaked.is_empty() {
@@ -50,7 +53,7 @@ pub(crate) fn run() -> Result {
 
 /// Returns whether a call of an instrumented function is recorded.
 fn records_calls(area: &mut Area) -> bool {
-    task::probe(area, || {
+    task::probe(area, Mode::Pc, WORDS, || {
         // SAFETY: The function only reads the time. It is instrumented.
         unsafe { bindings::ktime_get_real_seconds() };
     });

@@ -405,17 +405,17 @@ pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
     task.handle.set(common_handle());
 }
 
-/// Records PCs of the current task into `area` while `body` runs, no matter what was recorded
-/// before.
+/// Records the current task into the first `words` words of `area` while `body` runs, no matter
+/// what was recorded before.
 ///
-/// For the self test at boot.
-#[cfg(CONFIG_KCOV_SELFTEST)]
-pub(crate) fn probe(area: &mut Area, body: impl FnOnce()) {
+/// For the self test at boot, and for tests of the hooks.
+#[cfg(any(CONFIG_KCOV_SELFTEST, CONFIG_KCOV_KUNIT_TEST))]
+pub(crate) fn probe(area: &mut Area, mode: Mode, words: usize, body: impl FnOnce()) {
     let mut paused = pause();
-    area.lay_out(Mode::Pc, area.words());
+    area.lay_out(mode, words);
     let outer = paused.task.recording(paused.mode);
     // The area outlives the recording.
-    paused.set(&Recording::into_layout(Mode::Pc, area.layout()));
+    paused.set(&Recording::into_layout(mode, area.layout()));
     drop(paused);
     body();
     pause().set(&outer);

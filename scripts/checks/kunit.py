@@ -18,6 +18,8 @@ ORDER = 60
 SUITE = "kcov"
 # The options of these suites. Some of them judge only the implementation in Rust, so C's kernel may have none.
 OPTION = re.compile(r"CONFIG_KCOV_\w*KUNIT_TEST$")
+# Where a suite is written in our files.
+DECLARED = re.compile(r"^\s*#\[kunit_tests\((\w+)\)\]$", re.MULTILINE)
 # The examples in the documentation of the `kernel` crate, of which those in our files are judged.
 DOCTEST_OPTION = "CONFIG_RUST_KERNEL_DOCTESTS"
 DOCTEST_SUITE = "rust_doctests_kernel"
@@ -38,6 +40,12 @@ def doctests(impl: str, lines: List[str]) -> Iterator[Result]:
         if not mine:
             problems.append(f"none of them ran ({DOCTEST_OPTION})")
         yield failed(title, "\n".join(problems)) if problems else passed(title)
+
+
+def declared() -> List[str]:
+    """The suites of our files, which are those of the implementation in Rust."""
+    files = [path for directory in ("kcov", "rust") for path in sorted((TOP / directory).rglob("*.rs"))]
+    return [name for path in files for name in DECLARED.findall(path.read_text(encoding="utf-8"))]
 
 
 def suites(impl: str, lines: List[str]) -> Iterator[Result]:
@@ -61,6 +69,10 @@ def suites(impl: str, lines: List[str]) -> Iterator[Result]:
                 yield skipped(title, test.reason or "no reason given")
             else:
                 yield passed(title)
+    ran = {suite.name for suite in document.tests}
+    for name in declared() if impl == "rust" else ():
+        if name not in ran:
+            yield failed(f"{impl}: {name}", "did not run")
     if not found:
         yield failed(f"{impl}: KUnit", f"no suite whose name begins with '{SUITE}' ran")
 

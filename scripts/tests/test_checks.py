@@ -17,7 +17,7 @@ import tap  # noqa: E402
 import test as frame  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, output_of, passed, skipped  # noqa: E402
-from checks import bench, conformance, samples, selftest, series, style, unique  # noqa: E402
+from checks import bench, conformance, kunit, samples, selftest, series, style, unique  # noqa: E402
 from hostlib import Failure  # noqa: E402
 from symbolize import Frame  # noqa: E402
 
@@ -47,6 +47,27 @@ class Frames(unittest.TestCase):
 
     def test_totals(self):
         self.assertEqual(frame.totals([passed("a"), skipped("b", "c"), passed("d")]), "2 passed, 0 failed, 1 skipped")
+
+
+class KUnit(unittest.TestCase):
+    """A suite that vanished from the kernel is missed."""
+
+    REPORT = "KTAP version 1\n1..{}\n"
+    SUITE = "    KTAP version 1\n    # Subtest: {0}\n    1..1\n    ok 1 case\nok {1} {0}\n"
+
+    def outcomes(self, impl, *names):
+        text = self.REPORT.format(len(names)) + "".join(
+            self.SUITE.format(name, number + 1) for number, name in enumerate(names))
+        return {result.name: result.outcome for result in kunit.suites(impl, text.splitlines())}
+
+    def test_all_suites(self):
+        self.assertEqual(set(kunit.declared()), {"kcov_rust", "kcov_rcu_table"})
+        self.assertEqual(set(self.outcomes("rust", *kunit.declared()).values()), {PASSED})
+
+    def test_missing_suite(self):
+        self.assertEqual(self.outcomes("rust", "kcov_rust"),
+                         {"rust: kcov_rust: case": PASSED, "rust: kcov_rcu_table": FAILED})
+        self.assertEqual(self.outcomes("c", "kcov_other"), {"c: kcov_other: case": PASSED})
 
 
 class Series(unittest.TestCase):

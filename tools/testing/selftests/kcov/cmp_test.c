@@ -7,14 +7,19 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/if_packet.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -330,6 +335,70 @@ TEST_F(cmp, switch_gives_all_cases)
 	if (!text_missing() && !call_decoder_missing()) {
 		EXPECT_TRUE(called_before(pc, "__sanitizer_cov_trace_switch"));
 	}
+}
+
+/*
+ * Like occurs(), for a case of a switch over a type of 2 to the power of @size bytes.
+ * clang switches over that type, GCC over the int that C makes of narrow ones.
+ */
+static int case_occurs(FIXTURE_DATA(cmp) *self, int size, uint64_t number, uint64_t value)
+{
+	int found = occurs(self, CONSTANT(size), number, value);
+
+	if (kernel_built_by_gcc() && size < 2)
+		found += occurs(self, CONSTANT(2), number, value);
+	return found;
+}
+
+/* The kind of an IP option. */
+TEST_F(cmp, switch_of_1_byte)
+{
+	const unsigned char option[] = { 0xa7, 4, 0, 0 };
+	int sock = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (sock < 0)
+		SKIP(return, "no IP sockets (CONFIG_INET)");
+	setsockopt(sock, IPPROTO_IP, IP_OPTIONS, option, sizeof(option));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, case_occurs(self, 0, IPOPT_SSRR, 0xa7));
+	EXPECT_LT(0, case_occurs(self, 0, IPOPT_LSRR, 0xa7));
+	EXPECT_LT(0, case_occurs(self, 0, IPOPT_TS, 0xa7));
+}
+
+/* The type of a socket: one that has a number, and that there are no local sockets of. */
+TEST_F(cmp, switch_of_2_bytes)
+{
+	EXPECT_EQ(-1, socket(AF_UNIX, SOCK_DCCP, 0));
+	ASSERT_LT(0, stop(self));
+	EXPECT_LT(0, case_occurs(self, 1, SOCK_STREAM, SOCK_DCCP));
+	EXPECT_LT(0, case_occurs(self, 1, SOCK_DGRAM, SOCK_DCCP));
+	EXPECT_LT(0, case_occurs(self, 1, SOCK_RAW, SOCK_DCCP));
+	EXPECT_LT(0, case_occurs(self, 1, SOCK_SEQPACKET, SOCK_DCCP));
+}
+
+/* The request to a child that is traced. */
+TEST_F(cmp, switch_of_8_bytes)
+{
+	const long request = 0x1122334455667788;
+	pid_t child = fork();
+	int status;
+
+	ASSERT_LE(0, child);
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	cover_reset(self->area);
+	EXPECT_EQ(-1, syscall(SYS_ptrace, request, child, 0, 0));
+	ASSERT_LT(0, stop(self));
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	EXPECT_LT(0, case_occurs(self, 3, PTRACE_PEEKDATA, request));
+	EXPECT_LT(0, case_occurs(self, 3, PTRACE_DETACH, request));
+	EXPECT_LT(0, case_occurs(self, 3, PTRACE_SETOPTIONS, request));
 }
 
 /* Operands are neither cut nor extended by their sign. */

@@ -19,6 +19,7 @@ static HANDLES: Atomic<i64> = Atomic::new(0);
 static AREAS: Atomic<i64> = Atomic::new(0);
 static AREA_BYTES: Atomic<i64> = Atomic::new(0);
 static LOST_SECTIONS: Atomic<i64> = Atomic::new(0);
+static UNBALANCED: Atomic<i64> = Atomic::new(0);
 
 /// Counts a descriptor as long as it lives.
 pub(crate) struct CountedDescriptor(());
@@ -68,6 +69,10 @@ pub(crate) fn section_lost() {
     LOST_SECTIONS.add(1, Relaxed);
 }
 
+pub(crate) fn unbalanced() {
+    UNBALANCED.add(1, Relaxed);
+}
+
 /// A number that is shown as addresses are.
 struct Hexadecimal(usize);
 
@@ -92,6 +97,8 @@ pub(crate) struct Files {
     #[pin]
     lost_sections: File<&'static Atomic<i64>>,
     #[pin]
+    unbalanced: File<&'static Atomic<i64>>,
+    #[pin]
     hooks: File<()>,
     #[pin]
     hook_switches: File<()>,
@@ -112,6 +119,7 @@ impl Files {
             areas <- dir.read_only_file(c"areas", &AREAS),
             area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
             lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
+            unbalanced <- dir.read_only_file(c"unbalanced", &UNBALANCED),
             hooks <- dir.read_callback_file(c"hooks", (), &|(), f| {
                 writeln!(f, "{}", gate::state())
             }),

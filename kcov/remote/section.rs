@@ -15,6 +15,7 @@ use crate::{
     area::EndedArea,
     context::Context,
     recording::Target,
+    statistics,
     task::{self, Stopped}, //
 };
 use kernel::prelude::*;
@@ -127,9 +128,11 @@ fn malformed() {
     };
 }
 
+/// Reports the first mistake of a boot, and counts all.
 #[cold]
 fn unbalanced() {
     let _paused = task::pause();
+    statistics::unbalanced();
     kernel::do_once_lite! {
         pr_warn!("a remote section was not stopped by the context that started it\n");
         kernel::warn_on!(true);

@@ -24,6 +24,8 @@
 #define COMPLAINT	"a remote section was not stopped by the context that started it"
 
 #define LOST		"kcov-lost-sections"
+/* The statistic of such stops. */
+#define UNBALANCED	"unbalanced"
 /* The number of sections inside each other: more than there are areas. */
 #define DEPTH		1000
 /* The most CPUs that have an area for softirqs of their own. */
@@ -55,6 +57,8 @@ FIXTURE(balance) {
 	int complaints;		/* the log once more */
 	/* How often the test lets the kernel warn. */
 	int expected;
+	/* How many mistakes the kernel had counted before, and how many the test makes. */
+	uint64_t counted, mistakes;
 };
 
 FIXTURE_SETUP(balance)
@@ -71,6 +75,7 @@ FIXTURE_SETUP(balance)
 	ASSERT_LE(0, self->log);
 	self->complaints = kmsg_open();
 	ASSERT_LE(0, self->complaints);
+	self->counted = statistic(UNBALANCED);
 	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->device);
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
@@ -85,6 +90,7 @@ FIXTURE_TEARDOWN(balance)
 	EXPECT_EQ(self->expected, warnings(self->log, line, sizeof(line)))
 		TH_LOG("%s", line);
 	EXPECT_EQ(self->expected, kmsg_count(self->complaints, COMPLAINT));
+	EXPECT_EQ(self->counted + self->mistakes, statistic(UNBALANCED));
 	/* A mistake in any later test is to be seen. */
 	EXPECT_EQ(0, warn_again());
 	close(self->fd);
@@ -139,11 +145,13 @@ TEST_F(balance, stop_without_a_start)
 
 /*
  * A softirq does not stop the section of the task that it interrupts, and a
- * section ends with its thread.  The kernel warns of the first such mistake.
+ * section ends with its thread.  The kernel warns of the first such mistake, and
+ * counts all of them.
  */
 TEST_F(balance, mistakes_are_reported_once)
 {
 	self->expected = 1;
+	self->mistakes = 2;
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.worker));
 
@@ -165,6 +173,7 @@ TEST_F(balance, mistakes_are_reported_once)
 TEST_F(balance, stop_of_a_softirq_while_an_uncollected_section_runs)
 {
 	self->expected = 1;
+	self->mistakes = 1;
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.worker));
 	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_FOREIGN_STOP_INSIDE, 0));

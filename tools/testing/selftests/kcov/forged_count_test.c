@@ -69,6 +69,7 @@ FIXTURE_SETUP(count)
 	int fds[ARRAY_SIZE(self->areas)];
 
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	for (i = 0; i < ARRAY_SIZE(self->areas); i++) {
 		fds[i] = kcov_open_mapped(WORDS, &self->areas[i]);
 		ASSERT_LE(0, fds[i]);
@@ -192,6 +193,7 @@ TEST(buffers_of_a_few_words)
 	int log = kmsg_open();
 	unsigned long words;
 
+	ASSERT_LE(0, log);
 	for (words = 2; words < 10; words++) {
 		int mode, i, fd = kcov_open();
 
@@ -238,6 +240,7 @@ TEST(count_written_while_collecting)
 	int fds[3], i, mode, log = kmsg_open();
 	size_t j;
 
+	ASSERT_LE(0, log);
 	for (i = 0; i < 3; i++) {
 		fds[i] = kcov_open_mapped(WORDS, &areas[i]);
 		ASSERT_LE(0, fds[i]);

@@ -59,6 +59,7 @@ FIXTURE_SETUP(divided)
 	if (missing)
 		SKIP(return, "%s", missing);
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	for (i = 0; i < ARRAY_SIZE(self->areas); i++) {
 		fd = kcov_open_mapped(WORDS, &self->areas[i]);
 		ASSERT_LE(0, fd);

@@ -144,6 +144,7 @@ FIXTURE_SETUP(history)
 	if (sample_missing())
 		SKIP(return, "%s", sample_missing());
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->device);
 	self->fd = kcov_open_mapped(WORDS, &self->area);
@@ -271,6 +272,7 @@ FIXTURE_SETUP(section)
 	if (!symbol_exists(READ_FUNCTION) || !symbol_exists(READ_END))
 		SKIP(return, "the compiler has left no %s or %s", READ_FUNCTION, READ_END);
 	self->history.log = kmsg_open();
+	ASSERT_LE(0, self->history.log);
 	self->history.fd = kcov_open_mapped(WORDS, &self->history.area);
 	ASSERT_LE(0, self->history.fd);
 }

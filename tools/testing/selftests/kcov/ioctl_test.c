@@ -107,6 +107,7 @@ FIXTURE_SETUP(state)
 		SKIP(return, "%s", comparisons_missing());
 	self->other = -1;
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	ASSERT_EQ(0, worker_start(worker));
 	self->fd = kcov_open();
 	ASSERT_LE(0, self->fd);

@@ -296,13 +296,19 @@ int kmsg_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
+	off_t end;
+
 	if (fd < 0)
 		return -errno;
-	lseek(fd, 0, SEEK_END);
-	return fd;
+	/* The log has no size, which a file in its place has. */
+	end = lseek(fd, 0, SEEK_END);
+	if (!end)
+		return fd;
+	close(fd);
+	return -ENODEV;
 }
 
-/* The text of the next record, or NULL after the last one. */
+/* The text of the next record; NULL with EAGAIN in errno after the last one. */
 static char *kmsg_next(int kmsg, char *record, size_t size)
 {
 	for (;;) {
@@ -311,6 +317,8 @@ static char *kmsg_next(int kmsg, char *record, size_t size)
 
 		if (len < 0 && errno == EPIPE)
 			continue;	/* overwritten; go on with the next */
+		if (!len)
+			errno = ENODATA;	/* a file, not the log */
 		if (len <= 0)
 			return NULL;
 		record[len] = 0;
@@ -326,7 +334,7 @@ int kmsg_count(int kmsg, const char *text)
 
 	while ((found = kmsg_next(kmsg, record, sizeof(record))))
 		count += strstr(found, text) != NULL;
-	return count;
+	return errno == EAGAIN ? count : -errno;
 }
 
 int warn_again(void)
@@ -359,7 +367,10 @@ bool kmsg_reports_bug(int kmsg, char *line, size_t size)
 			return true;
 		}
 	}
-	return false;
+	if (errno == EAGAIN)
+		return false;
+	snprintf(line, size, "the kernel's log cannot be read: %s", strerror(errno));
+	return true;
 }
 
 static unsigned long mebibytes(const char *key)

@@ -140,10 +140,13 @@ int exit_status(pid_t child);
 int send_fd(int socket, int fd);
 int receive_fd(int socket);
 
-/* The kernel's log since kmsg_open(): does it carry a report of a bug? */
+/*
+ * The kernel's log since kmsg_open(): does it carry a report of a bug? A log that
+ * cannot be read counts as one. Afterwards the log goes on behind the report.
+ */
 int kmsg_open(void);
 bool kmsg_reports_bug(int kmsg, char *line, size_t size);
-/* Returns how many records of the log since kmsg_open() contain @text. */
+/* Returns how many records of the log since kmsg_open() contain @text, or an error. */
 int kmsg_count(int kmsg, const char *text);
 /* Lets warnings that come once in a boot come again. */
 int warn_again(void);

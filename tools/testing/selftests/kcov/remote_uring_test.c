@@ -124,6 +124,7 @@ FIXTURE_SETUP(uring)
 	if (syscall(SYS_io_uring_setup, 0, NULL) < 0 && errno == ENOSYS)
 		SKIP(return, "no io_uring (CONFIG_IO_URING)");
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	self->fd = kcov_open_mapped(4 * COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

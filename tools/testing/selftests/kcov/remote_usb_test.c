@@ -40,6 +40,7 @@ FIXTURE_SETUP(usb)
 	ASSERT_TRUE(symbol_exists(HUB_FUNCTION));
 	ASSERT_TRUE(symbol_exists(SOFTIRQ_FUNCTION));
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	self->handle = KCOV_SUBSYSTEM_USB | usb_gadget_bus();
 	self->fd = kcov_open_mapped(WORDS, &self->area);
 	ASSERT_LE(0, self->fd);

@@ -33,6 +33,7 @@ FIXTURE_SETUP(worker)
 		SKIP(return, "%s", missing);
 	ASSERT_TRUE(symbol_exists(BACKGROUND_FUNCTION));
 	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

@@ -187,7 +187,8 @@ void sections_usb_run(void)
 		if (ret)
 			fail("no USB device can be plugged in: %s", strerror(-ret));
 		usb_gadget_wait(&gadget.configured);
-		usb_gadget_unplug(&gadget);
+		if (!usb_gadget_unplug(&gadget))
+			fail("the USB device cannot be unplugged: its thread does not end");
 		COUNT(usb_devices);
 	}
 }

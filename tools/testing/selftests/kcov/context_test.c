@@ -89,17 +89,25 @@ static const char *recorded(uint64_t *area, const char * const *names, size_t co
 /*
  * Busy in the kernel until that many records are there, under a timer; how often it
  * fired. Nothing but reading it starts it again, on this processor, so each time is
- * an interrupt of its own.
+ * an interrupt of its own. Every turn leaves a record, or else it ends early.
  */
 static uint64_t busy_until(const uint64_t *area, uint64_t records, int timer)
 {
-	uint64_t fired = 0;
+	uint64_t fired = 0, turn;
 
-	while (cover_count(area) < records) {
+	for (turn = 0; turn < records && cover_count(area) < records; turn++) {
 		close(open("/proc/self/stat", O_RDONLY));
 		fired += expirations(timer) != 0;
 	}
 	return fired;
+}
+
+/* Whether the timer still fires: it has since the last call, or has not for seconds only. */
+static bool still_fires(uint64_t fired, time_t *since)
+{
+	if (fired)
+		*since = 0;
+	return may_wait(since);
 }
 
 /*
@@ -108,7 +116,8 @@ static uint64_t busy_until(const uint64_t *area, uint64_t records, int timer)
  */
 TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 300)
 {
-	uint64_t fired = 0;
+	uint64_t fired = 0, more;
+	time_t since = 0;
 	int round, timer;
 
 	ASSERT_TRUE(symbol_exists("timerfd_tmrproc"));
@@ -120,8 +129,11 @@ TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 300)
 
 		cover_reset(self->area);
 		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
-		fired += busy_until(self->area, COVER_WORDS - 1, timer);
+		more = busy_until(self->area, COVER_WORDS - 1, timer);
 		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_EQ(COVER_WORDS - 1, cover_count(self->area));
+		ASSERT_TRUE(still_fires(more, &since)) TH_LOG("the timer does not fire");
+		fired += more;
 		EXPECT_TRUE(covers_syscall(self->area, "close"));
 		leak = recorded(self->area, interrupt_functions,
 				ARRAY_SIZE(interrupt_functions));
@@ -188,8 +200,9 @@ TEST_F_TIMEOUT(context, softirqs_do_not_appear, 300)
 /* The same for comparisons: no record's place is in such a function. */
 TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 300)
 {
-	uint64_t fired = 0;
 	int round, timer = fast_timer(200000);
+	uint64_t fired = 0, more;
+	time_t since = 0;
 	long ret;
 
 	if (timer < 0)
@@ -202,8 +215,10 @@ TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 300)
 		if (ret == -ENOTSUPP)
 			SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
 		ASSERT_EQ(0, ret);
-		fired += busy_until(self->area, (COVER_WORDS - 1) / WORDS_PER_CMP, timer);
+		more = busy_until(self->area, (COVER_WORDS - 1) / WORDS_PER_CMP, timer);
 		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_TRUE(still_fires(more, &since)) TH_LOG("the timer does not fire");
+		fired += more;
 		/* The places, packed as if they were a trace of PCs. */
 		count = cover_count(self->area);
 		ASSERT_EQ((COVER_WORDS - 1) / WORDS_PER_CMP, count);

@@ -475,6 +475,7 @@ TEST_F(history, section_inside_a_section)
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
+		be_mortal(LIFETIME);
 		if (kcov_remote_enable(fd, KCOV_TRACE_PC, COVER_WORDS, 0, handles.worker))
 			_exit(1);
 		raise(SIGSTOP);

@@ -26,6 +26,8 @@
 #define MOUNT_POINT	"/tmp"
 #define FILE_NODE	2
 #define WAIT_MS		10000
+/* Far more than the kernel makes before it opens the file. */
+#define MOST_REQUESTS	32
 
 static int server = -1;
 
@@ -172,7 +174,7 @@ static void *write_pages(void *unused)
 /* Returns when the pages are pinned: the request for writing them is there, unread. */
 static int file_holder_hold(uint64_t *const *areas, int count)
 {
-	int i, ret;
+	int i, ret, requests = 0;
 
 	for (i = 0; i < count; i++) {
 		writer.pages[i].iov_base = areas[i];
@@ -186,6 +188,8 @@ static int file_holder_hold(uint64_t *const *areas, int count)
 		ret = serve();
 		if (ret)
 			return ret;
+		if (++requests > MOST_REQUESTS)
+			return -EPROTO;
 	} while (request->header.opcode != FUSE_OPEN);
 	return wait_for_request();
 }

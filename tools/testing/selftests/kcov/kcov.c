@@ -2,14 +2,17 @@
 /* What every program of the suite uses; see kcov.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest.h"
@@ -162,6 +165,36 @@ void mark_two(void)
 	use_sample();
 }
 
+bool cover_fill(uint64_t *area, unsigned long words)
+{
+	uint64_t before, after;
+
+	for (after = cover_count(area); after < words - 1; ) {
+		before = after;
+		mark_one();
+		after = cover_count(area);
+		if (after <= before)
+			return false;
+	}
+	return true;
+}
+
+bool may_wait(time_t *since)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!*since)
+		*since = now.tv_sec;
+	return now.tv_sec - *since <= PATIENCE;
+}
+
+void be_mortal(unsigned int seconds)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	alarm(seconds);
+}
+
 static void *worker_main(void *data)
 {
 	struct worker *worker = data;
@@ -186,11 +219,16 @@ int worker_start(struct worker *worker)
 
 long worker_run(struct worker *worker, long (*function)(void *), void *arg)
 {
+	struct timespec until;
+
 	worker->function = function;
 	worker->argument = arg;
 	sem_post(&worker->request);
-	while (sem_wait(&worker->done))
-		;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PATIENCE;
+	while (sem_timedwait(&worker->done, &until))
+		if (errno != EINTR)
+			return -errno;
 	return worker->result;
 }
 

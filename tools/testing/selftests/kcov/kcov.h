@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define KCOV_DEVICE	"/sys/kernel/debug/kcov"
 
@@ -100,6 +101,28 @@ static inline void cover_reset(volatile uint64_t *area)
 void mark_one(void);
 void mark_two(void);
 
+/*
+ * Marks until a buffer of @words words is full. Returns false if a call left no record
+ * though there was room.
+ */
+bool cover_fill(uint64_t *area, unsigned long words);
+
+/*
+ * For a loop that waits for another task, with @since set to 0 before: whether it may
+ * wait on. After PATIENCE seconds it may not, and the test fails; by then the harness,
+ * which gives a test half a minute, has not ended it yet.
+ */
+#define PATIENCE	20
+bool may_wait(time_t *since);
+
+/*
+ * For a child that waits or works until it is killed: ends with its parent, which may
+ * have failed, and after so many seconds.
+ */
+void be_mortal(unsigned int seconds);
+/* Longer than any test lets a child live. */
+#define LIFETIME	300
+
 /* A thread that executes one function at a time. */
 struct worker {
 	pthread_t thread;
@@ -111,6 +134,7 @@ struct worker {
 };
 
 int worker_start(struct worker *worker);
+/* Returns what the function does, or -ETIMEDOUT if it does not return in time. */
 long worker_run(struct worker *worker, long (*function)(void *), void *arg);
 long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
 		  unsigned long arg);

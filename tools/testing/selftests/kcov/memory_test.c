@@ -156,6 +156,8 @@ static void use_without_kworkers(enum use use, bool leave)
 	    told_step("sched_setscheduler", be_realtime(0, 1)))
 		_exit(1);
 	count = start_spinners(1, 1, spinners, CPU_SETSIZE);
+	if (count < 0 && told_step("start_spinners", count))
+		_exit(1);
 	for (told->rounds = 0; told->rounds < ROUNDS; told->rounds++)
 		if (use_and_look(use, leave))
 			break;

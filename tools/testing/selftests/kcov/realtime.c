@@ -5,10 +5,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kcov.h"
 #include "realtime.h"
 
 /* For how long tasks without real-time priority may run in spite of the others. */
@@ -96,12 +96,6 @@ int run_on(int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
 }
 
-void be_mortal(unsigned int seconds)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	alarm(seconds);
-}
-
 static void spin(int cpu, int priority, int *spinning)
 {
 	be_mortal(LIMIT);
@@ -117,6 +111,7 @@ int start_spinners(int first, int priority, pid_t *spinners, int max)
 	int cpu, count = 0, cpus = sysconf(_SC_NPROCESSORS_CONF);
 	int *spinning = mmap(NULL, sizeof(*spinning), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	time_t since = 0;
 
 	if (spinning == MAP_FAILED)
 		return -errno;
@@ -129,8 +124,14 @@ int start_spinners(int first, int priority, pid_t *spinners, int max)
 			spin(cpu, priority, spinning);
 		count += spinners[count] > 0;
 	}
-	while (__atomic_load_n(spinning, __ATOMIC_RELAXED) < count)
+	/* One that ended early, or that does not get its CPU, would be waited for in vain. */
+	while (__atomic_load_n(spinning, __ATOMIC_RELAXED) < count) {
+		if (!may_wait(&since)) {
+			end_spinners(spinners, count);
+			return -ETIMEDOUT;
+		}
 		usleep(1000);
+	}
 	return count;
 }
 

@@ -24,12 +24,11 @@ void limit_realtime(void);
 /* Gives a task, 0 for the caller, a priority of SCHED_FIFO, or none with 0. */
 int be_realtime(pid_t task, int priority);
 int run_on(int cpu);
-/* For a child: ends with its parent, and after so many seconds. */
-void be_mortal(unsigned int seconds);
 
 /*
  * Occupies all CPUs from @first on by children with @priority.  The caller stays on
- * CPU 0; if that is one of them, it needs a higher priority.  Returns their number.
+ * CPU 0; if that is one of them, it needs a higher priority.  Returns their number,
+ * or -ETIMEDOUT if one of them does not run.
  */
 int start_spinners(int first, int priority, pid_t *spinners, int max);
 /* Returns true if all of them were there until now. */

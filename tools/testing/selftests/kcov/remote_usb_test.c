@@ -76,8 +76,7 @@ static bool appears(const uint64_t *area, const char *function)
 static bool unplug(FIXTURE_DATA(usb) *self)
 {
 	cover_reset(self->area);
-	usb_gadget_unplug(&self->gadget);
-	return appears(self->area, "usb_disconnect");
+	return usb_gadget_unplug(&self->gadget) && appears(self->area, "usb_disconnect");
 }
 
 /*
@@ -111,7 +110,7 @@ TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 300)
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
 	EXPECT_TRUE(appears(self->area, HUB_FUNCTION));
 	EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
-	usb_gadget_unplug(&self->gadget);
+	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	EXPECT_TRUE(appears(self->area, "usb_disconnect"));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	count = cover_count(self->area);
@@ -131,7 +130,7 @@ TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 300)
 					self->handle + 0x100));
 	ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
-	usb_gadget_unplug(&self->gadget);
+	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	EXPECT_EQ(0, cover_count(self->area));
 	/* It is seen on its own bus. */
 	ASSERT_EQ(0, kcov_disable(self->fd));
@@ -153,7 +152,7 @@ TEST_F_TIMEOUT(usb, disabled_during_a_section, 300)
 	cover_reset(self->area);
 	self->gadget.hold = false;
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
-	usb_gadget_unplug(&self->gadget);
+	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	usleep(200000);
 	EXPECT_EQ(0, cover_count(self->area));
 	/* Seen when it is not disabled. */
@@ -219,6 +218,7 @@ TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 300)
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
+		be_mortal(LIFETIME);
 		self->fd = kcov_open_mapped(WORDS, &self->area);
 		if (self->fd < 0 || enable(self, KCOV_TRACE_PC))
 			_exit(1);
@@ -233,7 +233,7 @@ TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 300)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	self->gadget.hold = false;
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
-	usb_gadget_unplug(&self->gadget);
+	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	/* Its handle is free, and sections go on. */
 	self->fd = kcov_open_mapped(WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
@@ -329,7 +329,7 @@ TEST_F_TIMEOUT(usb, no_reference_is_lost, 300)
 		ASSERT_EQ(0, kcov_remote_enable(fd, KCOV_TRACE_PC, AREA_WORDS, 0, self->handle));
 		ASSERT_EQ(0, usb_gadget_plug_in(&self->gadget));
 		ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
-		usb_gadget_unplug(&self->gadget);
+		ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 		ASSERT_EQ(0, kcov_disable(fd));
 		ASSERT_EQ(0, kcov_enable(fd, KCOV_TRACE_PC));
 		ASSERT_EQ(0, kcov_disable(fd));

@@ -366,6 +366,7 @@ TEST_F_TIMEOUT(worker, handles_are_apart, 300)
 TEST_F_TIMEOUT(worker, killed_at_any_time, 300)
 {
 	char line[256];
+	time_t since;
 	int i, modes = comparisons_missing() ? 1 : 2;
 
 	for (i = 0; i < 60; i++) {
@@ -373,6 +374,7 @@ TEST_F_TIMEOUT(worker, killed_at_any_time, 300)
 
 		ASSERT_LE(0, child);
 		if (!child) {
+			be_mortal(LIFETIME);
 			for (;;) {
 				if (enable(self, i % modes, AREA_WORDS << (i % 3)))
 					_exit(1);
@@ -381,8 +383,10 @@ TEST_F_TIMEOUT(worker, killed_at_any_time, 300)
 			}
 		}
 		cover_reset(self->area);
+		since = 0;
 		while (!cover_count(self->area) && !usleep(100)) {
 			ASSERT_EQ(0, waitpid(child, NULL, WNOHANG));
+			ASSERT_TRUE(may_wait(&since)) TH_LOG("turn %d: nothing is collected", i);
 		}
 		usleep(rand() % 2000);
 		kill(child, SIGKILL);

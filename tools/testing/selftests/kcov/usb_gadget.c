@@ -198,13 +198,16 @@ bool usb_gadget_wait(const volatile bool *flag)
 	return *flag;
 }
 
-void usb_gadget_unplug(struct usb_gadget *gadget)
+bool usb_gadget_unplug(struct usb_gadget *gadget)
 {
 	struct timespec soon;
+	int i = 0;
 
 	gadget->finished = true;
 	/* The signal may come before the call that it shall interrupt. */
 	do {
+		if (++i > 4000)
+			return false;
 		pthread_kill(gadget->thread, SIGUSR1);
 		clock_gettime(CLOCK_REALTIME, &soon);
 		soon.tv_nsec += 5000000;
@@ -214,4 +217,5 @@ void usb_gadget_unplug(struct usb_gadget *gadget)
 		}
 	} while (pthread_timedjoin_np(gadget->thread, NULL, &soon));
 	close(gadget->fd);
+	return true;
 }

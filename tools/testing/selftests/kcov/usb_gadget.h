@@ -29,6 +29,7 @@ int usb_gadget_bus(void);
 int usb_gadget_plug_in(struct usb_gadget *gadget);
 /* Waits, for seconds at most, until the flag is set. */
 bool usb_gadget_wait(const volatile bool *flag);
-void usb_gadget_unplug(struct usb_gadget *gadget);
+/* The device is gone; false if its thread does not end. */
+bool usb_gadget_unplug(struct usb_gadget *gadget);
 
 #endif

@@ -103,28 +103,49 @@ long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
 }
 
-enum option kernel_option(const char *name)
+/* Whether the configuration has the option, with any value, which is copied then. */
+static enum option read_option(const char *name, char *value, size_t size)
 {
 	const char *path = getenv("KCOV_CONFIG");
 	FILE *file = path ? fopen(path, "r") : popen("zcat /proc/config.gz 2>/dev/null", "r");
 	enum option found = OPTION_UNKNOWN;
-	char line[256], wanted[64];
+	size_t length = strlen(name);
+	char line[256];
 
 	if (!file)
 		return OPTION_UNKNOWN;
-	snprintf(wanted, sizeof(wanted), "%s=y\n", name);
 	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = 0;
 		/* A file without a word about KCOV is not the configuration. */
-		if (found == OPTION_UNKNOWN && !strcmp(line, "CONFIG_KCOV=y\n"))
+		if (found == OPTION_UNKNOWN && !strcmp(line, "CONFIG_KCOV=y"))
 			found = OPTION_NO;
-		if (!strcmp(line, wanted))
+		if (!strncmp(line, name, length) && line[length] == '=') {
+			snprintf(value, size, "%s", line + length + 1);
 			found = OPTION_YES;
+		}
 	}
 	if (path)
 		fclose(file);
 	else
 		pclose(file);
 	return found;
+}
+
+enum option kernel_option(const char *name)
+{
+	enum option found;
+	char value[8];
+
+	found = read_option(name, value, sizeof(value));
+	return found == OPTION_YES && strcmp(value, "y") ? OPTION_NO : found;
+}
+
+uint64_t kernel_number(const char *name, uint64_t otherwise)
+{
+	char value[32];
+
+	return read_option(name, value, sizeof(value)) == OPTION_YES ?
+		strtoull(value, NULL, 0) : otherwise;
 }
 
 /* A sample module, where nothing else can be collected. */

@@ -147,6 +147,8 @@ void worker_end(struct worker *worker);
  */
 enum option { OPTION_NO, OPTION_YES, OPTION_UNKNOWN };
 enum option kernel_option(const char *name);
+/* The number that an option is set to, or @otherwise if there is none, or no configuration. */
+uint64_t kernel_number(const char *name, uint64_t otherwise);
 
 /*
  * NULL when the kernel's own code can be collected, or why not. Only the sample

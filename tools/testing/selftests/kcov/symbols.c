@@ -16,15 +16,29 @@
 #else
 #define FIRST_SYMBOL	"_text"
 #endif
+#define SZ_2G		(2ULL << 30)
+
+/* Where the kernel's image is linked to, or 0 where that is not known. */
+static uint64_t linked_text(void)
+{
 #if defined(__x86_64__)
-#define LINKED_TEXT	0xffffffff81000000ULL
+	const uint64_t start = kernel_number("CONFIG_PHYSICAL_START", 0x1000000);
+	const uint64_t align = kernel_number("CONFIG_PHYSICAL_ALIGN", 0x200000);
+
+	return -SZ_2G + (start + align - 1) / align * align;
 #elif defined(__aarch64__)
-#define LINKED_TEXT	0xffff800080000000ULL
+	uint64_t bits = kernel_number("CONFIG_ARM64_VA_BITS", 48);
+
+	/* With 52 bits, it also runs where there are fewer. */
+	if (bits > 48)
+		bits = kernel_option("CONFIG_ARM64_16K_PAGES") == OPTION_YES ? 47 : 48;
+	return -(1ULL << (bits - 1)) + SZ_2G;
 #elif defined(__riscv) && __riscv_xlen == 64
-#define LINKED_TEXT	0xffffffff80000000ULL
+	return -SZ_2G;
 #else
-#define LINKED_TEXT	0ULL
+	return 0;
 #endif
+}
 
 struct symbol {
 	uint64_t address;
@@ -34,7 +48,7 @@ struct symbol {
 static struct symbol *symbols;
 static size_t symbol_count;
 static const char *symbols_problem;
-static uint64_t text_start, text_end, offset;
+static uint64_t text_start, text_end, image_end, offset;
 
 /* Where the code of the loadable modules lies. */
 static struct module {
@@ -82,8 +96,11 @@ static void read_kallsyms(void)
 		char name[256], type;
 		unsigned long long address;
 
-		if (sscanf(line, "%llx %c %255s", &address, &type, name) < 3 ||
-		    !strchr("tTwW", type))
+		if (sscanf(line, "%llx %c %255s", &address, &type, name) < 3)
+			continue;
+		if (!strcmp(name, "_end"))
+			image_end = address;
+		if (!strchr("tTwW", type))
 			continue;
 		if (symbol_count == allocated) {
 			allocated = allocated ? 2 * allocated : 1 << 16;
@@ -100,14 +117,16 @@ static void read_kallsyms(void)
 		return;
 	}
 	/* User-mode Linux is a program in the lower half, and does not move. */
-	if (text_start >> 63)
-		offset = symbol_address(FIRST_SYMBOL) - LINKED_TEXT;
-	if (text_start >> 63 && !LINKED_TEXT) {
+	if (text_start >> 63 && !linked_text()) {
 		symbols_problem = "the link address of this architecture is not known";
 		return;
 	}
+	if (text_start >> 63)
+		offset = symbol_address(FIRST_SYMBOL) - linked_text();
 	text_start -= offset;
 	text_end -= offset;
+	if (image_end)
+		image_end -= offset;
 	for (i = 0; i < symbol_count; i++)
 		symbols[i].address -= offset;
 	/* kallsyms is sorted already, but does not promise to be. */
@@ -183,6 +202,37 @@ const char *traces_missing(void)
 uint64_t symbols_offset(void)
 {
 	return offset;
+}
+
+uint64_t kernel_text_start(void)
+{
+	return text_start;
+}
+
+uint64_t kernel_text_size(void)
+{
+	return text_end - text_start;
+}
+
+/* What module_init_limits() of arm64, and MODULES_VADDR of the others, come to. */
+uint64_t modules_start(void)
+{
+#if defined(__x86_64__)
+	enum option moves = kernel_option("CONFIG_RANDOMIZE_BASE");
+
+	/* User-mode Linux has them somewhere behind its memory. */
+	if (!(text_start >> 63) || moves == OPTION_UNKNOWN)
+		return 0;
+	return -SZ_2G + (moves == OPTION_YES ? 1ULL << 30 : 512ULL << 20) - offset;
+#elif defined(__aarch64__)
+	const uint64_t start = symbol_address(FIRST_SYMBOL), near = 128ULL << 20;
+
+	return image_end ? image_end - (image_end - start < near ? near : SZ_2G) : 0;
+#elif defined(__riscv) && __riscv_xlen == 64
+	return image_end ? ((image_end + 4095) & ~4095ULL) - SZ_2G : 0;
+#else
+	return 0;
+#endif
 }
 
 bool in_kernel_text(uint64_t address)

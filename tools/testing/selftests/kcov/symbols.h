@@ -23,6 +23,11 @@ const char *symbols_missing(void);
 const char *traces_missing(void);
 /* How far the kernel was moved at boot. */
 uint64_t symbols_offset(void);
+/* The code of the kernel image, modules apart: where it begins, and its bytes. */
+uint64_t kernel_text_start(void);
+uint64_t kernel_text_size(void);
+/* The lowest address that modules are loaded to while there is room; 0 if not known. */
+uint64_t modules_start(void);
 /* Modules apart. */
 bool in_kernel_text(uint64_t address);
 bool in_module_text(uint64_t address);

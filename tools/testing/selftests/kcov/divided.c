@@ -67,20 +67,23 @@ uint64_t statistic(const char *name)
 
 unsigned long set_words(void)
 {
-	unsigned long words = statistic("set_words");
+	unsigned long words = (kernel_text_size() + STEP * WORD_BITS - 1) / (STEP * WORD_BITS);
 
 	return (words + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS;
 }
 
+uint64_t set_modules(void)
+{
+	static uint64_t start;
+
+	if (!start)
+		start = modules_start();
+	return start ? start - kernel_text_size() : 0;
+}
+
 uint64_t set_position(uint64_t pc)
 {
-	static uint64_t start, modules;
-
-	if (!start) {
-		start = statistic("set_start");
-		modules = statistic("set_modules");
-	}
-	return (pc - (in_module_text(pc - 1) ? modules : start)) / STEP;
+	return (pc - (in_module_text(pc - 1) ? set_modules() : kernel_text_start())) / STEP;
 }
 
 bool set_has(const uint64_t *set, uint64_t position)

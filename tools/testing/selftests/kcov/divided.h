@@ -20,10 +20,17 @@ const char *statistics_missing(void);
 /* The files of debugfs that say where the first bit of a set is, and more. */
 uint64_t statistic(const char *name);
 
-/* How many words cover the kernel image, so that a page ends with them. */
+/*
+ * How many words cover the kernel image, so that a page ends with them. Neither this
+ * nor what follows asks KCOV.
+ */
 unsigned long set_words(void);
-
-/* The number of the bit of a PC, of the kernel image or of a module. */
+/* What takes the place of the start of the image for modules, or 0 if not known. */
+uint64_t set_modules(void);
+/*
+ * The number of the bit of a PC, of the kernel image or of a module. Of modules only
+ * if set_modules() is known.
+ */
 uint64_t set_position(uint64_t pc);
 bool set_has(const uint64_t *set, uint64_t position);
 uint64_t set_size(const uint64_t *set, unsigned long words);

@@ -179,11 +179,13 @@ TEST_F(unique, positions)
 	EXPECT_EQ(cover_count(self->trace), set_size(self->area, self->set));
 	EXPECT_EQ(0, memcmp(expected, self->area, self->set * sizeof(*expected)));
 	/* The first bit is that of the start of the kernel's code. */
-	EXPECT_TRUE(in_kernel_text(statistic("set_start")));
-	EXPECT_FALSE(in_kernel_text(statistic("set_start") - 1));
+	EXPECT_EQ(kernel_text_start(), statistic("set_start"));
 	/* And the last word that of its end. */
-	EXPECT_TRUE(in_kernel_text(statistic("set_start") + (statistic("set_words") - 1) * 256));
-	EXPECT_FALSE(in_kernel_text(statistic("set_start") + statistic("set_words") * 256));
+	EXPECT_EQ((kernel_text_size() + 255) / 256, statistic("set_words"));
+	/* The code of modules follows. */
+	if (kernel_option("CONFIG_MODULES") == OPTION_YES && set_modules()) {
+		EXPECT_EQ(set_modules(), statistic("set_modules"));
+	}
 }
 
 static void on_alarm(int signal)
@@ -231,6 +233,8 @@ TEST_F(unique, positions_of_modules)
 
 	if (device < 0 || !module_loaded("kcov_sample"))
 		SKIP(return, "no loadable module (CONFIG_SAMPLE_KCOV_MODULE=m)");
+	if (!set_modules())
+		SKIP(return, "where modules are loaded to is not known here");
 	/* Whole pages of words, with a bit for the last byte of code too. */
 	set = (set_position(module_text_end()) / 64 / 512 + 1) * 512;
 	fd = kcov_open_mapped(set + TRACE_WORDS, &area);
@@ -244,6 +248,11 @@ TEST_F(unique, positions_of_modules)
 		found += in_module_text(trace[i] - 1);
 		EXPECT_TRUE(set_has(area, set_position(trace[i])))
 			TH_LOG("%#lx", trace[i]);
+		/* Above all of the image. */
+		if (in_module_text(trace[i] - 1)) {
+			EXPECT_LE(modules_start(), trace[i]);
+			EXPECT_LE(kernel_text_size() / 4, set_position(trace[i]));
+		}
 	}
 	EXPECT_LT(0, found);
 	/* Each has one of its own. */

@@ -74,20 +74,24 @@ static long now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* One of the implementation's numbers; -1 if it has none. */
+/* One of the implementation's numbers, none of which is negative; -1 if it has none. */
 static long statistic(const char *name)
 {
 	char path[128];
-	long value = -1;
+	long value;
 	FILE *file;
 
+	if (access(STATISTICS, F_OK))
+		return -1;
 	snprintf(path, sizeof(path), STATISTICS "%s", name);
 	file = fopen(path, "r");
 	if (!file)
-		return -1;
+		fail("%s: %s", path, strerror(errno));
 	if (fscanf(file, "%ld", &value) != 1)
 		fail("%s holds no number", path);
 	fclose(file);
+	if (value < 0)
+		fail("%s is %ld: more have gone than came", name, value);
 	return value;
 }
 
@@ -360,6 +364,9 @@ int main(int argc, char **argv)
 #define X(name) printf(#name " %lu\n", atomic_load(&shared->count.name));
 	COUNTERS(X)
 #undef X
+	if (statistic("unbalanced") > 0)
+		fail("%ld sections were not stopped where they were started",
+		     statistic("unbalanced"));
 	printf("switches %u\n", switches);
 	printf("peak_descriptors %ld\n", peak_descriptors);
 	printf("lost_sections %ld\n", statistic("lost_sections"));

@@ -40,6 +40,8 @@ TROUBLE = re.compile(
 END = re.compile(r"^---\[ end (?:trace|Kernel panic)")
 # What belongs to the report in progress even far from its beginning.
 CONTINUATION = re.compile(r"^Call Trace:")
+# What a guest that runs several programs puts in front of the output of each, into the kernel's log too.
+MARK = re.compile(r"^### (\S+)$")
 # One report often begins with several telling lines.
 HEAD = 4
 # Reports do not say where they end; so many lines are shown of one that does not.
@@ -52,6 +54,8 @@ class Report:
 
     line: int
     lines: Tuple[str, ...]
+    # The program during which it came, if the log tells.
+    program: str = ""
 
     @property
     def title(self) -> str:
@@ -63,13 +67,16 @@ class Report:
         return "\n".join(self.lines[: HEAD + 1])
 
 
-
 @dataclass(frozen=True)
 class Expected:
-    """A report that is no failure: a pattern found in its head, and the reason."""
+    """A report that is no failure: a pattern found in its head, the reason, and the programs that cause it if not any may."""
 
     pattern: str
     reason: str
+    programs: Tuple[str, ...] = ()
+
+    def excuses(self, report: Report) -> bool:
+        return bool(re.search(self.pattern, report.head)) and (not self.programs or report.program in self.programs)
 
 
 def plain(line: str) -> str:
@@ -84,28 +91,30 @@ def lines_of(log: bytes) -> List[str]:
 def reports(lines: Sequence[str]) -> List[Report]:
     """What went wrong according to the log's LINES (without time stamps)."""
     found: List[Report] = []
-    begin, last = None, 0
+    begin, last, program = None, 0, ""
     for number, line in enumerate(lines):
-        if begin is not None and number - begin >= LENGTH:
-            found.append(_report(lines, begin, number - 1))
+        mark = MARK.match(line)
+        if begin is not None and (mark or number - begin >= LENGTH):
+            found.append(_report(lines, begin, number - 1, program))
             begin = None
+        program = mark[1] if mark else program
         if TROUBLE.search(line):
             joins = begin is not None and (number - last <= HEAD or CONTINUATION.match(line))
             if begin is not None and not joins:
-                found.append(_report(lines, begin, number - 1))
+                found.append(_report(lines, begin, number - 1, program))
             begin = begin if joins else number
             last = number if not CONTINUATION.match(line) else last
         elif begin is not None and END.match(line):
-            found.append(_report(lines, begin, number))
+            found.append(_report(lines, begin, number, program))
             begin = None
     if begin is not None:
-        found.append(_report(lines, begin, len(lines) - 1))
+        found.append(_report(lines, begin, len(lines) - 1, program))
     return found
 
 
-def _report(lines: Sequence[str], begin: int, end: int) -> Report:
-    return Report(begin + 1, tuple(lines[begin : end + 1]))
+def _report(lines: Sequence[str], begin: int, end: int, program: str) -> Report:
+    return Report(begin + 1, tuple(lines[begin : end + 1]), program)
 
 
 def unexpected(found: Sequence[Report], expected: Sequence[Expected]) -> List[Report]:
-    return [report for report in found if not any(re.search(entry.pattern, report.head) for entry in expected)]
+    return [report for report in found if not any(entry.excuses(report) for entry in expected)]

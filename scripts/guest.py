@@ -158,7 +158,8 @@ class Outcome:
             last = "".join(f"\n    {line}" for line in self.console_lines()[-15:])
             found.append(f"the guest {self.death}; the end of its console ({shown(self.log)}):{last}")
         for report in self.unexpected:
-            found.append(f"the kernel reported: {report.title}  ({shown(self.log)}:{report.line})")
+            during = f"during {report.program}, " if report.program else ""
+            found.append(f"{during}the kernel reported: {report.title}  ({shown(self.log)}:{report.line})")
         return found
 
     def failures(self, what: str = "the command") -> List[str]:

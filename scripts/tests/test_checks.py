@@ -124,9 +124,10 @@ class Results(unittest.TestCase):
         self.addCleanup(place.cleanup)
         self.root = Path(place.name)
 
-    def outcomes(self, text, status):
+    def outcomes(self, text, status, unbalanced="2\n2\n"):
         (self.root / "p.tap").write_text(text)
         (self.root / "p.status").write_text(f"{status}\n")
+        (self.root / "p.unbalanced").write_text(unbalanced)
         return [result.outcome for result in conformance.program_results("rust", "p", self.root, {})]
 
     def test_good(self):
@@ -148,6 +149,16 @@ class Results(unittest.TestCase):
 
     def test_whole_program_skipped(self):
         self.assertEqual(self.outcomes("TAP version 13\n1..0 # SKIP not here\n", 4), [SKIPPED])
+
+    def test_section_that_was_not_stopped(self):
+        self.assertEqual(self.outcomes(self.GOOD, 0, "2\n3\n"), [PASSED, PASSED, FAILED])
+        with mock.patch.object(conformance, "UNBALANCED_PROGRAMS", ("p",)):
+            self.assertEqual(self.outcomes(self.GOOD, 0, "2\n3\n"), [PASSED, PASSED])
+
+    def test_unknown_number_of_such_sections(self):
+        self.assertEqual(self.outcomes(self.GOOD, 0, ""), [PASSED, PASSED, FAILED])
+        self.assertEqual(self.outcomes(self.GOOD, 0, "2\n"), [PASSED, PASSED, FAILED])
+        self.assertEqual(conformance.unbalanced("c", "p", self.root), [])
 
     def test_no_output(self):
         self.assertEqual([result.outcome for result in conformance.program_results("rust", "q", self.root, {})], [FAILED])

@@ -88,6 +88,17 @@ class Reports(unittest.TestCase):
         self.assertEqual(console.unexpected(found, [console.Expected(r"WARNING: mm/vmalloc\.c", "a size of 0")]), [])
         self.assertEqual(console.unexpected(found, [console.Expected(r"WARNING: mm/slab\.c", "something else")]), found)
 
+    def test_excuse_of_a_program(self):
+        found = find(f"{WARNING}[    3.0] ### one_test\n{WARNING}[    4.0] ### two_test\n{QUIET}{WARNING}")
+        self.assertEqual([report.program for report in found], ["", "one_test", "two_test"])
+        entry = console.Expected(r"WARNING: mm/vmalloc\.c", "a size of 0", ("one_test", "other_test"))
+        self.assertEqual(console.unexpected(found, [entry]), [found[0], found[2]])
+
+    def test_report_ends_with_its_program(self):
+        unfinished = WARNING[: WARNING.index("[    2.000005]")]
+        found = find(f"[    1.0] ### one_test\n{unfinished}[    3.0] ### two_test\n{WARNING}")
+        self.assertEqual([report.program for report in found], ["one_test", "two_test"])
+
     def test_excuse_does_not_cover_what_follows(self):
         found = find("w: vmalloc error: size 1, exceeds\nCPU: 1\nCall Trace:\n a\n b\n c\n d\n" + OOPS)
         self.assertEqual(len(console.unexpected(found, [console.Expected("vmalloc error", "expected")])), 2)

@@ -58,6 +58,11 @@ class Context:
     _kernels: Dict[str, Path] = field(default_factory=dict)
     _broken: Dict[str, str] = field(default_factory=dict)
 
+    @property
+    def usual(self) -> bool:
+        """Whether the kernels are those of `make test` as it stands; others may lack anything."""
+        return self.arch == "x86_64" and not self.objects and os.environ.get("LLVM") != "gcc"
+
     def kernel(self, impl: str) -> Path:
         """The object directory of an implementation's kernel. A build that failed once is not tried again."""
         if impl in self.objects:

@@ -33,6 +33,7 @@ import guest  # noqa: E402
 import kconfig  # noqa: E402
 import kernel  # noqa: E402
 import overlay  # noqa: E402
+import skips  # noqa: E402
 from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
 from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output  # noqa: E402
@@ -147,6 +148,8 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     failures = [result for result in results if result.outcome == FAILED]
     for result in failures:
         say(f"    FAILED  {result.name}\n" + "\n".join(f"            {line}" for line in result.detail.splitlines()))
+    for line in skips.summary(results):
+        say(f"    skipped {line}")
     passes = sum(result.outcome == PASSED for result in results)
     said = f"{passes} passed, {len(failures)} failed, {len(results) - passes - len(failures)} skipped"
     said += f"; tested in {duration(time.monotonic() - built_at)}"

@@ -6,7 +6,8 @@
   test.py [--only NAME]... [--impl rust|c]... [--list]
 
 The last line says `N passed, N failed, N skipped`; the status is 0 if something passed and nothing failed. A check
-that ends early, or finds nothing to look at, has failed.
+that ends early, or finds nothing to look at, has failed. On the usual kernels, so has one that skips something that
+scripts/skips.py does not expect.
 """
 
 import argparse
@@ -23,6 +24,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 import guest  # noqa: E402
+import skips  # noqa: E402
 from checklib import FAILED, PASSED, SKIPPED, Context, Result, failed  # noqa: E402
 from hostlib import SCRIPTS, Failure, Progress, chosen, die, duration, main, say, setup  # noqa: E402
 
@@ -52,8 +54,12 @@ def title(module: ModuleType) -> str:
     return (module.__doc__ or "does not say what it checks").strip().splitlines()[0].rstrip(".")
 
 
+def on_demand(module: ModuleType) -> bool:
+    return bool(getattr(module, "ON_DEMAND", False))
+
+
 def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
-    """All results of one check; what goes wrong with the check itself is a failure too."""
+    """All results of one check; what goes wrong with the check itself is a failure too, and so is an unexpected skip."""
     results: List[Result] = []
     try:
         for result in module.run(context):
@@ -67,7 +73,7 @@ def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
         results.append(failed("the check itself broke", traceback.format_exc()))
     if not results:
         results.append(failed("found nothing to check", f"scripts/checks/{name}.py gave no result; mend or remove it."))
-    return results
+    return list(skips.judge(name, results, context.impls)) if context.usual else results
 
 
 def count(results: List[Result], outcome: str) -> int:
@@ -87,10 +93,19 @@ def report(name: str, results: List[Result], seconds: float, verbose: bool) -> N
     for result in results:
         if result.outcome == FAILED:
             say(f"      FAILED  {result.name}\n{indented(result.detail, 14)}")
-        elif result.outcome == SKIPPED:
+        elif verbose and result.outcome == SKIPPED:
             say(f"      skipped {result.name}: {result.detail}")
         elif verbose:
             say(f"      passed  {result.name}" + (f" ({result.detail})" if result.detail else ""))
+    if not verbose:
+        for line in skips.summary(results):
+            say(f"      skipped {line}")
+
+
+def not_run(checks: Dict[str, ModuleType], only: List[str]) -> str:
+    """What a run of everything does not come to, in one line."""
+    names = [name for name, module in checks.items() if on_demand(module) and name not in only]
+    return f"Not run, but on demand: {', '.join(names)} (--only NAME); kernels with KASAN, lockdep and more (make matrix, make stress)"
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:
@@ -109,8 +124,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     checks = load_checks()
     if options.list:
         for name, module in checks.items():
-            on_demand = " (on demand)" if getattr(module, "ON_DEMAND", False) else ""
-            say(f"{name:14} {title(module)}{on_demand}")
+            say(f"{name:14} {title(module)}{' (on demand)' if on_demand(module) else ''}")
         return 0
     only = options.only or (os.environ.get("ONLY") or "").replace(",", " ").split()
     unknown = [name for name in only if name not in checks]
@@ -132,7 +146,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     started = time.monotonic()
     for name, module in checks.items():
         # A check that is asked for by its name only says so.
-        if name not in only and (only or getattr(module, "ON_DEMAND", False)):
+        if name not in only and (only or on_demand(module)):
             continue
         progress = Progress(f"Checking {name}: {title(module)}")
         context.progress = progress.show
@@ -148,6 +162,8 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         say("Failed:")
         for line in broken:
             say(f"    {line}")
+    if not only:
+        say(not_run(checks, only))
     say(f"Time: {duration(time.monotonic() - started)}")
     say(totals(everything))
     return 0 if count(everything, PASSED) and not broken else 1

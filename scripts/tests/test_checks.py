@@ -45,6 +45,25 @@ class Frames(unittest.TestCase):
     def test_broken_check(self):
         self.assertEqual(self.outcomes(lambda context: 1 / 0), [FAILED])
 
+    def test_unexpected_skip(self):
+        def run(_context):
+            yield passed("first")
+            yield skipped("second", "no reason")
+
+        self.assertEqual(self.outcomes(run), [PASSED, FAILED])
+        # What this one lacks is not known.
+        for other in (Context(arch="um"), Context(objects={"rust": Path("/")})):
+            results = frame.run_check("unit", module(run), other)
+            self.assertEqual([result.outcome for result in results], [PASSED, SKIPPED])
+
+    def test_checks_that_are_not_run(self):
+        checks = {name: module(None, name) for name in ("always", "slow", "never")}
+        for name in ("slow", "never"):
+            checks[name].ON_DEMAND = True
+        self.assertIn(": slow, never (", frame.not_run(checks, []))
+        self.assertIn(": never (", frame.not_run(checks, ["slow"]))
+        self.assertNotIn("\n", frame.not_run(checks, []))
+
     def test_totals(self):
         self.assertEqual(frame.totals([passed("a"), skipped("b", "c"), passed("d")]), "2 passed, 0 failed, 1 skipped")
 

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+The skips that are expected in `make test`, and what is made of any other.
+
+On the usual kernels of x86-64 a skip that does not stand here is a failure, and so is a line here that nothing was
+skipped for. Other kernels (another architecture, another compiler, one that was built already, the cells of the
+matrix) lack other things: their skips are only named.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+from checklib import FAILED, SKIPPED, Result, failed
+from hostlib import SCRIPTS, shown
+
+
+@dataclass(frozen=True)
+class Skip:
+    """What may be skipped: in which check, under which names, with which words, and why that is no loss."""
+
+    check: str
+    # A pattern of the shell, for the name of the result behind the implementation, if it begins with one.
+    name: str
+    # The same for the reason that the check or the test gives.
+    said: str
+    reason: str
+    # The implementations on which it is skipped; none where the result is not about one.
+    impls: Tuple[str, ...] = ()
+    # Whether it depends on the machine that runs the checks, so that it need not come.
+    machine: bool = False
+
+    def names(self, impls: Sequence[str]) -> Tuple[str, ...]:
+        """The patterns for whole names of results of the implementations that are tested."""
+        return tuple(f"{impl}: {self.name}" for impl in self.impls if impl in impls) if self.impls else (self.name,)
+
+
+RUST, C = ("rust",), ("c",)
+NO_UNIQUE = "this implementation has no KCOV_UNIQUE_ENABLE"
+NO_STATISTICS = "this implementation has no statistics"
+EXTENSION = "an extension of the implementation in Rust"
+
+SKIPS: Tuple[Skip, ...] = (
+    Skip(
+        "conformance",
+        "faults_test: *",
+        "no /proc/thread-self/fail-nth (CONFIG_FAULT_INJECTION)",
+        "faults slow all allocations down, so a kernel of the matrix has them (the cell `faults`)",
+        RUST + C,
+    ),
+    Skip(
+        "conformance",
+        "unique_test: unique.positions_of_modules",
+        "no loadable module (CONFIG_SAMPLE_KCOV_MODULE=m)",
+        "the usual kernels have the samples built in; the cell `modules` of the matrix has not",
+        RUST,
+    ),
+    Skip("conformance", "both_test: *", "this implementation has no KCOV_PC_CMP_ENABLE", EXTENSION, C),
+    Skip("conformance", "forged_divided_test: *", NO_UNIQUE, EXTENSION, C),
+    Skip("conformance", "remote_divided_test: *", NO_UNIQUE, EXTENSION, C),
+    Skip("conformance", "unique_test: *", NO_UNIQUE, EXTENSION, C),
+    Skip("conformance", "options_test: mode.unique.*", "this implementation divides no buffers", EXTENSION, C),
+    Skip("conformance", "options_test: mode.both.*", "this implementation divides no buffers", EXTENSION, C),
+    Skip("conformance", "reset_test: *", "this implementation has no KCOV_RESET_TRACE", EXTENSION, C),
+    Skip("conformance", "remote_atomic_test: *", NO_STATISTICS, "only the numbers tell that a section was lost", C),
+    Skip("conformance", "remote_pool_test: *", NO_STATISTICS, "only the numbers tell what the areas take", C),
+    Skip(
+        "conformance",
+        "history_test: history.section_inside_a_section",
+        "this implementation warns about it",
+        "documented under Nesting, and fatal to the tests after it",
+        C,
+    ),
+    Skip(
+        "conformance",
+        "remote_refused_test: *",
+        "this implementation warns about sections inside each other",
+        "documented under Nesting, and fatal to the tests after it",
+        C,
+    ),
+    Skip(
+        "conformance",
+        "remote_balance_test: *",
+        "this implementation is damaged by it",
+        "documented under Nesting, and fatal to the tests after it",
+        C,
+    ),
+    Skip(
+        "conformance",
+        "hooks_test: *",
+        "the hooks of this kernel are never switched (CONFIG_KCOV_C)",
+        "an optimization of the implementation in Rust",
+        C,
+    ),
+    Skip("samples", "the sample unique: each PC once", NO_UNIQUE, EXTENSION, C),
+    Skip("unique", "each PC once", NO_UNIQUE, EXTENSION, C),
+    Skip("tools", "kcov: *", "the kernel does not divide buffers: *", EXTENSION, C),
+    Skip("tools", "foreign::*", "*-gcc was not found", "`make setup` installs no compilers for other machines", machine=True),
+    Skip("tools", "*", "*Chromium*", "it could not be installed; `scripts/setup.sh browser` tells why", machine=True),
+    Skip(
+        "tools",
+        "*",
+        "a seccomp filter is in force, as in most containers",
+        "the machine that runs the checks decides about it",
+        machine=True,
+    ),
+    Skip(
+        "report",
+        "the report in a browser",
+        "there is no Chromium, *",
+        "it could not be installed; `scripts/setup.sh browser` tells why",
+        RUST + C,
+        machine=True,
+    ),
+    Skip(
+        "bench",
+        "sections at native speed",
+        "they need two CPUs, and there is one",
+        "the machine that runs the checks has only one",
+        machine=True,
+    ),
+)
+
+
+def expected(check: str, result: Result, impls: Sequence[str], skips: Sequence[Skip] = SKIPS) -> Optional[Tuple[Skip, str]]:
+    """What expects a skip, and the pattern of its name that does."""
+    for skip in skips:
+        if skip.check == check and fnmatchcase(result.detail, skip.said):
+            for pattern in skip.names(impls):
+                if fnmatchcase(result.name, pattern):
+                    return skip, pattern
+    return None
+
+
+def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Sequence[Skip] = SKIPS) -> Iterator[Result]:
+    """The results of a check on the usual kernels: those that were skipped unexpectedly have failed."""
+    seen = set()
+    for result in results:
+        found = expected(check, result, impls, skips) if result.outcome == SKIPPED else None
+        if found:
+            seen.add(found)
+        elif result.outcome == SKIPPED:
+            detail = f"it was skipped, which {shown(SCRIPTS / 'skips.py')} does not expect: {result.detail}"
+            result = failed(result.name, detail)
+        yield result
+    # What ended early may not have come to its skips.
+    if any(result.outcome == FAILED for result in results):
+        return
+    for skip in skips:
+        if skip.check == check and not skip.machine:
+            for pattern in skip.names(impls):
+                if (skip, pattern) not in seen:
+                    yield failed(
+                        f"the expected skip of {pattern}",
+                        f"nothing was skipped with `{skip.said}`; remove it from {shown(SCRIPTS / 'skips.py')}.",
+                    )
+
+
+def summary(results: Sequence[Result]) -> List[str]:
+    """A line for all that was skipped with the same words."""
+    groups: Dict[str, List[str]] = {}
+    for result in results:
+        if result.outcome == SKIPPED:
+            groups.setdefault(result.detail, []).append(result.name)
+    return [f"{brief(names)}: {said}" for said, names in groups.items()]
+
+
+def brief(names: Sequence[str]) -> str:
+    """A few names in full; of more, the first and the number."""
+    return ", ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"

@@ -73,7 +73,7 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture("x86_64", "bzImage", "arch/x86/boot/bzImage", "x86_64-linux-gnu-", ("remote", "samples")),
+    "x86_64": Architecture("x86_64", "bzImage", "arch/x86/boot/bzImage", "x86_64-linux-gnu-", ("remote", "samples", "modules")),
     # No USB: there is no bus in user-mode Linux.
     "um": Architecture("um", "vmlinux", "vmlinux", "", ("samples",)),
     "arm64": Architecture("arm64", "Image", "arch/arm64/boot/Image", "aarch64-linux-gnu-", ("remote", "samples")),

@@ -47,6 +47,12 @@ def tree_of(obj: Path) -> Path:
 
 # The sample modules of KCOV.
 SAMPLE_MODULES = ("kcov_sample", "rust_kcov_sample")
+# Has a guest load those that it was given.
+LOAD_MODULES = """
+for module in /modules/*.ko; do
+	[ ! -e "$module" ] || insmod "$module" || exit
+done
+"""
 
 
 def sample_modules(obj: Path) -> Dict[str, Path]:

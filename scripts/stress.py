@@ -36,7 +36,7 @@ SWITCHES = 4
 OPTIONAL = {"nested_sections", "usb_devices", "switches", "peak_descriptors", "lost_sections", "areas", "area_bytes"}
 LEAST_DESCRIPTORS = 100
 
-COMMAND = """
+COMMAND = programs.LOAD_MODULES + """
 { /stress OPTIONS; echo $? >/results/stress.status; } 2>&1 | tee /results/stress.txt
 for device in DEVICES; do
 	for option in NESTED; do
@@ -62,6 +62,7 @@ def build_program(obj: Path, arch: str) -> Path:
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
     """The guest of a run, which may take so many seconds."""
     files = {"/stress": build_program(obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
+    files.update(programs.sample_modules(obj))
     options = f"-r {rounds} -s {seed}" + (" -u" if impl == "c" else "")
     nested = "-plain" if impl == "c" else "-plain -n"
     command = COMMAND.replace("OPTIONS", options).replace("DEVICES", " ".join(DEVICES)).replace("NESTED", nested)

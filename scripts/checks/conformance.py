@@ -67,9 +67,7 @@ CONFIG = "/kernel-config"
 COMMAND = f"""
 export KCOV_CONFIG={CONFIG}
 [ -e {TEXT} ] && export KCOV_VMLINUX={TEXT}
-for module in /modules/*.ko; do
-	[ ! -e "$module" ] || insmod "$module" || exit
-done
+{programs.LOAD_MODULES}
 for program in /kcov/*; do
 	name=${{program##*/}}
 	echo "### $name"

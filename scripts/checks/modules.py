@@ -13,26 +13,26 @@ from typing import Iterator
 
 import crates
 import guest
+import kconfig
 import programs
-from checklib import Context, Result, each_kernel, failed, output_of, passed, verdict
+from checklib import Context, Result, each_kernel, failed, output_of, passed, skipped, verdict
 from hostlib import SCRIPTS, Failure
 
 ORDER = 61
-# The usual kernels have the samples built in; the cell `modules` of the matrix asks for this.
-ON_DEMAND = True
 
 
 @dataclass(frozen=True)
 class Sample:
     module: str
+    option: str
     device: str
     # The file with the function that compares.
     source: str
 
 
 SAMPLES = (
-    Sample("kcov_sample", "/dev/kcov-sample", "samples/kcov/kcov_sample.c"),
-    Sample("rust_kcov_sample", "/dev/rust-kcov-sample", "samples/kcov/rust_kcov_sample.rs"),
+    Sample("kcov_sample", "CONFIG_SAMPLE_KCOV_MODULE", "/dev/kcov-sample", "samples/kcov/kcov_sample.c"),
+    Sample("rust_kcov_sample", "CONFIG_SAMPLE_KCOV_RUST_MODULE", "/dev/rust-kcov-sample", "samples/kcov/rust_kcov_sample.rs"),
 )
 FUNCTION = "compare_code"
 COMMAND = """
@@ -42,8 +42,7 @@ rmmod {module} || exit
 """
 
 
-def symbolised(sample: Sample, trace: Path, obj: Path, recording: Path) -> Result:
-    name = f"{sample.module}: its code has names and lines"
+def symbolised(name: str, sample: Sample, trace: Path, obj: Path, recording: Path) -> Result:
     command = [trace, "report", "--vmlinux", obj / "vmlinux", "--modules", obj, "--format", "trace", recording]
     status, said = output_of(command)
     if status:
@@ -55,17 +54,25 @@ def symbolised(sample: Sample, trace: Path, obj: Path, recording: Path) -> Resul
 
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
+        config = kconfig.of_objects(obj)
+        samples = [sample for sample in SAMPLES if config.get(sample.option) == "m"]
+        titles = {sample.module: f"{impl}: {sample.module}: its code has names and lines" for sample in SAMPLES}
+        for sample in SAMPLES:
+            if sample not in samples:
+                yield skipped(titles[sample.module], f"it is not loadable ({sample.option})")
+        if not samples:
+            return
         files = programs.sample_modules(obj)
-        missing = [sample.module for sample in SAMPLES if f"/modules/{sample.module}.ko" not in files]
+        missing = [sample.module for sample in samples if f"/modules/{sample.module}.ko" not in files]
         if missing:
-            raise Failure(f"the kernel has no loadable {', '.join(missing)}; `make matrix ONLY=modules` builds one that has")
+            raise Failure(f"the kernel was built without {', '.join(missing)}, which it has as modules")
         trace = crates.kcov_trace(context.arch)
         outcome = context.boot(
             guest.Guest(
                 obj=obj,
                 name=f"modules-{impl}",
                 arch=context.arch,
-                command="".join(COMMAND.format(module=sample.module, device=sample.device) for sample in SAMPLES),
+                command="".join(COMMAND.format(module=sample.module, device=sample.device) for sample in samples),
                 files={
                     **files,
                     "/bin/kcov-trace": trace,
@@ -77,7 +84,8 @@ def run(context: Context) -> Iterator[Result]:
         yield verdict(f"{impl}: the modules are loaded and recorded", problems)
         if problems:
             return
-        for sample in SAMPLES:
-            yield symbolised(sample, trace, obj, outcome.results / f"{sample.module}.kcov")
+        for sample in samples:
+            recording = outcome.results / f"{sample.module}.kcov"
+            yield symbolised(titles[sample.module], sample, trace, obj, recording)
 
     yield from each_kernel(context, one)

@@ -227,12 +227,16 @@ TEST_F_TIMEOUT(unique, positions_under_interrupts, 300)
 TEST_F(unique, positions_of_modules)
 {
 	static const struct kcov_sample_operands operands;
-	int device = open("/dev/kcov-sample", O_RDWR), fd;
+	const char *sample = module_loaded("kcov_sample") ? "/dev/kcov-sample" :
+							    "/dev/rust-kcov-sample";
 	uint64_t *area, *trace, i, found = 0;
 	unsigned long set;
+	int device, fd;
 
-	if (device < 0 || !module_loaded("kcov_sample"))
-		SKIP(return, "no loadable module (CONFIG_SAMPLE_KCOV_MODULE=m)");
+	if (!module_loaded("kcov_sample") && !module_loaded("rust_kcov_sample"))
+		SKIP(return, "no module (CONFIG_SAMPLE_KCOV_MODULE, CONFIG_SAMPLE_KCOV_RUST_MODULE)");
+	device = open(sample, O_RDWR);
+	ASSERT_LE(0, device);
 	if (!set_modules())
 		SKIP(return, "where modules are loaded to is not known here");
 	/* Whole pages of words, with a bit for the last byte of code too. */

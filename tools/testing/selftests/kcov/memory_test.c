@@ -44,9 +44,11 @@
 
 /*
  * A buffer, in MiB, and how often there is one. The kernel clears it, for which an
- * emulated machine may need 10 seconds for a GiB.
+ * emulated machine may need 10 seconds for a GiB.  Less than two buffers are available,
+ * since one takes 60 % of that memory.
  */
 #define BUFFER_MIB	64
+#define AVAILABLE_MIB	(BUFFER_MIB * 100 / 60)
 #define ROUNDS		3
 
 /* How much memory the kernel keeps. */
@@ -61,6 +63,27 @@ static void restore_settings(void)
 {
 	limit_realtime();
 	write_number(MIN_FREE_KIB, min_free);
+}
+
+/*
+ * Tells the kernel to keep memory for itself until about @mib are available. To take the
+ * memory would have the same effect, after a long time.
+ */
+static long leave_available(long mib)
+{
+	long kept = read_number(MIN_FREE_KIB), more;
+	int i;
+
+	for (i = 0; i < 30; i++) {
+		more = (long)memory_available() - mib;
+		if (more >= -2 && more <= 2)
+			return 0;
+		/* The kernel tries to have half as much again free. */
+		kept += (more << 10) * 2 / 3;
+		if (write_number(MIN_FREE_KIB, kept))
+			return -EIO;
+	}
+	return -ERANGE;
 }
 
 /* The use of a descriptor before it goes. */
@@ -157,6 +180,8 @@ static void use_without_kworkers(enum use use, bool leave)
 		_exit(1);
 	count = start_spinners(1, 1, spinners, CPU_SETSIZE);
 	if (count < 0 && told_step("start_spinners", count))
+		_exit(1);
+	if (told_step("leaving little memory", leave_available(AVAILABLE_MIB)))
 		_exit(1);
 	for (told->rounds = 0; told->rounds < ROUNDS; told->rounds++)
 		if (use_and_look(use, leave))
@@ -327,10 +352,7 @@ static pid_t start_holder(void)
 	return child > 0 && read(ready[0], &byte, 1) == 1 ? child : -ENOMEM;
 }
 
-/*
- * Tells the kernel to keep all memory but USABLE_MIB for itself. To take the memory
- * would have the same effect, after a long time.
- */
+/* Tells the kernel to keep all memory but USABLE_MIB for itself. */
 static int reserve_memory(void)
 {
 	return write_number(MIN_FREE_KIB, (memory_total() - USABLE_MIB) << 10);

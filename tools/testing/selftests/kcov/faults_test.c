@@ -284,6 +284,26 @@ TEST_F_TIMEOUT(faults, remote_enable, 120)
 	ASSERT_EQ(0, call_remote(self));
 }
 
+TEST_F_TIMEOUT(faults, remote_enable_unique, 120)
+{
+	if (unique_missing())
+		SKIP(return, "%s", unique_missing());
+	self->arg->trace_mode = KCOV_TRACE_UNIQUE_PC;
+	self->arg->front_size = WORDS / 2;
+	EXPECT_LT(1, each_fault(_metadata, self, call_remote, undo_enable));
+	ASSERT_EQ(0, call_remote(self));
+}
+
+TEST_F_TIMEOUT(faults, remote_enable_both, 120)
+{
+	if (both_missing())
+		SKIP(return, "%s", both_missing());
+	self->arg->trace_mode = KCOV_TRACE_PC_CMP;
+	self->arg->front_size = WORDS / 2;
+	EXPECT_LT(1, each_fault(_metadata, self, call_remote, undo_enable));
+	ASSERT_EQ(0, call_remote(self));
+}
+
 /* A section that gets no memory is lost, and the next ones are recorded. */
 TEST_F(faults, sections)
 {

@@ -58,10 +58,10 @@ KMEMLEAK = (
     "DEBUG_KMEMLEAK=y DEBUG_KMEMLEAK_MEM_POOL_SIZE=40000 DEBUG_KMEMLEAK_AUTO_SCAN=n SAMPLE_KMEMLEAK=m"
 )
 LOCKS = f"PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y {OBJECTS} {KMEMLEAK}"
+RADIOS = "WIRELESS=y CFG80211=y MAC80211=y WLAN=y MAC80211_HWSIM=y"
 # Every subsystem of the tree that has annotated sections, besides those that each kernel here has.
 ANNOTATED = (
-    "BT=y BT_HCIVHCI=y NFC=y NFC_NCI=y NFC_VIRTUAL_NCI=y WIRELESS=y CFG80211=y MAC80211=y WLAN=y MAC80211_HWSIM=y "
-    "USBIP_CORE=y USBIP_VHCI_HCD=y"
+    f"BT=y BT_HCIVHCI=y NFC=y NFC_NCI=y NFC_VIRTUAL_NCI=y {RADIOS} USBIP_CORE=y USBIP_VHCI_HCD=y"
 )
 FAULTS = (
     "FAULT_INJECTION=y FAILSLAB=y FAIL_PAGE_ALLOC=y FAULT_INJECTION_USERCOPY=y FAULT_INJECTION_DEBUG_FS=y "
@@ -95,6 +95,8 @@ CELLS: Tuple[Cell, ...] = (
         f"PREEMPT_RT=y PREEMPT_DYNAMIC=n {KASAN} DEBUG_LIST=y {OBJECTS} {ANNOTATED}",
     ),
     Cell("faults", "failing allocations and user copies, kmemleak", FAULTS, checks=("conformance",)),
+    Cell("hwsim", "simulated radios, lockdep", f"PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y {RADIOS}", checks=("conformance",)),
+    Cell("hotplug", "CPU hotplug with KASAN and lockdep", f"PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y {OBJECTS} {KASAN}"),
     Cell("full-lto", "full LTO", "LTO_CLANG_FULL=y"),
     Cell("gcc-mitigations", "mitigations with GCC", f"{MITIGATIONS} MITIGATION_CALL_DEPTH_TRACKING=y", llvm="gcc"),
     Cell("preempt", "full preemption", "PREEMPT=y PREEMPT_DYNAMIC=n"),
@@ -128,7 +130,7 @@ CELLS: Tuple[Cell, ...] = (
     Cell(
         "tracing",
         "ftrace and kprobes",
-        "FTRACE=y FUNCTION_TRACER=y DYNAMIC_FTRACE=y KPROBES=y KPROBE_EVENTS=y",
+        "FTRACE=y FUNCTION_TRACER=y DYNAMIC_FTRACE=y KPROBES=y KPROBE_EVENTS=y IRQSOFF_TRACER=y PREEMPT=y PREEMPT_TRACER=y",
         checks=("leaf", "conformance", "tracing"),
     ),
     Forbidden(

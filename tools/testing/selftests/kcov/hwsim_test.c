@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Taking a wireless interface down runs the annotated receive code in the task that
+ * takes it down, with softirqs disabled, for the frames that are still queued.  That
+ * task may record itself.
+ *
+ * Another thread sends frames all the time.  An interface is taken down again and
+ * again until some of its frames were still queued often enough.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "symbols.h"
+#include "wireless.h"
+
+#define WORDS		(32 * COVER_WORDS)
+#define AREA_WORDS	(4 * COVER_WORDS)
+#define HANDLE(number)	(KCOV_SUBSYSTEM_COMMON | (0x7e910000ULL + (number)))
+
+/* Runs in the task that takes the last interface of a radio down. */
+#define DOWN_FUNCTION	"ieee80211_stop_device"
+/* Has the annotations, and is entered before the section starts. */
+#define AROUND_FUNCTION	"ieee80211_rx_list"
+/* Runs in the section. */
+#define SECTION_FUNCTION "ieee80211_rx_monitor"
+
+/* Frames have to be queued so often when the interface goes down, in so many attempts. */
+#define ENOUGH		5
+#define ATTEMPTS	2000
+
+struct sender {
+	pthread_t thread;
+	/* Enabled for a common handle by the thread, if it is not -1. */
+	int fd;
+	volatile int result;
+	volatile bool ready;
+	volatile bool finished;
+	volatile unsigned long frames;
+};
+
+static void pin(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+static void *sender_main(void *data)
+{
+	struct sender *sender = data;
+
+	pin(0);
+	if (sender->fd >= 0)
+		sender->result = kcov_remote_enable(sender->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE(1), 0);
+	sender->ready = true;
+	while (!sender->finished && !sender->result) {
+		sender->result = wireless_send();
+		/* The queue of the radio is full for a moment. */
+		if (sender->result == -ENOBUFS)
+			sender->result = 0;
+		else
+			sender->frames++;
+	}
+	if (sender->fd >= 0)
+		kcov_disable(sender->fd);
+	return NULL;
+}
+
+FIXTURE(hwsim) {
+	struct sender sender;
+	uint64_t *area, *remote;
+	int fd, remote_fd, log;
+};
+
+FIXTURE_SETUP(hwsim)
+{
+	const char *missing = traces_missing() ?: wireless_missing();
+
+	if (!missing && sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		missing = "one CPU: no frame is queued while a task runs";
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_TRUE(symbol_exists(DOWN_FUNCTION));
+	ASSERT_TRUE(symbol_exists(AROUND_FUNCTION));
+	ASSERT_TRUE(symbol_exists(SECTION_FUNCTION));
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	self->remote_fd = kcov_open_mapped(WORDS, &self->remote);
+	ASSERT_LE(0, self->remote_fd);
+	ASSERT_EQ(0, wireless_start());
+	self->sender.fd = -1;
+	pin(1);
+}
+
+FIXTURE_TEARDOWN(hwsim)
+{
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line))) TH_LOG("%s", line);
+	wireless_end();
+	close(self->fd);
+	close(self->remote_fd);
+	close(self->log);
+}
+
+static int sender_start(FIXTURE_DATA(hwsim) *self, int fd)
+{
+	self->sender.fd = fd;
+	if (pthread_create(&self->sender.thread, NULL, sender_main, &self->sender))
+		return -EAGAIN;
+	while (!self->sender.ready)
+		usleep(1000);
+	return self->sender.result;
+}
+
+static int sender_end(FIXTURE_DATA(hwsim) *self)
+{
+	self->sender.finished = true;
+	pthread_join(self->sender.thread, NULL);
+	return self->sender.result;
+}
+
+/* Lets frames arrive, takes the interface down and up again; returns 0 or a negative errno. */
+static int down_and_up(FIXTURE_DATA(hwsim) *self)
+{
+	unsigned long before = self->sender.frames;
+	int result;
+
+	while (self->sender.frames < before + 2 && !self->sender.result)
+		sched_yield();
+	cover_reset(self->area);
+	result = wireless_receiver_set(false);
+	mark_one();
+	return result ?: wireless_receiver_set(true);
+}
+
+/* Frames that belong to no descriptor: the receive code is the task's own. */
+TEST_F_TIMEOUT(hwsim, frames_of_others, 600)
+{
+	int attempts, times = 0;
+
+	if (statistics_missing())
+		SKIP(return, "this implementation warns about a section in a task that records itself");
+	ASSERT_EQ(0, sender_start(self, -1));
+	for (attempts = 0; attempts < ATTEMPTS && times < ENOUGH; attempts++) {
+		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+		ASSERT_EQ(0, down_and_up(self));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_TRUE(covers(self->area, DOWN_FUNCTION));
+		ASSERT_TRUE(covers_syscall(self->area, MARK_ONE));
+		times += covers(self->area, SECTION_FUNCTION);
+	}
+	EXPECT_EQ(0, sender_end(self));
+	EXPECT_EQ(ENOUGH, times) TH_LOG("in %d attempts", attempts);
+}
+
+/* Frames that belong to another descriptor: its section suspends the task's own recording. */
+TEST_F_TIMEOUT(hwsim, frames_of_a_descriptor, 600)
+{
+	int attempts, times = 0;
+
+	if (statistics_missing())
+		SKIP(return, "this implementation warns about a section in a task that records itself");
+	ASSERT_EQ(0, sender_start(self, self->remote_fd));
+	for (attempts = 0; attempts < ATTEMPTS && times < ENOUGH; attempts++) {
+		cover_reset(self->remote);
+		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
+		ASSERT_EQ(0, down_and_up(self));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_TRUE(covers(self->area, DOWN_FUNCTION));
+		ASSERT_TRUE(covers_syscall(self->area, MARK_ONE));
+		ASSERT_FALSE(covers(self->area, SECTION_FUNCTION));
+		times += covers(self->area, AROUND_FUNCTION);
+	}
+	EXPECT_EQ(0, sender_end(self));
+	EXPECT_TRUE(covers(self->remote, SECTION_FUNCTION));
+	EXPECT_EQ(ENOUGH, times) TH_LOG("in %d attempts", attempts);
+}
+
+/* The task that takes the interface down records other sections, not itself. */
+TEST_F_TIMEOUT(hwsim, frames_of_a_descriptor_for_a_remote_task, 600)
+{
+	int attempts;
+
+	ASSERT_EQ(0, sender_start(self, self->remote_fd));
+	for (attempts = 0; attempts < ATTEMPTS / 20; attempts++) {
+		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE(2), 0));
+		cover_reset(self->remote);
+		ASSERT_EQ(0, down_and_up(self));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		ASSERT_EQ(0, cover_count(self->area));
+		ASSERT_TRUE(covers(self->remote, SECTION_FUNCTION));
+	}
+	EXPECT_EQ(0, sender_end(self));
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The tracepoints of disabled interrupts and of disabled preemption, with perf, while
+ * a task records itself in each mode.  Every hook may run inside of perf's handlers,
+ * and every call of the recorded code raises events: neither may run into the other.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "symbols.h"
+
+#define TRACEFS		"/sys/kernel/tracing"
+#define EVENTS		TRACEFS "/events/preemptirq/"
+#define TRACE_WORDS	(4 * COVER_WORDS)
+/* System calls that are recorded in each mode. */
+#define CALLS		2000
+/* irq_disable, irq_enable, preempt_disable, preempt_enable. */
+#define MOST_EVENTS	8
+/* A buffer of perf: one page that describes, and a power of two of records. */
+#define PERF_PAGES	9
+
+struct event {
+	int fd;
+	void *buffer;
+	char name[64];
+};
+
+/* Mounts tracefs where it is not; returns NULL, or the reason why there is nothing to trace. */
+static const char *events_missing(void)
+{
+	struct stat attributes;
+
+	if (!stat(TRACEFS, &attributes) && stat(EVENTS, &attributes))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	if (stat(EVENTS, &attributes))
+		return "no tracepoints of disabled interrupts (CONFIG_PREEMPTIRQ_TRACEPOINTS)";
+	return NULL;
+}
+
+static uint64_t event_number(const char *name)
+{
+	char path[512];
+	uint64_t number = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), EVENTS "%s/id", name);
+	file = fopen(path, "r");
+	if (file && fscanf(file, "%lu", &number) != 1)
+		number = 0;
+	if (file)
+		fclose(file);
+	return number;
+}
+
+/* Has perf count and record every event of a tracepoint in this task. */
+static int event_open(struct event *event, uint64_t number)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_TRACEPOINT,
+		.size = sizeof(attr),
+		.config = number,
+		.sample_period = 1,
+		.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_RAW,
+	};
+
+	event->fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	if (event->fd < 0)
+		return -errno;
+	/* Written from the front again when it is full, since the second page of this mapping is never written. */
+	event->buffer = mmap(NULL, PERF_PAGES * sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED, event->fd, 0);
+	return event->buffer == MAP_FAILED ? -errno : 0;
+}
+
+FIXTURE(preemptirq) {
+	struct event events[MOST_EVENTS];
+	/* Words in front of the trace; the argument of the commands that have one. */
+	unsigned long front;
+	uint64_t *area, *trace;
+	int count, fd, log;
+};
+
+enum mode { PC, COMPARISONS, UNIQUE, BOTH };
+
+FIXTURE_VARIANT(preemptirq) {
+	enum mode mode;
+};
+
+FIXTURE_VARIANT_ADD(preemptirq, pc) { .mode = PC };
+FIXTURE_VARIANT_ADD(preemptirq, comparisons) { .mode = COMPARISONS };
+FIXTURE_VARIANT_ADD(preemptirq, unique) { .mode = UNIQUE };
+FIXTURE_VARIANT_ADD(preemptirq, both) { .mode = BOTH };
+
+static const char *mode_missing(enum mode mode)
+{
+	return mode == COMPARISONS ? comparisons_missing() :
+	       mode == UNIQUE ? unique_missing() : mode == BOTH ? both_missing() : NULL;
+}
+
+FIXTURE_SETUP(preemptirq)
+{
+	const char *missing = traces_missing() ?: mode_missing(variant->mode) ?: events_missing();
+	struct dirent *entry;
+	DIR *directory;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->front = variant->mode == UNIQUE ? set_words() : TRACE_WORDS;
+	self->fd = kcov_open_mapped(self->front + TRACE_WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+	self->trace = variant->mode == UNIQUE ? self->area + self->front : self->area;
+	directory = opendir(EVENTS);
+	ASSERT_NE(NULL, directory);
+	while ((entry = readdir(directory))) {
+		uint64_t number = event_number(entry->d_name);
+
+		if (!number)
+			continue;
+		ASSERT_GT(MOST_EVENTS, self->count);
+		snprintf(self->events[self->count].name, sizeof(self->events->name), "%.63s", entry->d_name);
+		ASSERT_EQ(0, event_open(&self->events[self->count], number)) TH_LOG("%s", entry->d_name);
+		self->count++;
+	}
+	closedir(directory);
+	ASSERT_LT(0, self->count);
+}
+
+FIXTURE_TEARDOWN(preemptirq)
+{
+	char line[256];
+	int i;
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line))) TH_LOG("%s", line);
+	for (i = 0; i < self->count; i++) {
+		munmap(self->events[i].buffer, PERF_PAGES * sysconf(_SC_PAGESIZE));
+		close(self->events[i].fd);
+	}
+	close(self->fd);
+	close(self->log);
+}
+
+static long enable(FIXTURE_DATA(preemptirq) *self, enum mode mode)
+{
+	switch (mode) {
+	case UNIQUE:
+		memset(self->area, 0, self->front * sizeof(*self->area));
+		return kcov_ioctl(self->fd, KCOV_UNIQUE_ENABLE, self->front);
+	case BOTH:
+		return kcov_ioctl(self->fd, KCOV_PC_CMP_ENABLE, self->front);
+	default:
+		return kcov_enable(self->fd, mode == PC ? KCOV_TRACE_PC : KCOV_TRACE_CMP);
+	}
+}
+
+TEST_F_TIMEOUT(preemptirq, records_while_perf_does, 300)
+{
+	uint64_t before[MOST_EVENTS], after;
+	int i;
+
+	for (i = 0; i < self->count; i++)
+		ASSERT_EQ((ssize_t)sizeof(before[i]), read(self->events[i].fd, &before[i], sizeof(before[i])));
+	for (i = 0; i < CALLS; i++) {
+		ASSERT_EQ(0, enable(self, variant->mode));
+		cover_reset(self->trace);
+		mark_one();
+		ASSERT_EQ(0, kcov_disable(self->fd));
+	}
+	if (variant->mode == COMPARISONS) {
+		EXPECT_LT(0, cover_count(self->trace));
+	} else {
+		EXPECT_TRUE(covers_syscall(self->trace, MARK_ONE));
+	}
+	for (i = 0; i < self->count; i++) {
+		ASSERT_EQ((ssize_t)sizeof(after), read(self->events[i].fd, &after, sizeof(after)));
+		/* Each call disables interrupts or preemption at least once. */
+		EXPECT_LE(before[i] + CALLS, after) TH_LOG("%s", self->events[i].name);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

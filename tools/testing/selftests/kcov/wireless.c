@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Simulated radios: their interfaces are made monitors by generic netlink, and
+ * frames are sent through a packet socket.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/genetlink.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/nl80211.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "wireless.h"
+
+#define SENDER		"wlan0"
+#define RECEIVER	"wlan1"
+#define CLASS		"/sys/class/mac80211_hwsim"
+/* Channel 1, which every regulatory domain has. In MHz. */
+#define FREQUENCY	2412
+
+/* linux/if_ether.h cannot be included beside net/if.h everywhere. */
+#define ETH_P_ALL	0x0003
+
+/* A request of generic netlink under construction, or its answer. */
+union message {
+	struct nlmsghdr header;
+	char bytes[2048];
+};
+
+/* A datagram socket for ioctl(), and the packet socket that sends. */
+static int control = -1;
+static int injector = -1;
+
+const char *wireless_missing(void)
+{
+	if (access(CLASS, F_OK))
+		return "no simulated radio (CONFIG_MAC80211_HWSIM)";
+	if (!if_nametoindex(SENDER) || !if_nametoindex(RECEIVER))
+		return "the simulated radios have no interfaces " SENDER " and " RECEIVER;
+	return NULL;
+}
+
+static void begin(union message *message, uint16_t type, uint8_t command)
+{
+	struct genlmsghdr *generic = NLMSG_DATA(&message->header);
+
+	memset(message, 0, sizeof(*message));
+	message->header.nlmsg_type = type;
+	message->header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	message->header.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
+	generic->cmd = command;
+	generic->version = 1;
+}
+
+static void add(union message *message, uint16_t type, const void *data, size_t size)
+{
+	size_t end = NLMSG_ALIGN(message->header.nlmsg_len);
+	struct nlattr *attribute = (struct nlattr *)(message->bytes + end);
+
+	attribute->nla_type = type;
+	attribute->nla_len = NLA_HDRLEN + size;
+	memcpy((char *)attribute + NLA_HDRLEN, data, size);
+	message->header.nlmsg_len = end + NLA_ALIGN(attribute->nla_len);
+}
+
+static void add_u32(union message *message, uint16_t type, uint32_t value)
+{
+	add(message, type, &value, sizeof(value));
+}
+
+/* Returns the value of the 16-bit attribute @type of an answer, or 0. */
+static uint16_t find_u16(const union message *message, uint16_t type)
+{
+	size_t place = NLMSG_LENGTH(GENL_HDRLEN);
+	uint16_t value;
+
+	while (place + NLA_HDRLEN <= message->header.nlmsg_len) {
+		const struct nlattr *attribute = (const void *)(message->bytes + place);
+
+		if (attribute->nla_type == type) {
+			memcpy(&value, (const char *)attribute + NLA_HDRLEN, sizeof(value));
+			return value;
+		}
+		place += NLA_ALIGN(attribute->nla_len);
+	}
+	return 0;
+}
+
+/* Sends a request and reads until it is acknowledged. The 16-bit attribute @wanted goes to @value. */
+static int request(union message *message, uint16_t wanted, uint16_t *value)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+	int result = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (send(fd, message, message->header.nlmsg_len, 0) < 0)
+		result = -errno;
+	while (!result) {
+		union message answer;
+		ssize_t got = recv(fd, &answer, sizeof(answer), 0);
+
+		if (got < (ssize_t)NLMSG_HDRLEN) {
+			result = -EIO;
+		} else if (answer.header.nlmsg_type == NLMSG_ERROR) {
+			result = ((struct nlmsgerr *)NLMSG_DATA(&answer.header))->error;
+			break;
+		} else if (value) {
+			*value = find_u16(&answer, wanted);
+		}
+	}
+	close(fd);
+	return result;
+}
+
+/* Returns the number of the family of nl80211, or a negative errno. */
+static int family(void)
+{
+	union message message;
+	uint16_t id = 0;
+	int result;
+
+	begin(&message, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+	add(&message, CTRL_ATTR_FAMILY_NAME, NL80211_GENL_NAME, sizeof(NL80211_GENL_NAME));
+	result = request(&message, CTRL_ATTR_FAMILY_ID, &id);
+	return result ?: id ?: -ENOENT;
+}
+
+static int set_link(const char *name, bool up)
+{
+	struct ifreq request = {};
+
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	if (ioctl(control, SIOCGIFFLAGS, &request))
+		return -errno;
+	request.ifr_flags = up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP;
+	return ioctl(control, SIOCSIFFLAGS, &request) ? -errno : 0;
+}
+
+int wireless_receiver_set(bool up)
+{
+	return set_link(RECEIVER, up);
+}
+
+/* Makes an interface a monitor on the channel, and takes it up. */
+static int listen_with(int id, const char *name)
+{
+	uint32_t index = if_nametoindex(name);
+	union message message;
+	int result = set_link(name, false);
+
+	if (result)
+		return result;
+	begin(&message, id, NL80211_CMD_SET_INTERFACE);
+	add_u32(&message, NL80211_ATTR_IFINDEX, index);
+	add_u32(&message, NL80211_ATTR_IFTYPE, NL80211_IFTYPE_MONITOR);
+	result = request(&message, 0, NULL) ?: set_link(name, true);
+	if (result)
+		return result;
+	begin(&message, id, NL80211_CMD_SET_WIPHY);
+	add_u32(&message, NL80211_ATTR_IFINDEX, index);
+	add_u32(&message, NL80211_ATTR_WIPHY_FREQ, FREQUENCY);
+	add_u32(&message, NL80211_ATTR_CHANNEL_WIDTH, NL80211_CHAN_WIDTH_20_NOHT);
+	return request(&message, 0, NULL);
+}
+
+int wireless_start(void)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = if_nametoindex(SENDER),
+	};
+	int id, result;
+
+	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (control < 0)
+		return -errno;
+	id = family();
+	if (id < 0)
+		return id;
+	result = listen_with(id, SENDER) ?: listen_with(id, RECEIVER);
+	if (result)
+		return result;
+	injector = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+	if (injector < 0 || bind(injector, (void *)&address, sizeof(address)))
+		return -errno;
+	return 0;
+}
+
+void wireless_end(void)
+{
+	if (control >= 0) {
+		set_link(RECEIVER, false);
+		set_link(SENDER, false);
+		close(control);
+	}
+	if (injector >= 0)
+		close(injector);
+	control = -1;
+	injector = -1;
+}
+
+int wireless_send(void)
+{
+	static const uint8_t frame[] = {
+		/* A header of radiotap without fields: version, padding, length, fields. */
+		0, 0, 8, 0, 0, 0, 0, 0,
+		/* A beacon: type, flags, duration. */
+		0x80, 0, 0, 0,
+		/* To all, from a station, of its network; sequence number. */
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		2, 0, 0, 0, 0, 1,
+		2, 0, 0, 0, 0, 1,
+		0, 0,
+		/* Time stamp, interval, capabilities, and an empty name. */
+		0, 0, 0, 0, 0, 0, 0, 0, 100, 0, 1, 0, 0, 0,
+	};
+
+	return send(injector, frame, sizeof(frame), 0) < 0 ? -errno : 0;
+}

@@ -560,11 +560,11 @@ def guest_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def object_directory(impl: str, arch: str) -> Path:
-    """The kernel of an implementation, built and up to date."""
+def object_directory(impl: str, arch: str, small: bool = False) -> Path:
+    """Builds the kernel of an implementation, if it is not up to date; returns the directory of its objects."""
     import kernel  # pylint: disable=import-outside-toplevel  # with --obj a guest boots without what builds
 
-    return kernel.build(kernel.Kernel(impl=impl, arch=arch))
+    return kernel.build(kernel.Kernel(impl=impl, arch=arch, small=small))
 
 
 def from_options(options: argparse.Namespace, **more: object) -> Guest:

@@ -68,14 +68,14 @@ class Architecture:
     image_path: str
     # The prefix of GCC's cross compiler.
     cross: str = ""
-    # What its kernels hold besides the base and the machine.
+    # What its kernels for the tests have besides the suite.
     fragments: Tuple[str, ...] = ()
 
 
 ARCHITECTURES = {
     "x86_64": Architecture("x86_64", "bzImage", "arch/x86/boot/bzImage", "x86_64-linux-gnu-", ("remote", "samples", "modules")),
     # No USB: there is no bus in user-mode Linux.
-    "um": Architecture("um", "vmlinux", "vmlinux", "", ("samples",)),
+    "um": Architecture("um", "vmlinux", "vmlinux", "", ("vhost", "samples")),
     "arm64": Architecture("arm64", "Image", "arch/arm64/boot/Image", "aarch64-linux-gnu-", ("remote", "samples")),
     "riscv64": Architecture("riscv", "Image", "arch/riscv/boot/Image", "riscv64-linux-gnu-", ("remote", "samples")),
 }
@@ -95,6 +95,8 @@ class Kernel:
     # A version that setup.sh has put into the cache, or "newest"; empty: the default of setup.sh.
     bindgen: str = field(default_factory=lambda: os.environ.get("KCOV_BINDGEN") or "")
     out: Optional[Path] = None
+    # Without what only the tests need, for a kernel that boots and runs a program.
+    small: bool = False
 
     def __post_init__(self) -> None:
         self.arch = ARCHITECTURE_ALIASES.get(self.arch, self.arch)
@@ -103,14 +105,19 @@ class Kernel:
         if self.arch not in ARCHITECTURES:
             die(f"the architecture '{self.arch}' is not supported here; ARCH is one of: {' '.join(ARCHITECTURES)}.")
         # Kernels of different configurations do not share a directory.
-        self.variant = self.variant or "-".join(Path(name).stem for name in self.fragments)
+        kind = ["small"] if self.small else []
+        self.variant = self.variant or "-".join([*kind, *(Path(name).stem for name in self.fragments)])
         suffix = f"bindgen-{self.bindgen}" if self.bindgen else ""
         if suffix not in self.variant:
             self.variant = "-".join(filter(None, (self.variant, suffix)))
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
-        own = [self.impl] if (CONFIG_DIR / f"{self.impl}.config").exists() else []
-        names = ["base", self.arch, *ARCHITECTURES[self.arch].fragments, *own, *self.fragments]
-        self.wanted = kconfig.merged(names, choice)
+        names = ["base", self.arch, self.impl]
+        if not self.small:
+            names += ["suite", f"suite-{self.impl}", *ARCHITECTURES[self.arch].fragments]
+        # Not each implementation has options of its own.
+        optional = (self.impl, f"suite-{self.impl}")
+        names = [name for name in names if name not in optional or (CONFIG_DIR / f"{name}.config").exists()]
+        self.wanted = kconfig.merged([*names, *self.fragments], choice)
         self.llvm = self.llvm or first_line(CACHE / "llvm.suffix") or "1"
         if self.llvm in ("gcc", "0"):
             self.llvm = "gcc"
@@ -454,6 +461,7 @@ def run(arguments: List[str]) -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("--impl", choices=sorted(IMPLEMENTATIONS), help="which implementation (rust)")
         command.add_argument("--arch", help=f"one of {' '.join(ARCHITECTURES)} (x86_64)")
+        command.add_argument("--small", action="store_true", help="without what only the tests need")
         command.add_argument("--fragment", action="append", default=[], metavar="NAME", help="more options")
         command.add_argument("--variant", default="", metavar="NAME", help="a suffix for the directory of the objects")
         command.add_argument("-j", dest="jobs", type=int, default=0, metavar="N", help="jobs (one per processor)")
@@ -469,7 +477,8 @@ def run(arguments: List[str]) -> int:
         say(str(prepare_tree()))
         return 0
     given = {name: value for name in ("impl", "arch", "llvm") if (value := getattr(options, name))}
-    kernel = Kernel(fragments=options.fragment, variant=options.variant, jobs=options.jobs, out=options.out, **given)
+    given.update(fragments=options.fragment, variant=options.variant, jobs=options.jobs, out=options.out)
+    kernel = Kernel(small=options.small, **given)
     if options.command == "path":
         say(str(kernel.objects))
     elif options.command == "config":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make run`: shows which kernel code one read(2) runs. Builds the kernel, boots it, has the C program
+`make run`: shows which kernel code one read(2) runs. Builds a small kernel, boots it, has the C program
 samples/kcov/pc.c record the system call in the guest, and lets kcov-trace name every recorded PC.
 
   run.py [--impl rust|c] [--obj DIR] [--format FORMAT]
@@ -45,10 +45,10 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     guest.kernel_options(parser)
     parser.add_argument("--format", default="listing", help="another of kcov-trace's formats")
     options = parser.parse_args(arguments)
-    obj = options.obj.absolute() if options.obj else guest.object_directory(options.impl, options.arch)
+    obj = options.obj.absolute() if options.obj else guest.object_directory(options.impl, options.arch, small=True)
     vmlinux = obj / "vmlinux"
     if not vmlinux.exists():
-        die(f"there is no {shown(vmlinux)} to name PCs with; build the kernel first (`make kernel`).")
+        die(f"there is no {shown(vmlinux)} to name PCs with; build it first (`scripts/kernel.py build --small`).")
 
     trace = crates.kcov_trace()
     program = programs.build(PROGRAM, obj, options.arch)

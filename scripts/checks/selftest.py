@@ -44,7 +44,7 @@ def run(context: Context) -> Iterator[Result]:
     if "rust" not in context.impls:
         return
     context.progress("building a kernel with it")
-    obj = kernel.build(kernel.Kernel(impl="rust", arch=context.arch, fragments=["selftest"]))
+    obj = kernel.build(kernel.Kernel(impl="rust", arch=context.arch, small=True, fragments=["selftest"]))
     outcome = context.boot(guest.Guest(obj=obj, name="selftest", arch=context.arch, expected=EXPECTED))
     yield boot_result("rust: the kernel with the self test boots", outcome)
     yield verdict("rust: the self test passes, or names the functions", judge(outcome.console_lines()))

@@ -110,7 +110,7 @@ static const char *mode_missing(enum mode mode)
 
 FIXTURE_SETUP(preemptirq)
 {
-	const char *missing = traces_missing() ?: mode_missing(variant->mode) ?: events_missing();
+	const char *missing = traces_missing() ?: events_missing() ?: mode_missing(variant->mode);
 	struct dirent *entry;
 	DIR *directory;
 

@@ -44,7 +44,8 @@ static DEFINE_MUTEX(request_lock);
 
 /*
  * Written by the code under test so that no compiler drops it; with a different
- * number in each function, or a compiler may merge two of them.
+ * number in each function, or a compiler may merge two of them.  Most functions
+ * compare it, too, to be found in a trace of comparisons.
  */
 static unsigned int rounds;
 
@@ -66,7 +67,7 @@ static noinline void kcov_sample_work_code(void)
 
 static noinline void kcov_sample_softirq_code(void)
 {
-	if (rounds & 4)
+	if (READ_ONCE(rounds) == 61)
 		WRITE_ONCE(rounds, rounds + 7);
 	else
 		WRITE_ONCE(rounds, rounds + 1);
@@ -74,27 +75,42 @@ static noinline void kcov_sample_softirq_code(void)
 
 static noinline void kcov_sample_before_code(void)
 {
-	WRITE_ONCE(rounds, rounds + 2);
+	if (READ_ONCE(rounds) == 41)
+		WRITE_ONCE(rounds, rounds + 1);
+	else
+		WRITE_ONCE(rounds, rounds + 2);
 }
 
 static noinline void kcov_sample_inner_code(void)
 {
-	WRITE_ONCE(rounds, rounds + 4);
+	if (READ_ONCE(rounds) == 43)
+		WRITE_ONCE(rounds, rounds + 1);
+	else
+		WRITE_ONCE(rounds, rounds + 4);
 }
 
 static noinline void kcov_sample_after_code(void)
 {
-	WRITE_ONCE(rounds, rounds + 6);
+	if (READ_ONCE(rounds) == 47)
+		WRITE_ONCE(rounds, rounds + 1);
+	else
+		WRITE_ONCE(rounds, rounds + 6);
 }
 
 static noinline void kcov_sample_outside_code(void)
 {
-	WRITE_ONCE(rounds, rounds + 8);
+	if (READ_ONCE(rounds) == 53)
+		WRITE_ONCE(rounds, rounds + 1);
+	else
+		WRITE_ONCE(rounds, rounds + 8);
 }
 
 static noinline void kcov_sample_hard_code(void)
 {
-	WRITE_ONCE(rounds, rounds + 9);
+	if (READ_ONCE(rounds) == 59)
+		WRITE_ONCE(rounds, rounds + 1);
+	else
+		WRITE_ONCE(rounds, rounds + 9);
 }
 
 /*
@@ -177,8 +193,39 @@ static void local_work_fn(struct work_struct *work)
  */
 static DECLARE_COMPLETION(timer_done);
 
+/* What KCOV_SAMPLE_SOFTIRQ has interrupted so far. */
+static struct kcov_sample_interrupted interrupted;
+
+/* Looks at the task under the softirq. */
+static void note_interrupted(void)
+{
+#ifdef CONFIG_KCOV_RUST
+	unsigned int mode = READ_ONCE(current->kcov_ctx.mode);
+	bool records = mode, switched = mode >> KCOV_SWITCH_SHIFT;
+#else
+	unsigned int mode = READ_ONCE(current->kcov_mode);
+	bool records = mode & ~KCOV_IN_CTXSW, switched = mode & KCOV_IN_CTXSW;
+#endif
+
+	if (records)
+		WRITE_ONCE(interrupted.recording, interrupted.recording + 1);
+	if (records && switched)
+		WRITE_ONCE(interrupted.switched, interrupted.switched + 1);
+}
+
+static long tell_interrupted(void __user *to)
+{
+	const struct kcov_sample_interrupted now = {
+		.recording = READ_ONCE(interrupted.recording),
+		.switched = READ_ONCE(interrupted.switched),
+	};
+
+	return copy_to_user(to, &now, sizeof(now)) ? -EFAULT : 0;
+}
+
 static void timer_fn(struct timer_list *unused)
 {
+	note_interrupted();
 	kcov_remote_start(handles.softirq);
 	kcov_sample_softirq_code();
 	kcov_remote_stop();
@@ -187,6 +234,26 @@ static void timer_fn(struct timer_list *unused)
 }
 
 static DEFINE_TIMER(timer, timer_fn);
+
+/* The same with a timer that is fast, on the CPU of the calling thread. */
+static unsigned long softirqs_wanted;
+
+static enum hrtimer_restart fast_timer_fn(struct hrtimer *fast)
+{
+	note_interrupted();
+	kcov_remote_start(handles.softirq);
+	kcov_sample_softirq_code();
+	kcov_remote_stop();
+
+	if (--softirqs_wanted) {
+		hrtimer_forward_now(fast, us_to_ktime(100));
+		return HRTIMER_RESTART;
+	}
+	complete(&timer_done);
+	return HRTIMER_NORESTART;
+}
+
+static struct hrtimer fast_timer;
 
 /* Many sections of one softirq, until its areas are all in use. */
 static unsigned long depth;
@@ -247,6 +314,100 @@ static void run_tasklet(struct tasklet_struct *tasklet)
 	tasklet_kill(tasklet);
 }
 
+/* A function that runs in a context of the caller's choice. */
+struct call {
+	struct tasklet_struct tasklet;
+	struct hrtimer timer;
+	void (*function)(void *data);
+	void *data;
+	/* The task that runs the function, or that was interrupted for it. */
+	struct task_struct *task;
+	bool done;
+};
+
+static void make_call(struct call *call)
+{
+	call->task = current;
+	call->function(call->data);
+	WRITE_ONCE(call->done, true);
+}
+
+static void call_tasklet_fn(struct tasklet_struct *tasklet)
+{
+	make_call(container_of(tasklet, struct call, tasklet));
+}
+
+static enum hrtimer_restart call_timer_fn(struct hrtimer *timer)
+{
+	make_call(container_of(timer, struct call, timer));
+	return HRTIMER_NORESTART;
+}
+
+/* Does not fill the caller's trace meanwhile. */
+static noinline __no_sanitize_coverage void wait_for_call(struct call *call)
+{
+	unsigned long end = jiffies + 10 * HZ;
+
+	while (!READ_ONCE(call->done) && time_before(jiffies, end))
+		cpu_relax();
+}
+
+static void call_in_hard_interrupt(struct call *call)
+{
+	hrtimer_setup_on_stack(&call->timer, call_timer_fn, CLOCK_MONOTONIC,
+			       HRTIMER_MODE_REL_PINNED_HARD);
+	/* The timer interrupts this thread, and no other. */
+	preempt_disable();
+	hrtimer_start(&call->timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
+	wait_for_call(call);
+	preempt_enable();
+	hrtimer_cancel(&call->timer);
+	destroy_hrtimer_on_stack(&call->timer);
+}
+
+/* Returns 1 if the function has run in the calling thread or on top of it, else 0. */
+static long run_in(unsigned int context, void (*function)(void *data), void *data)
+{
+	struct call call = { .function = function, .data = data };
+	unsigned long flags;
+
+	switch (context) {
+	case KCOV_SAMPLE_PREEMPTIBLE:
+		make_call(&call);
+		break;
+	case KCOV_SAMPLE_BH_DISABLED:
+		local_bh_disable();
+		make_call(&call);
+		local_bh_enable();
+		break;
+	case KCOV_SAMPLE_PREEMPT_DISABLED:
+		preempt_disable();
+		make_call(&call);
+		preempt_enable();
+		break;
+	case KCOV_SAMPLE_IRQS_DISABLED:
+		local_irq_save(flags);
+		make_call(&call);
+		local_irq_restore(flags);
+		break;
+	case KCOV_SAMPLE_RCU_READ:
+		rcu_read_lock();
+		make_call(&call);
+		rcu_read_unlock();
+		break;
+	case KCOV_SAMPLE_IN_SOFTIRQ:
+		tasklet_setup(&call.tasklet, call_tasklet_fn);
+		run_tasklet(&call.tasklet);
+		break;
+	case KCOV_SAMPLE_IN_HARD_INTERRUPT:
+		call_in_hard_interrupt(&call);
+		break;
+	default:
+		return -EINVAL;
+	}
+	return call.done && call.task == current;
+}
+
 /* A softirq that has to be let go. */
 static bool held, holding;
 
@@ -305,7 +466,8 @@ static noinline __no_sanitize_coverage void wait_for_hard_timer(void)
 		cpu_relax();
 }
 
-static void hard_timer_tasklet_fn(struct tasklet_struct *unused)
+/* Stays on the CPU that the timer interrupts. */
+static void interrupted_section(void *unused)
 {
 	struct hrtimer timer;
 
@@ -313,23 +475,23 @@ static void hard_timer_tasklet_fn(struct tasklet_struct *unused)
 			       HRTIMER_MODE_REL_PINNED_HARD);
 	kcov_remote_start(handles.softirq);
 	kcov_sample_softirq_code();
+	preempt_disable();
 	hrtimer_start(&timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
 	wait_for_hard_timer();
+	preempt_enable();
 	hrtimer_cancel(&timer);
 	kcov_sample_after_code();
 	kcov_remote_stop();
 	destroy_hrtimer_on_stack(&timer);
 }
 
-static DECLARE_TASKLET(hard_timer_tasklet, hard_timer_tasklet_fn);
-
-static long run_hard_timer(unsigned long arg)
+static long run_hard_timer(unsigned int context, unsigned long arg)
 {
 	if (arg > KCOV_SAMPLE_MAX_TIMES)
 		return -EINVAL;
 	times_wanted = arg;
 	times_come = 0;
-	run_tasklet(&hard_timer_tasklet);
+	run_in(context, interrupted_section, NULL);
 	return times_come;
 }
 
@@ -372,59 +534,138 @@ static int missing_stop_fn(void *unused)
 	return 0;
 }
 
-/* Sections in the calling thread, where it may sleep and where it must not. */
-static void run_nested_sections(unsigned int number)
+/* Sections inside each other, where it is allowed to sleep and where it is not. */
+struct nested_sections {
+	unsigned int number;
+	/* Every second one runs other code than the rest. */
+	bool alternating;
+};
+
+static void nested_sections_fn(void *data)
 {
+	const struct nested_sections *sections = data;
 	unsigned int i;
 
-	for (i = 0; i < number; i++) {
+	for (i = 0; i < sections->number; i++) {
 		kcov_remote_start(handles.worker);
-		kcov_sample_inner_code();
+		if (sections->alternating && i & 1)
+			kcov_sample_before_code();
+		else
+			kcov_sample_inner_code();
 	}
-	for (i = 0; i < number; i++) {
-		kcov_sample_after_code();
+	while (i--) {
+		if (sections->alternating && i & 1)
+			kcov_sample_worker_code();
+		else
+			kcov_sample_after_code();
 		kcov_remote_stop();
 	}
 	kcov_sample_outside_code();
 }
 
-static long run_sections(const void __user *from)
+static long run_sections(const void __user *from, bool alternating)
 {
+	struct nested_sections nested = { .alternating = alternating };
 	struct kcov_sample_sections sections;
-	unsigned long flags;
+	long ret;
 
 	if (copy_from_user(&sections, from, sizeof(sections)))
 		return -EFAULT;
 	if (sections.depth > KCOV_SAMPLE_MAX_DEPTH)
 		return -EINVAL;
+	nested.number = sections.depth;
+	ret = run_in(sections.context, nested_sections_fn, &nested);
+	return ret < 0 ? ret : 0;
+}
 
-	switch (sections.context) {
-	case KCOV_SAMPLE_PREEMPTIBLE:
-		run_nested_sections(sections.depth);
-		return 0;
-	case KCOV_SAMPLE_BH_DISABLED:
-		local_bh_disable();
-		run_nested_sections(sections.depth);
-		local_bh_enable();
-		return 0;
-	case KCOV_SAMPLE_PREEMPT_DISABLED:
-		preempt_disable();
-		run_nested_sections(sections.depth);
-		preempt_enable();
-		return 0;
-	case KCOV_SAMPLE_IRQS_DISABLED:
-		local_irq_save(flags);
-		run_nested_sections(sections.depth);
-		local_irq_restore(flags);
-		return 0;
-	case KCOV_SAMPLE_RCU_READ:
-		rcu_read_lock();
-		run_nested_sections(sections.depth);
-		rcu_read_unlock();
-		return 0;
-	default:
+/* A thread that waits until it is let go. */
+static void wait_until_let_go(void)
+{
+	unsigned long end = jiffies + 10 * HZ;
+
+	WRITE_ONCE(held, true);
+	WRITE_ONCE(holding, true);
+	while (READ_ONCE(held) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(1);
+	WRITE_ONCE(holding, false);
+}
+
+/* Sections of handles that nothing has checked. */
+static void pair_fn(void *data)
+{
+	const struct kcov_sample_pair *pair = data;
+
+	if (pair->flags & KCOV_SAMPLE_OUTER)
+		kcov_remote_start(pair->outer);
+	kcov_sample_before_code();
+	if (pair->flags & KCOV_SAMPLE_INNER)
+		kcov_remote_start(pair->inner);
+	kcov_sample_inner_code();
+	if (pair->flags & KCOV_SAMPLE_INNER)
+		kcov_remote_stop();
+	if (pair->flags & KCOV_SAMPLE_WAIT)
+		wait_until_let_go();
+	kcov_sample_after_code();
+	if (pair->flags & KCOV_SAMPLE_OUTER)
+		kcov_remote_stop();
+}
+
+static long run_pair(const void __user *from)
+{
+	struct kcov_sample_pair pair;
+	long ret;
+
+	if (copy_from_user(&pair, from, sizeof(pair)))
+		return -EFAULT;
+	if (pair.flags & ~(KCOV_SAMPLE_OUTER | KCOV_SAMPLE_INNER | KCOV_SAMPLE_WAIT))
 		return -EINVAL;
-	}
+	if (pair.flags & KCOV_SAMPLE_WAIT && pair.context != KCOV_SAMPLE_PREEMPTIBLE)
+		return -EINVAL;
+	ret = run_in(pair.context, pair_fn, &pair);
+	kcov_sample_outside_code();
+	return ret;
+}
+
+/* The same code, and no section. */
+static void code_fn(void *unused)
+{
+	kcov_sample_inner_code();
+}
+
+static void common_handle_fn(void *data)
+{
+	struct kcov_sample_common *common = data;
+
+	common->handle = kcov_remote_handle(KCOV_SUBSYSTEM_COMMON, kcov_common_handle().val);
+}
+
+static long run_common_handle(void __user *argument)
+{
+	struct kcov_sample_common common;
+	long ret;
+
+	if (copy_from_user(&common, argument, sizeof(common)))
+		return -EFAULT;
+	ret = run_in(common.context, common_handle_fn, &common);
+	if (copy_to_user(argument, &common, sizeof(common)))
+		return -EFAULT;
+	return ret;
+}
+
+/* A section that is long, and whose first half runs other code than the second. */
+static long run_long(unsigned long number)
+{
+	unsigned long i;
+
+	if (number > KCOV_SAMPLE_MAX_TIMES)
+		return -EINVAL;
+	kcov_remote_start(handles.worker);
+	for (i = 0; i < number; i++)
+		kcov_sample_before_code();
+	for (i = 0; i < number; i++)
+		kcov_sample_after_code();
+	kcov_remote_stop();
+	return 0;
 }
 
 static long run_in_a_row(unsigned long number)
@@ -467,6 +708,17 @@ static long run_softirq(void)
 {
 	reinit_completion(&timer_done);
 	mod_timer(&timer, jiffies + 1);
+	wait_for_completion(&timer_done);
+	return 0;
+}
+
+static long run_softirqs(unsigned long number)
+{
+	if (!number || number > KCOV_SAMPLE_MAX_TIMES)
+		return -EINVAL;
+	reinit_completion(&timer_done);
+	softirqs_wanted = number;
+	hrtimer_start(&fast_timer, us_to_ktime(100), HRTIMER_MODE_REL_PINNED_SOFT);
 	wait_for_completion(&timer_done);
 	return 0;
 }
@@ -535,9 +787,11 @@ static long run_deep(unsigned long arg)
 static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
-	/* The request that this one is about has the lock. */
+	/* The requests that these are about have the lock. */
 	if (cmd == KCOV_SAMPLE_LET_GO)
 		return let_go(arg);
+	if (cmd == KCOV_SAMPLE_INTERRUPTED)
+		return tell_interrupted((void __user *)arg);
 
 	guard(mutex)(&request_lock);
 
@@ -552,6 +806,8 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 		return run_local_work();
 	case KCOV_SAMPLE_SOFTIRQ:
 		return run_softirq();
+	case KCOV_SAMPLE_SOFTIRQS:
+		return run_softirqs(arg);
 	case KCOV_SAMPLE_NESTED:
 		return run_nested();
 	case KCOV_SAMPLE_COMPARE:
@@ -566,7 +822,17 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 	case KCOV_SAMPLE_DEEP:
 		return run_deep(arg);
 	case KCOV_SAMPLE_SECTIONS:
-		return run_sections((const void __user *)arg);
+		return run_sections((const void __user *)arg, false);
+	case KCOV_SAMPLE_ALTERNATING:
+		return run_sections((const void __user *)arg, true);
+	case KCOV_SAMPLE_PAIR:
+		return run_pair((const void __user *)arg);
+	case KCOV_SAMPLE_CODE:
+		return run_in(arg, code_fn, NULL);
+	case KCOV_SAMPLE_COMMON_HANDLE:
+		return run_common_handle((void __user *)arg);
+	case KCOV_SAMPLE_LONG:
+		return run_long(arg);
 	case KCOV_SAMPLE_IN_A_ROW:
 		return run_in_a_row(arg);
 	case KCOV_SAMPLE_FOREIGN_STOP_INSIDE:
@@ -574,7 +840,9 @@ static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 	case KCOV_SAMPLE_HOLD:
 		return run_hold();
 	case KCOV_SAMPLE_HARD_TIMER:
-		return run_hard_timer(arg);
+		return run_hard_timer(KCOV_SAMPLE_IN_SOFTIRQ, arg);
+	case KCOV_SAMPLE_HARD_TIMER_TASK:
+		return run_hard_timer(KCOV_SAMPLE_PREEMPTIBLE, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -605,6 +873,7 @@ static int __init kcov_sample_init(void)
 	handles.worker = kcov_remote_handle(KCOV_SUBSYSTEM_USB, instance);
 	handles.softirq = kcov_remote_handle(KCOV_SUBSYSTEM_USB, instance + 1);
 
+	hrtimer_setup(&fast_timer, fast_timer_fn, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_SOFT);
 	worker = kthread_run_worker(0, "kcov_sample");
 	if (IS_ERR(worker))
 		return PTR_ERR(worker);
@@ -620,6 +889,7 @@ static void __exit kcov_sample_exit(void)
 	misc_deregister(&kcov_sample_device);
 	/* The callback may still be on its way out when its waiter is back. */
 	timer_shutdown_sync(&timer);
+	hrtimer_cancel(&fast_timer);
 	kthread_destroy_worker(worker);
 }
 

@@ -62,13 +62,18 @@ struct kcov_sample_operands {
 /* The largest number of sections in one request. */
 #define KCOV_SAMPLE_MAX_DEPTH	4096
 
-/* Contexts of a task. Only in the first one may it sleep. */
+/*
+ * Contexts: of a task, which may sleep in the first one only, and of interrupts on
+ * top of it.
+ */
 enum kcov_sample_context {
 	KCOV_SAMPLE_PREEMPTIBLE,
 	KCOV_SAMPLE_BH_DISABLED,
 	KCOV_SAMPLE_PREEMPT_DISABLED,
 	KCOV_SAMPLE_IRQS_DISABLED,
 	KCOV_SAMPLE_RCU_READ,
+	KCOV_SAMPLE_IN_SOFTIRQ,
+	KCOV_SAMPLE_IN_HARD_INTERRUPT,
 };
 
 struct kcov_sample_sections {
@@ -78,7 +83,7 @@ struct kcov_sample_sections {
 
 /*
  * As many sections of the worker's global handle as @depth says, each inside the
- * one before, in the calling thread.  kcov_sample_inner_code runs after each start,
+ * one before, in the given context.  kcov_sample_inner_code runs after each start,
  * kcov_sample_after_code before each stop, and kcov_sample_outside_code after the
  * last stop.  The implementation in C takes a depth of 1 only.
  */
@@ -96,8 +101,9 @@ struct kcov_sample_sections {
  */
 #define KCOV_SAMPLE_HOLD	_IO('|', 0x9d)
 /*
- * Returns whether the section of KCOV_SAMPLE_HOLD runs. If the argument is not 0,
- * lets it go. To be called on another CPU.
+ * Returns whether the section of KCOV_SAMPLE_HOLD runs, or a thread waits for
+ * KCOV_SAMPLE_WAIT. If the argument is not 0, lets it go. To be called on another
+ * CPU for the first one.
  */
 #define KCOV_SAMPLE_LET_GO	_IO('|', 0x9e)
 
@@ -110,6 +116,80 @@ struct kcov_sample_sections {
 #define KCOV_SAMPLE_HARD_TIMER	_IO('|', 0x9f)
 /* The largest argument of KCOV_SAMPLE_HARD_TIMER. */
 #define KCOV_SAMPLE_MAX_TIMES	100000
+/* As KCOV_SAMPLE_HARD_TIMER, with the section in the calling thread. */
+#define KCOV_SAMPLE_HARD_TIMER_TASK	_IO('|', 0xa0)
+
+/* Bits of struct kcov_sample_pair's @flags. */
+#define KCOV_SAMPLE_OUTER	1
+#define KCOV_SAMPLE_INNER	2
+#define KCOV_SAMPLE_WAIT	4
+
+struct kcov_sample_pair {
+	__u64 outer;
+	__u64 inner;
+	__u32 context;
+	__u32 flags;
+};
+
+/*
+ * In the given context, a section of the handle @outer, and inside it one of the
+ * handle @inner, as far as @flags say so.  The handles are not checked.
+ * kcov_sample_before_code runs after the start of the outer section,
+ * kcov_sample_inner_code after that of the inner one, and kcov_sample_after_code
+ * before the stop of the outer one.  Then kcov_sample_outside_code runs in the calling
+ * thread.  With KCOV_SAMPLE_WAIT, the thread waits before kcov_sample_after_code
+ * until KCOV_SAMPLE_LET_GO, or ten seconds; in KCOV_SAMPLE_PREEMPTIBLE only.
+ *
+ * Returns 1 if the sections were in the calling thread or on top of it, 0 if an
+ * interrupt has met another one.
+ */
+#define KCOV_SAMPLE_PAIR	_IOW('|', 0xa1, struct kcov_sample_pair)
+
+/*
+ * kcov_sample_inner_code and no section, in the context that the argument says.
+ * Returns what KCOV_SAMPLE_PAIR returns.
+ */
+#define KCOV_SAMPLE_CODE	_IO('|', 0xa2)
+
+struct kcov_sample_common {
+	__u32 context;
+	__u32 padding;
+	__u64 handle;
+};
+
+/*
+ * Stores what kcov_common_handle() returns in @context.  Returns what
+ * KCOV_SAMPLE_PAIR returns.
+ */
+#define KCOV_SAMPLE_COMMON_HANDLE	_IOWR('|', 0xa3, struct kcov_sample_common)
+
+/*
+ * As KCOV_SAMPLE_SECTIONS.  But in every second section, the first one not among
+ * them, kcov_sample_before_code runs after the start and kcov_sample_worker_code
+ * before the stop.
+ */
+#define KCOV_SAMPLE_ALTERNATING	_IOW('|', 0xa4, struct kcov_sample_sections)
+
+/*
+ * A section of the worker's global handle, in the calling thread, that runs
+ * kcov_sample_before_code as often as the argument says, and then
+ * kcov_sample_after_code as often.
+ */
+#define KCOV_SAMPLE_LONG	_IO('|', 0xa5)
+
+/*
+ * As many sections as the argument says, as KCOV_SAMPLE_SOFTIRQ has one, one every
+ * 100 microseconds, on the CPU of the calling thread, which waits.
+ */
+#define KCOV_SAMPLE_SOFTIRQS	_IO('|', 0xa7)
+
+/* How often a softirq of the last one or KCOV_SAMPLE_SOFTIRQ has interrupted a task so far. */
+struct kcov_sample_interrupted {
+	__u64 recording;	/* that was recording, and of those: */
+	__u64 switched;		/* in a switch of tasks */
+};
+
+#define KCOV_SAMPLE_INTERRUPTED	_IOR('|', 0xa6, struct kcov_sample_interrupted)
 
 /*
  * What a driver must not do, to see what becomes of it.  The implementation in

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Sections of the sample module; see sample.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "divided.h"
+#include "kcov.h"
+#include "sample.h"
+#include "symbols.h"
+
+/* The size of the front where there is no set. */
+#define FRONT		(16UL << 10)
+#define PATTERN		0x5eed5eed5eed5eedULL
+/* The number of times that an interrupt may meet another thread. */
+#define ATTEMPTS	1000
+
+const char *sample_missing(void)
+{
+	if (access(SAMPLE_DEVICE, R_OK | W_OK))
+		return "no " SAMPLE_DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)";
+	return symbols_missing();
+}
+
+const char *mode_missing(uint32_t mode)
+{
+	switch (mode) {
+	case KCOV_TRACE_CMP:
+		return comparisons_missing();
+	case KCOV_TRACE_UNIQUE_PC:
+		return unique_missing();
+	case KCOV_TRACE_PC_CMP:
+		return both_missing();
+	default:
+		return NULL;
+	}
+}
+
+const char *mode_name(uint32_t mode)
+{
+	static const char * const names[MODES] = { "pc", "cmp", "unique", "pc+cmp" };
+
+	return mode < MODES ? names[mode] : "?";
+}
+
+int trace_open(struct trace *trace)
+{
+	memset(trace, 0, sizeof(*trace));
+	trace->front = statistics_missing() ? FRONT : set_words();
+	if (trace->front < FRONT)
+		trace->front = FRONT;
+	trace->words = trace->front + COVER_WORDS;
+	trace->fd = kcov_open_mapped(trace->words, &trace->area);
+	return trace->fd;
+}
+
+void trace_close(struct trace *trace)
+{
+	kcov_unmap(trace->area, trace->words);
+	close(trace->fd);
+}
+
+void trace_clear(struct trace *trace)
+{
+	memset(trace->area, 0, trace->words * sizeof(*trace->area));
+}
+
+long trace_enable(struct trace *trace, uint32_t mode)
+{
+	trace->mode = mode;
+	trace_clear(trace);
+	switch (mode) {
+	case KCOV_TRACE_UNIQUE_PC:
+		return kcov_ioctl(trace->fd, KCOV_UNIQUE_ENABLE, trace->front);
+	case KCOV_TRACE_PC_CMP:
+		return kcov_ioctl(trace->fd, KCOV_PC_CMP_ENABLE, trace->front);
+	default:
+		return kcov_enable(trace->fd, mode);
+	}
+}
+
+long trace_collect(struct trace *trace, uint32_t mode, uint32_t area_size, uint64_t common,
+		   uint64_t handle)
+{
+	struct {
+		struct kcov_remote_arg arg;
+		uint64_t handle;
+	} remote = {
+		.arg.trace_mode = mode,
+		.arg.area_size = area_size,
+		.arg.front_size = trace->front,
+		.arg.num_handles = handle != 0,
+		.arg.common_handle = common,
+		.handle = handle,
+	};
+
+	trace->mode = mode;
+	return kcov_ioctl(trace->fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+}
+
+/* The part of the buffer for PCs, or NULL; and its size. */
+static uint64_t *pcs(const struct trace *trace, unsigned long *words)
+{
+	switch (trace->mode) {
+	case KCOV_TRACE_PC:
+		*words = trace->words;
+		return trace->area;
+	case KCOV_TRACE_UNIQUE_PC:
+		*words = trace->words - trace->front;
+		return trace->area + trace->front;
+	case KCOV_TRACE_PC_CMP:
+		*words = trace->front;
+		return trace->area;
+	default:
+		return NULL;
+	}
+}
+
+/* The same for comparisons. */
+static uint64_t *comparisons(const struct trace *trace, unsigned long *words)
+{
+	switch (trace->mode) {
+	case KCOV_TRACE_CMP:
+		*words = trace->words;
+		return trace->area;
+	case KCOV_TRACE_PC_CMP:
+		*words = trace->words - trace->front;
+		return trace->area + trace->front;
+	default:
+		return NULL;
+	}
+}
+
+uint64_t trace_count(const struct trace *trace)
+{
+	unsigned long words;
+	const uint64_t *part = pcs(trace, &words);
+	uint64_t count = part ? cover_count(part) : 0;
+
+	part = comparisons(trace, &words);
+	return count + (part ? cover_count(part) : 0);
+}
+
+/* Makes a trace of PCs of one of comparisons. */
+static uint64_t times_compared(const uint64_t *part, const char *function)
+{
+	uint64_t i, times, count = cover_count(part), *places = calloc(count + 1, sizeof(*places));
+
+	if (!places)
+		return ~0ULL;
+	places[0] = count;
+	for (i = 1; i <= count; i++)
+		places[i] = part[WORDS_PER_CMP * i];
+	times = times_covered(places, function);
+	free(places);
+	return times;
+}
+
+uint64_t trace_times(const struct trace *trace, const char *function)
+{
+	unsigned long words;
+	const uint64_t *covered = pcs(trace, &words), *compared = comparisons(trace, &words);
+	uint64_t times;
+
+	if (!compared)
+		return times_covered(covered, function);
+	times = times_compared(compared, function);
+	if (covered && times_covered(covered, function) != times)
+		return ~0ULL;
+	return times;
+}
+
+bool trace_set_agrees(const struct trace *trace)
+{
+	uint64_t *expected = calloc(trace->front, sizeof(*expected));
+	unsigned long words;
+	bool agrees;
+
+	if (!expected)
+		return false;
+	agrees = !set_add(expected, trace->front, pcs(trace, &words)) &&
+		 !memcmp(expected, trace->area, trace->front * sizeof(*expected));
+	free(expected);
+	return agrees;
+}
+
+/* The last words of a buffer hold records, unless a comparison does not fit there. */
+static void fill(uint64_t *part, unsigned long words, unsigned long record)
+{
+	part[0] = (words - 1) / record;
+	part[words - 1] = PATTERN;
+	part[part[0] * record] = PATTERN;
+}
+
+static bool is_full(const uint64_t *part, unsigned long words, unsigned long record)
+{
+	return part[0] == (words - 1) / record && part[words - 1] == PATTERN &&
+	       part[part[0] * record] == PATTERN;
+}
+
+void trace_fill(struct trace *trace)
+{
+	unsigned long words;
+	uint64_t *part = pcs(trace, &words);
+
+	if (part)
+		fill(part, words, 1);
+	part = comparisons(trace, &words);
+	if (part)
+		fill(part, words, WORDS_PER_CMP);
+}
+
+bool trace_is_full(const struct trace *trace)
+{
+	unsigned long words;
+	const uint64_t *part = pcs(trace, &words);
+
+	if (part && !is_full(part, words, 1))
+		return false;
+	part = comparisons(trace, &words);
+	return !part || is_full(part, words, WORDS_PER_CMP);
+}
+
+long sample_pair(int device, const struct kcov_sample_pair *pair)
+{
+	long ret = 0;
+	int i;
+
+	for (i = 0; i < ATTEMPTS && !ret; i++)
+		ret = kcov_ioctl(device, KCOV_SAMPLE_PAIR, (unsigned long)pair);
+	return ret;
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A descriptor that is reset, disabled or enabled again between the ends of two
+ * sections, and in the midst of one: while it waits for the next piece of a section to
+ * be appended.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "divided.h"
+#include "kcov.h"
+#include "sample.h"
+#include "symbols.h"
+
+/* Milliseconds that a section may take to come to where it waits. */
+#define MOST_MILLISECONDS	5000
+
+enum event { RESET, DISABLE, DISABLE_AND_COLLECT, DISABLE_AND_ENABLE };
+
+FIXTURE(ends) {
+	struct kcov_sample_handles handles;
+	struct trace trace;
+	struct worker worker;
+	int device;
+	int log;
+};
+
+FIXTURE_VARIANT(ends) {
+	enum event event;
+};
+
+FIXTURE_VARIANT_ADD(ends, reset) { .event = RESET };
+FIXTURE_VARIANT_ADD(ends, disabled) { .event = DISABLE };
+FIXTURE_VARIANT_ADD(ends, collecting_again) { .event = DISABLE_AND_COLLECT };
+FIXTURE_VARIANT_ADD(ends, enabled_for_the_task) { .event = DISABLE_AND_ENABLE };
+
+FIXTURE_SETUP(ends)
+{
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
+	if (variant->event == RESET && reset_missing())
+		SKIP(return, "%s", reset_missing());
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
+	ASSERT_LE(0, trace_open(&self->trace));
+	ASSERT_EQ(0, worker_start(&self->worker));
+}
+
+FIXTURE_TEARDOWN(ends)
+{
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	worker_end(&self->worker);
+	trace_close(&self->trace);
+	close(self->device);
+}
+
+/* A thread with a section that waits. */
+struct waiting {
+	pthread_t thread;
+	struct kcov_sample_pair pair;
+	int device;
+	long result;
+};
+
+static void *wait_in_section(void *data)
+{
+	struct waiting *waiting = data;
+
+	waiting->result = kcov_ioctl(waiting->device, KCOV_SAMPLE_PAIR,
+				     (unsigned long)&waiting->pair);
+	return NULL;
+}
+
+/* Returns 0 when the section waits. */
+static long waiting_start(struct waiting *waiting)
+{
+	int i;
+
+	if (pthread_create(&waiting->thread, NULL, wait_in_section, waiting))
+		return -1;
+	for (i = 0; i < MOST_MILLISECONDS; i++) {
+		if (kcov_ioctl(waiting->device, KCOV_SAMPLE_LET_GO, 0) == 1)
+			return 0;
+		usleep(1000);
+	}
+	pthread_join(waiting->thread, NULL);
+	return -1;
+}
+
+/* Returns 1 when the section has waited until it was let go, and ended. */
+static long waiting_end(struct waiting *waiting)
+{
+	long waited = kcov_ioctl(waiting->device, KCOV_SAMPLE_LET_GO, 1);
+
+	pthread_join(waiting->thread, NULL);
+	return waited == 1 ? waiting->result : -1;
+}
+
+static long collect(FIXTURE_DATA(ends) *self, uint32_t mode)
+{
+	return trace_collect(&self->trace, mode, COVER_WORDS, 0, self->handles.worker);
+}
+
+/* A whole section in this thread. */
+static long section(FIXTURE_DATA(ends) *self)
+{
+	const struct kcov_sample_pair pair = {
+		.inner = self->handles.worker, .flags = KCOV_SAMPLE_INNER,
+	};
+
+	return kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair);
+}
+
+#define EXPECT_TIMES(times, function)							\
+do {											\
+	const uint64_t recorded = trace_times(&self->trace, function);			\
+											\
+	EXPECT_EQ(times, recorded)							\
+		TH_LOG(function ", mode %s", mode_name(self->trace.mode));		\
+} while (0)
+
+/*
+ * The section that waits has had one inside of it, which has ended, and is in the
+ * buffer; its own records follow when it ends.  The implementation in C has no
+ * sections inside others, so there the one in the buffer has come before.
+ */
+TEST_F_TIMEOUT(ends, of_two_sections, 120)
+{
+	struct waiting waiting = {
+		.pair.outer = self->handles.worker,
+		.pair.inner = self->handles.worker,
+		.pair.flags = KCOV_SAMPLE_OUTER | KCOV_SAMPLE_WAIT,
+		.device = self->device,
+	};
+	uint32_t mode;
+
+	if (!statistics_missing())
+		waiting.pair.flags |= KCOV_SAMPLE_INNER;
+	for (mode = 0; mode < MODES; mode++) {
+		uint64_t inner = 1, count;
+
+		if (mode_missing(mode))
+			continue;
+		trace_clear(&self->trace);
+		ASSERT_EQ(0, collect(self, mode));
+		ASSERT_EQ(1, section(self));
+		ASSERT_EQ(0, waiting_start(&waiting));
+		if (waiting.pair.flags & KCOV_SAMPLE_INNER && mode != KCOV_TRACE_UNIQUE_PC)
+			inner = 2;
+		EXPECT_TIMES(0, BEFORE_FUNCTION);
+		EXPECT_TIMES(inner, INNER_FUNCTION);
+		count = trace_count(&self->trace);
+
+		switch (variant->event) {
+		case RESET:
+			/* What has ended before is gone, what ends afterwards is there. */
+			ASSERT_EQ(0, kcov_ioctl(self->trace.fd, KCOV_RESET_TRACE, 0));
+			EXPECT_EQ(0, trace_count(&self->trace));
+			ASSERT_EQ(1, waiting_end(&waiting));
+			EXPECT_TIMES(1, BEFORE_FUNCTION);
+			EXPECT_TIMES(0, INNER_FUNCTION);
+			EXPECT_TIMES(1, AFTER_FUNCTION);
+			if (mode == KCOV_TRACE_UNIQUE_PC) {
+				EXPECT_TRUE(trace_set_agrees(&self->trace));
+			}
+			ASSERT_EQ(1, section(self));
+			EXPECT_TIMES(1, INNER_FUNCTION);
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			break;
+		case DISABLE:
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			ASSERT_EQ(1, waiting_end(&waiting));
+			EXPECT_EQ(count, trace_count(&self->trace));
+			EXPECT_TIMES(0, BEFORE_FUNCTION);
+			EXPECT_TIMES(inner, INNER_FUNCTION);
+			EXPECT_TIMES(0, AFTER_FUNCTION);
+			break;
+		case DISABLE_AND_COLLECT:
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			ASSERT_EQ(0, collect(self, mode));
+			ASSERT_EQ(1, waiting_end(&waiting));
+			EXPECT_EQ(count, trace_count(&self->trace));
+			trace_clear(&self->trace);
+			ASSERT_EQ(1, section(self));
+			EXPECT_TIMES(0, BEFORE_FUNCTION);
+			EXPECT_TIMES(1, INNER_FUNCTION);
+			EXPECT_TIMES(0, AFTER_FUNCTION);
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			break;
+		case DISABLE_AND_ENABLE:
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			ASSERT_EQ(0, trace_enable(&self->trace, mode));
+			ASSERT_EQ(1, waiting_end(&waiting));
+			mark_one();
+			ASSERT_EQ(0, kcov_disable(self->trace.fd));
+			if (!code_missing()) {
+				EXPECT_LT(0, trace_count(&self->trace));
+			}
+			EXPECT_TIMES(0, BEFORE_FUNCTION);
+			EXPECT_TIMES(0, INNER_FUNCTION);
+			EXPECT_TIMES(0, AFTER_FUNCTION);
+			break;
+		}
+	}
+}
+
+/* How often each half of a long section runs its code: hundreds of pieces. */
+#define ROUNDS		100000
+/* For the entries of the functions, and as many records again for each of them. */
+#define WORDS		(1UL << 20)
+/* The number of sections that are cut, and of those that may come to their end. */
+#define CUTS		5
+#define ATTEMPTS	500
+
+FIXTURE(pieces) {
+	struct kcov_sample_handles handles;
+	uint64_t *area;
+	int device;
+	int fd;
+	int log;
+};
+
+FIXTURE_SETUP(pieces)
+{
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
+	if (statistics_missing())
+		SKIP(return, "this implementation appends a section in one piece");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one CPU does nothing between two pieces");
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->device);
+	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(pieces)
+{
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	close(self->fd);
+	close(self->device);
+}
+
+static void stay_on(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+struct long_section {
+	pthread_t thread;
+	int device;
+	volatile bool ended;
+	long result;
+};
+
+static void *run_long_section(void *data)
+{
+	struct long_section *section = data;
+
+	stay_on(1);
+	section->result = kcov_ioctl(section->device, KCOV_SAMPLE_LONG, ROUNDS);
+	section->ended = true;
+	return NULL;
+}
+
+/* The PCs of the entries of the functions of both halves. */
+struct halves {
+	uint64_t first, second;
+};
+
+/* Returns the first PC of a trace that is in the function. */
+static uint64_t first_of(const uint64_t *area, const char *function)
+{
+	uint64_t i;
+
+	for (i = 1; i <= cover_count(area); i++)
+		if (covers((uint64_t[]){ 1, area[i] }, function))
+			return area[i];
+	return 0;
+}
+
+/* Returns whether the first half stands before the second; and how often each. */
+static bool in_order(const uint64_t *area, const struct halves *halves, uint64_t *first,
+		     uint64_t *second)
+{
+	uint64_t i;
+
+	*first = *second = 0;
+	for (i = 1; i <= cover_count(area); i++) {
+		*first += area[i] == halves->first;
+		*second += area[i] == halves->second;
+		if (*second && area[i] == halves->first)
+			return false;
+	}
+	return true;
+}
+
+/* Starts a section and returns when the first piece of it is there, or all of it. */
+static int start_long_section(FIXTURE_DATA(pieces) *self, struct long_section *section)
+{
+	memset(section, 0, sizeof(*section));
+	section->device = self->device;
+	cover_reset(self->area);
+	if (pthread_create(&section->thread, NULL, run_long_section, section))
+		return -1;
+	while (!cover_count(self->area) && !section->ended)
+		;
+	return 0;
+}
+
+/* Returns whether a section is recorded to its end when nothing comes between. */
+static bool whole_section(FIXTURE_DATA(pieces) *self, struct halves *halves)
+{
+	uint64_t first, second;
+
+	cover_reset(self->area);
+	if (kcov_ioctl(self->device, KCOV_SAMPLE_LONG, 1))
+		return false;
+	halves->first = first_of(self->area, BEFORE_FUNCTION);
+	halves->second = first_of(self->area, AFTER_FUNCTION);
+	cover_reset(self->area);
+	return !kcov_ioctl(self->device, KCOV_SAMPLE_LONG, ROUNDS) &&
+	       in_order(self->area, halves, &first, &second) &&
+	       first == ROUNDS && second == ROUNDS;
+}
+
+/* The rest follows, and nothing of what came before stands in front of it. */
+TEST_F_TIMEOUT(pieces, reset_between, 300)
+{
+	struct long_section section;
+	struct halves halves;
+	int attempt, cuts = 0;
+
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
+					self->handles.worker));
+	ASSERT_TRUE(whole_section(self, &halves));
+	stay_on(0);
+	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
+		uint64_t first, second;
+
+		ASSERT_EQ(0, start_long_section(self, &section));
+		ASSERT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
+		pthread_join(section.thread, NULL);
+		ASSERT_EQ(0, section.result);
+		ASSERT_TRUE(in_order(self->area, &halves, &first, &second));
+		/* The end of it is there, if anything is. */
+		ASSERT_TRUE(!cover_count(self->area) || second == ROUNDS ||
+			    (!first && second < ROUNDS));
+		ASSERT_TRUE(!cover_count(self->area) || in_kernel_text(self->area[1] - 1) ||
+			    in_module_text(self->area[1] - 1));
+		cuts += cover_count(self->area) && first < ROUNDS;
+	}
+	ASSERT_EQ(CUTS, cuts)
+		TH_LOG("in %d attempts, so many resets came between two pieces", attempt);
+	EXPECT_TRUE(whole_section(self, &halves));
+}
+
+/* What is there stays, and nothing follows when the call has returned. */
+TEST_F_TIMEOUT(pieces, disabled_between, 300)
+{
+	struct long_section section;
+	struct halves halves;
+	int attempt, cuts = 0;
+
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
+					self->handles.worker));
+	ASSERT_TRUE(whole_section(self, &halves));
+	stay_on(0);
+	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
+		uint64_t first, second, count;
+
+		ASSERT_EQ(0, start_long_section(self, &section));
+		ASSERT_EQ(0, kcov_disable(self->fd));
+		count = cover_count(self->area);
+		/* Nor does anything when it collects again. */
+		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
+						self->handles.worker));
+		pthread_join(section.thread, NULL);
+		ASSERT_EQ(0, section.result);
+		ASSERT_EQ(count, cover_count(self->area));
+		ASSERT_TRUE(in_order(self->area, &halves, &first, &second));
+		ASSERT_TRUE(first == ROUNDS || !second);
+		cuts += count && second < ROUNDS;
+	}
+	ASSERT_EQ(CUTS, cuts)
+		TH_LOG("in %d attempts, so many disables came between two pieces", attempt);
+	EXPECT_TRUE(whole_section(self, &halves));
+}
+
+int main(int argc, char **argv)
+{
+	symbols_load();
+	return test_harness_run(argc, argv);
+}

@@ -1,50 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hard interrupts that come while a section of a softirq runs, and that start and
- * stop sections themselves: they record nothing, and the softirq's section goes on.
+ * Hard interrupts that come while a section of a softirq or of a task runs, and that
+ * start and stop sections themselves: they record nothing, and the section under them
+ * goes on.  In every mode.
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
+#include "divided.h"
 #include "kcov.h"
+#include "sample.h"
 #include "symbols.h"
 
-#define DEVICE		"/dev/kcov-sample"
-#define HARD_FUNCTION	"kcov_sample_hard_code"
-/* 100,000 interrupts, in sections that are short enough for slow machines. */
+#define SOFTIRQ_FUNCTION "kcov_sample_softirq_code"
+/* The sections in the first mode, and in each of the others. */
 #define SECTIONS	100
-#define TIMES		1000
+#define FEW_SECTIONS	10
 
 FIXTURE(interrupt) {
 	struct kcov_sample_handles handles;
-	uint64_t *softirq, *hard;
-	int device, softirq_fd, hard_fd, log;
-	struct worker worker;
+	struct trace section;	/* of the sections that are interrupted */
+	struct trace hard;	/* of those of the interrupts */
+	struct trace local;	/* of the calling thread */
+	struct worker worker;	/* has enabled @hard */
+	int device, log;
+};
+
+FIXTURE_VARIANT(interrupt) {
+	unsigned long request;
+	/* Interrupts in a section, short enough for slow machines. */
+	int times;
+	/* Whether the section is on top of the calling thread, and not in it. */
+	bool softirq;
+};
+
+FIXTURE_VARIANT_ADD(interrupt, softirq) {
+	.request = KCOV_SAMPLE_HARD_TIMER,
+	.times = 1000,
+	.softirq = true,
+};
+
+/* The way into an interrupt and out of it is recorded, so that the area is full some time. */
+FIXTURE_VARIANT_ADD(interrupt, task) {
+	.request = KCOV_SAMPLE_HARD_TIMER_TASK,
+	.times = 50,
 };
 
 FIXTURE_SETUP(interrupt)
 {
-	const char *missing = symbols_missing();
-
-	if (access(DEVICE, R_OK | W_OK))
-		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
-	if (missing)
-		SKIP(return, "%s", missing);
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
 	if (kernel_option("CONFIG_HIGH_RES_TIMERS") == OPTION_NO)
 		SKIP(return, "timers are not exact enough (CONFIG_HIGH_RES_TIMERS)");
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->device);
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_EQ(0, worker_start(&self->worker));
-	self->softirq_fd = kcov_open_mapped(COVER_WORDS, &self->softirq);
-	self->hard_fd = kcov_open_mapped(COVER_WORDS, &self->hard);
-	ASSERT_LE(0, self->softirq_fd);
-	ASSERT_LE(0, self->hard_fd);
+	ASSERT_LE(0, trace_open(&self->section));
+	ASSERT_LE(0, trace_open(&self->hard));
+	ASSERT_LE(0, trace_open(&self->local));
 }
 
 FIXTURE_TEARDOWN(interrupt)
@@ -52,35 +70,101 @@ FIXTURE_TEARDOWN(interrupt)
 	char line[256];
 
 	worker_end(&self->worker);
-	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line))) TH_LOG("%s", line);
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	trace_close(&self->local);
+	trace_close(&self->hard);
+	trace_close(&self->section);
 	close(self->device);
 }
 
-TEST_F_TIMEOUT(interrupt, over_a_section_of_a_softirq, 300)
+struct collection {
+	struct trace *trace;
+	uint32_t mode;
+	uint64_t handle;
+};
+
+static long collect(void *data)
 {
-	struct kcov_remote_arg *arg = calloc(1, sizeof(*arg) + sizeof(uint64_t));
+	struct collection *collection = data;
+
+	trace_clear(collection->trace);
+	return trace_collect(collection->trace, collection->mode, COVER_WORDS, 0,
+			     collection->handle);
+}
+
+TEST_F_TIMEOUT(interrupt, over_a_section, 300)
+{
+	uint32_t mode;
 	int i;
 
-	ASSERT_NE(NULL, arg);
-	arg->trace_mode = KCOV_TRACE_PC;
-	arg->area_size = COVER_WORDS;
-	arg->num_handles = 1;
-	arg->handles[0] = self->handles.worker;
-	ASSERT_EQ(0, kcov_remote_enable(self->softirq_fd, KCOV_TRACE_PC, COVER_WORDS, 0,
-					self->handles.softirq));
-	ASSERT_EQ(0, worker_ioctl(&self->worker, self->hard_fd, KCOV_REMOTE_ENABLE,
-				  (unsigned long)arg));
-	free(arg);
-	for (i = 0; i < SECTIONS; i++) {
-		cover_reset(self->softirq);
-		ASSERT_EQ(TIMES, ioctl(self->device, KCOV_SAMPLE_HARD_TIMER, TIMES));
-		ASSERT_TRUE(covers(self->softirq, "kcov_sample_softirq_code"));
-		ASSERT_TRUE(covers(self->softirq, "kcov_sample_after_code"));
-		ASSERT_FALSE(covers(self->softirq, HARD_FUNCTION));
-		ASSERT_EQ(0, cover_count(self->hard));
+	for (mode = 0; mode < MODES; mode++) {
+		struct collection hard = { &self->hard, mode, self->handles.worker };
+		struct collection section = { &self->section, mode, self->handles.softirq };
+
+		if (mode_missing(mode))
+			continue;
+		ASSERT_EQ(0, worker_run(&self->worker, collect, &hard));
+		ASSERT_EQ(0, collect(&section));
+		for (i = 0; i < (mode ? FEW_SECTIONS : SECTIONS); i++) {
+			trace_clear(&self->section);
+			/* As many interrupts as that have come, in the section. */
+			ASSERT_EQ(variant->times,
+				  ioctl(self->device, variant->request, variant->times));
+			ASSERT_EQ(1, trace_times(&self->section, SOFTIRQ_FUNCTION))
+				TH_LOG("mode %s", mode_name(mode));
+			ASSERT_EQ(1, trace_times(&self->section, AFTER_FUNCTION));
+			ASSERT_EQ(0, trace_times(&self->section, HARD_FUNCTION));
+			ASSERT_EQ(0, trace_count(&self->hard));
+		}
+		ASSERT_EQ(0, kcov_disable(self->section.fd));
+		ASSERT_EQ(0, worker_ioctl(&self->worker, self->hard.fd, KCOV_DISABLE, 0));
+		if (!statistics_missing()) {
+			EXPECT_EQ(0, fdinfo(self->section.fd, "kcov-lost-sections"));
+			EXPECT_EQ(0, fdinfo(self->section.fd, "kcov-dropped-records"));
+			EXPECT_EQ(0, fdinfo(self->hard.fd, "kcov-lost-sections"));
+			EXPECT_EQ(0, fdinfo(self->hard.fd, "kcov-dropped-records"));
+		}
 	}
-	close(self->softirq_fd);
-	close(self->hard_fd);
+}
+
+/* The same descriptor collects both handles, and the one under it all what is left. */
+TEST_F_TIMEOUT(interrupt, over_a_task_that_records_itself, 300)
+{
+	struct kcov_remote_arg *arg;
+	uint32_t mode;
+
+	if (!variant->softirq && statistics_missing())
+		SKIP(return, "this implementation warns about the task's section");
+	arg = calloc(1, sizeof(*arg) + 2 * sizeof(uint64_t));
+	ASSERT_NE(NULL, arg);
+	arg->area_size = COVER_WORDS;
+	arg->num_handles = 2;
+	arg->handles[0] = self->handles.worker;
+	arg->handles[1] = self->handles.softirq;
+	for (mode = 0; mode < MODES; mode++) {
+		if (mode_missing(mode))
+			continue;
+		trace_clear(&self->section);
+		arg->trace_mode = mode;
+		arg->front_size = self->section.front;
+		self->section.mode = mode;
+		ASSERT_EQ(0, kcov_ioctl(self->section.fd, KCOV_REMOTE_ENABLE, (unsigned long)arg));
+		ASSERT_EQ(0, trace_enable(&self->local, mode));
+		ASSERT_EQ(variant->times, ioctl(self->device, variant->request, variant->times));
+		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_CODE, KCOV_SAMPLE_PREEMPTIBLE));
+		ASSERT_EQ(0, kcov_disable(self->local.fd));
+		ASSERT_EQ(0, kcov_disable(self->section.fd));
+		EXPECT_EQ(1, trace_times(&self->section, SOFTIRQ_FUNCTION))
+			TH_LOG("mode %s", mode_name(mode));
+		EXPECT_EQ(1, trace_times(&self->section, AFTER_FUNCTION));
+		EXPECT_EQ(0, trace_times(&self->section, HARD_FUNCTION));
+		EXPECT_EQ(0, trace_times(&self->local, SOFTIRQ_FUNCTION));
+		EXPECT_EQ(0, trace_times(&self->local, AFTER_FUNCTION));
+		EXPECT_EQ(0, trace_times(&self->local, HARD_FUNCTION));
+		EXPECT_EQ(1, trace_times(&self->local, INNER_FUNCTION));
+	}
+	free(arg);
 }
 
 int main(int argc, char **argv)

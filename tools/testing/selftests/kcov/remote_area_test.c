@@ -4,15 +4,19 @@
  * into the buffer: never past its end, whatever the sizes and the count.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
 #include "background.h"
+#include "divided.h"
 #include "kcov.h"
 #include "symbols.h"
 
+#define DEVICE		"/dev/kcov-sample"
 #define AREA_WORDS	16384
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5b0001)
 
@@ -153,6 +157,12 @@ FIXTURE_VARIANT_ADD(size, of_0_words) { .words = 0 };
 FIXTURE_VARIANT_ADD(size, of_1_word) { .words = 1 };
 FIXTURE_VARIANT_ADD(size, of_2_words) { .words = 2 };
 FIXTURE_VARIANT_ADD(size, of_3_words) { .words = 3 };
+FIXTURE_VARIANT_ADD(size, of_4_words) { .words = 4 };
+FIXTURE_VARIANT_ADD(size, of_5_words) { .words = 5 };
+FIXTURE_VARIANT_ADD(size, of_8_words) { .words = 8 };
+FIXTURE_VARIANT_ADD(size, of_9_words) { .words = 9 };
+FIXTURE_VARIANT_ADD(size, of_511_words) { .words = 511 };
+FIXTURE_VARIANT_ADD(size, of_the_buffer) { .words = COVER_WORDS };
 FIXTURE_VARIANT_ADD(size, of_32_gib) { .words = ~0U };
 
 FIXTURE_SETUP(size)
@@ -200,6 +210,86 @@ TEST_F(size, is_harmless)
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE, 0));
 	EXPECT_EQ(0, background_run());
 	EXPECT_TRUE(covers(self->area, BACKGROUND_FUNCTION));
+}
+
+/* Returns how many records an area of so many words has room for. */
+static uint64_t room(int mode, uint64_t words)
+{
+	if (!words)
+		return 0;
+	return mode == KCOV_TRACE_PC ? words - 1 : (words - 1) / WORDS_PER_CMP;
+}
+
+/*
+ * No size is refused. Of a section, as many records are kept as the area has room for,
+ * not one more or less. Where sections nest, others inside it that no descriptor
+ * collects make it long; elsewhere it has two records.
+ */
+TEST_F(size, is_honoured)
+{
+	struct kcov_sample_sections one = { KCOV_SAMPLE_PREEMPTIBLE, 1 };
+	const uint64_t most = room(KCOV_TRACE_PC, variant->words);
+	const bool nests = !statistics_missing();
+	const uint64_t least = nests ? 2000 : 2;
+	int device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	struct kcov_sample_handles handles;
+	uint64_t count;
+
+	if (device < 0)
+		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
+	ASSERT_EQ(0, ioctl(device, KCOV_SAMPLE_HANDLES, &handles));
+	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, variant->words, 0,
+					handles.worker));
+	cover_reset(self->area);
+	ASSERT_EQ(0, nests ? kcov_ioctl(device, KCOV_SAMPLE_IN_A_ROW, least) :
+		  kcov_ioctl(device, KCOV_SAMPLE_SECTIONS, (unsigned long)&one));
+	count = cover_count(self->area);
+	if (most <= least) {
+		EXPECT_EQ(most, count);
+	} else if (nests || variant->words < ~0U) {
+		EXPECT_LE(least, count);
+		EXPECT_GE(most, count);
+	}
+	/* In C, an area of 32 GiB is not to be had, and the section is lost. */
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	close(device);
+}
+
+static long comparisons_with(FIXTURE_DATA(size) *self, uint32_t area_size)
+{
+	long ret = kcov_remote_enable(self->fd, KCOV_TRACE_CMP, area_size, HANDLE, 0);
+
+	cover_reset(self->area);
+	ret = ret ?: background_run() ?: kcov_disable(self->fd);
+	return ret ?: (long)cover_count(self->area);
+}
+
+/*
+ * The same for comparisons, of which each record has four words. The work is always
+ * as many sections. An interrupt may leave a comparison in one that has none.
+ */
+TEST_F(size, is_honoured_for_comparisons)
+{
+	const long most = room(KCOV_TRACE_CMP, variant->words);
+	long one, count = -1;
+	int attempt;
+
+	if (comparisons_missing())
+		SKIP(return, "%s", comparisons_missing());
+	for (attempt = 0; attempt < 10; attempt++) {
+		/* Each section has room for one. */
+		one = comparisons_with(self, 1 + WORDS_PER_CMP);
+		ASSERT_LT(0, one);
+		count = comparisons_with(self, variant->words);
+		if (most > 1 || count == most * one)
+			break;
+	}
+	if (most <= 1) {
+		EXPECT_EQ(most * one, count);
+	} else if (!statistics_missing() || variant->words < ~0U) {
+		EXPECT_LT(one, count);
+		EXPECT_GE((double)most * one, count);
+	}
 }
 
 /* Returns whether at most @mebibytes are in use, within 30 seconds. */

@@ -89,6 +89,68 @@ TEST_F(pool, two_sizes_at_once)
 	close(small_fd);
 }
 
+struct sizes {
+	uint32_t outer, inner;
+};
+
+/*
+ * One section runs inside another, for another descriptor: both have an area at the
+ * same time, each of the size that its own descriptor asked for.
+ */
+TEST_F(pool, two_sizes_inside_each_other)
+{
+	enum { TIMES = 1000, WIDE = 16384 };
+	static const struct sizes sizes[] = {
+		{ 2, WIDE }, { 100, WIDE }, { WIDE, 1 }, { WIDE, 2 }, { 2, 2 }, { 3, 1 },
+	};
+	uint64_t *outer, *inner;
+	int outer_fd, inner_fd;
+	size_t i;
+
+	if (statistics_missing())
+		SKIP(return, "this implementation warns about it");
+	outer_fd = kcov_open_mapped(COVER_WORDS, &outer);
+	inner_fd = kcov_open_mapped(COVER_WORDS, &inner);
+	ASSERT_LE(0, outer_fd);
+	ASSERT_LE(0, inner_fd);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct {
+			struct kcov_remote_arg arg;
+			uint64_t handle;
+		} request = {
+			.arg.area_size = sizes[i].inner,
+			.arg.num_handles = 1,
+			.handle = self->handles.softirq,
+		};
+
+		ASSERT_EQ(0, kcov_remote_enable(outer_fd, KCOV_TRACE_PC, sizes[i].outer, 0,
+						self->handles.worker));
+		ASSERT_EQ(0, worker_ioctl(&self->worker, inner_fd, KCOV_REMOTE_ENABLE,
+					  (unsigned long)&request));
+		cover_reset(outer);
+		cover_reset(inner);
+		ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_IN_A_ROW, TIMES));
+		/* The outer section goes on after each inner one, and has a record of each. */
+		if (sizes[i].outer == WIDE) {
+			EXPECT_LT(0, cover_count(outer));
+		} else {
+			EXPECT_EQ(sizes[i].outer - 1, cover_count(outer));
+		}
+		/* Each inner section has a record, but for an area that has room for none. */
+		if (sizes[i].inner == 1) {
+			EXPECT_EQ(0, cover_count(inner));
+		} else if (sizes[i].inner == 2) {
+			EXPECT_EQ(TIMES, cover_count(inner));
+		} else {
+			EXPECT_LE(TIMES, cover_count(inner));
+		}
+		ASSERT_EQ(0, worker_ioctl(&self->worker, inner_fd, KCOV_DISABLE, 0));
+		ASSERT_EQ(0, kcov_disable(outer_fd));
+	}
+	close(inner_fd);
+	close(outer_fd);
+}
+
 /* Returns whether @bytes of areas are given back within 30 seconds. */
 static bool given_back(uint64_t bytes)
 {

@@ -15,6 +15,8 @@
 /* How many bytes of code share a bit. */
 #define STEP		4
 #define PAGE_WORDS	512
+/* Where the configuration is not to be read. */
+#define IRQ_AREA_SIZE	0x40000UL
 
 const char *unique_missing(void)
 {
@@ -63,6 +65,23 @@ uint64_t statistic(const char *name)
 		value = strtoull(line, NULL, 0);
 	fclose(file);
 	return value;
+}
+
+unsigned long softirq_area_words(void)
+{
+	const char *name = "CONFIG_KCOV_IRQ_AREA_SIZE=", *path = getenv("KCOV_CONFIG");
+	FILE *file = path ? fopen(path, "r") : popen("zcat /proc/config.gz 2>/dev/null", "r");
+	unsigned long words = IRQ_AREA_SIZE;
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			words = strtoul(line + strlen(name), NULL, 0);
+	if (file && path)
+		fclose(file);
+	else if (file)
+		pclose(file);
+	return words;
 }
 
 unsigned long set_words(void)

@@ -20,6 +20,9 @@ const char *statistics_missing(void);
 /* The files of debugfs that say where the first bit of a set is, and more. */
 uint64_t statistic(const char *name);
 
+/* How many words a section in a softirq may use (CONFIG_KCOV_IRQ_AREA_SIZE). */
+unsigned long softirq_area_words(void);
+
 /*
  * How many words cover the kernel image, so that a page ends with them. Neither this
  * nor what follows asks KCOV.

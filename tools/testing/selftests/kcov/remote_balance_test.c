@@ -187,18 +187,46 @@ TEST_F(balance, stop_of_a_softirq_while_an_uncollected_section_runs)
 	EXPECT_TRUE(works(self));
 }
 
-/* Returns how many areas for softirqs there are at least. */
-static unsigned long softirq_areas(void)
+/* Returns how many areas for softirqs there have to be. */
+static uint64_t softirq_areas(void)
 {
 	unsigned int last = 0;
 	FILE *file = fopen(POSSIBLE, "r");
+	uint64_t cpus;
 
-	if (!file)
-		return 1;
-	if (fscanf(file, "%*u-%u", &last) != 1)
-		last = 0;
-	fclose(file);
-	return last + 1 < MOST_CPUS ? last + 1 : MOST_CPUS;
+	if (file) {
+		if (fscanf(file, "%*u-%u", &last) != 1)
+			last = 0;
+		fclose(file);
+	}
+	cpus = last + 1 < MOST_CPUS ? last + 1 : MOST_CPUS;
+	/* Softirqs that can be preempted are several on a CPU. */
+	return cpus * (kernel_option("CONFIG_PREEMPT_RT") == OPTION_YES ? 3 : 1);
+}
+
+/* Returns the size of an area for softirqs in bytes: its words and a header, in pages. */
+static uint64_t softirq_area_bytes(void)
+{
+	uint64_t page = sysconf(_SC_PAGESIZE);
+
+	return (softirq_area_words() * sizeof(uint64_t) / page + 1) * page;
+}
+
+/*
+ * Returns whether all areas are those of softirqs. Areas of tasks are freed some seconds
+ * after their last use; 30 are enough.
+ */
+static bool only_softirq_areas(void)
+{
+	int i;
+
+	for (i = 0; i < 300; i++) {
+		if (statistic("areas") == softirq_areas() &&
+		    statistic("area_bytes") == softirq_areas() * softirq_area_bytes())
+			return true;
+		usleep(100000);
+	}
+	return false;
 }
 
 /* Runs @depth sections inside each other in one softirq; returns how many were lost. */
@@ -212,29 +240,88 @@ static uint64_t lost_of(FIXTURE_DATA(balance) *self, unsigned long depth)
 	return fdinfo(self->fd, LOST) - before;
 }
 
+/* The functions of a trace that a nested section begins and ends with, in order. */
+struct order {
+	const uint64_t *area;
+	uint64_t begin, end;	/* the PCs of their entries */
+	uint64_t next;		/* the record that is looked at */
+};
+
+/* Returns how many entries of the one function come before the next one of the other. */
+static uint64_t run_length(struct order *order, uint64_t of)
+{
+	uint64_t length = 0;
+
+	for (; order->next <= cover_count(order->area); order->next++) {
+		uint64_t pc = order->area[order->next];
+
+		if (pc != order->begin && pc != order->end)
+			continue;
+		if (pc != of)
+			break;
+		length++;
+	}
+	return length;
+}
+
+/* Returns the PC that one entry of a function leaves: its first one in the trace. */
+static uint64_t entry_pc(const uint64_t *area, const char *name)
+{
+	uint64_t i;
+
+	for (i = 1; i <= cover_count(area); i++) {
+		uint64_t one[2] = { 1, area[i] };
+
+		if (times_covered(one, name))
+			return area[i];
+	}
+	return 0;
+}
+
 /*
  * A section without an area is counted, and the ones around it go on.  Before that,
  * sections use the areas of all CPUs, and give them back.
  */
-TEST_F(balance, lost_sections_are_counted)
+TEST_F_TIMEOUT(balance, lost_sections_are_counted, 120)
 {
-	uint64_t before, lost;
+	const uint64_t areas = softirq_areas();
+	uint64_t before, lost, i;
+	struct order order = { .area = self->area, .next = 1 };
+
+	ASSERT_TRUE(only_softirq_areas())
+		TH_LOG("%llu areas have %llu bytes; there are to be %llu of %llu bytes each",
+		       (unsigned long long)statistic("areas"),
+		       (unsigned long long)statistic("area_bytes"),
+		       (unsigned long long)softirq_areas(),
+		       (unsigned long long)softirq_area_bytes());
 
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					self->handles.softirq));
 	ASSERT_EQ(0, fdinfo(self->fd, LOST));
 	before = statistic("lost_sections");
+	/* Those of this CPU and of all others, and no more. */
 	lost = lost_of(self, DEPTH);
-	EXPECT_LT(0, lost);
-	EXPECT_GE(DEPTH - softirq_areas(), lost);
+	ASSERT_EQ(DEPTH - areas, lost);
 	EXPECT_EQ(before + lost, statistic("lost_sections"));
-	/* Each stop has ended the section that was started last. */
 	EXPECT_EQ(DEPTH, times_covered(self->area, SOFTIRQ_FUNCTION));
 	EXPECT_EQ(DEPTH, times_covered(self->area, AFTER_FUNCTION));
 	EXPECT_FALSE(covers(self->area, OUTSIDE_FUNCTION));
 
+	/*
+	 * Each stop has ended the section that was started last: the innermost one, with
+	 * what ran in those that were lost inside it, comes first, the outermost one last.
+	 */
+	order.begin = entry_pc(self->area, SOFTIRQ_FUNCTION);
+	order.end = entry_pc(self->area, AFTER_FUNCTION);
+	for (i = 0; i < areas; i++) {
+		EXPECT_EQ(i ? 1 : lost + 1, run_length(&order, order.begin));
+		EXPECT_EQ(i ? 1 : lost + 1, run_length(&order, order.end));
+	}
+	EXPECT_EQ(0, run_length(&order, order.begin));
+	EXPECT_EQ(0, run_length(&order, order.end));
+
 	/* All areas are back. */
-	EXPECT_EQ(0, lost_of(self, DEPTH - lost));
+	EXPECT_EQ(0, lost_of(self, areas));
 	EXPECT_EQ(lost, lost_of(self, DEPTH));
 }
 

@@ -90,15 +90,15 @@ static long enable(FIXTURE_DATA(divided) *self, const FIXTURE_VARIANT(divided) *
 	return kcov_ioctl(self->fd, variant->cmd, FRONT);
 }
 
-static void work(const FIXTURE_VARIANT(divided) *variant)
+/* Returns 0 when there was something to record. */
+static long work(const FIXTURE_VARIANT(divided) *variant)
 {
-	if (variant->remote) {
-		background_run();
-		return;
-	}
+	if (variant->remote)
+		return background_run();
 	mark_one();
 	syscall(SYS_lseek, 0, 0, 77);
 	mark_two();
+	return 0;
 }
 
 TEST_F(divided, forged)
@@ -123,7 +123,7 @@ TEST_F(divided, forged)
 			else
 				self->area[0] = forged[i];
 			self->area[FRONT] = forged[j];
-			work(variant);
+			ASSERT_EQ(0, work(variant));
 			if (full)
 				EXPECT_EQ(forged[j], self->area[FRONT]);
 			for (word = FRONT + 1; full && word < WORDS; word++)
@@ -159,20 +159,22 @@ TEST_F_TIMEOUT(divided, disturbed, 300)
 {
 	int turn, turns = variant->remote ? 40 : 20000;
 	pthread_t thread;
+	long failed = 0;
 
 	finished = false;
 	ASSERT_EQ(0, enable(self, variant));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, disturb, self->area));
-	for (turn = 0; turn < turns; turn++) {
-		work(variant);
-		if (turn % 16 == 0)
-			ASSERT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
+	for (turn = 0; turn < turns && !failed; turn++) {
+		failed = work(variant);
+		if (!failed && turn % 16 == 0)
+			failed = kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0);
 	}
 	finished = true;
 	pthread_join(thread, NULL);
+	ASSERT_EQ(0, failed);
 	/* It still records. */
 	memset(self->area, 0, WORDS * 8);
-	work(variant);
+	ASSERT_EQ(0, work(variant));
 	EXPECT_LT(0, cover_count(self->area + FRONT));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }

@@ -243,6 +243,50 @@ TEST_F(buffer, read_only)
 	EXPECT_LT(0, cover_count(area));
 }
 
+/*
+ * A private mapping shows the buffer, page by page, until the program writes to the page.
+ * That is its own from then on: what the kernel records no longer appears there, and
+ * what the program writes is not in the buffer.
+ */
+TEST_F(buffer, private)
+{
+	uint64_t *shared = kcov_map(self->fd, WORDS), *copy, count;
+	const size_t last = WORDS - 1;
+
+	ASSERT_NE(NULL, shared);
+	copy = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, copy);
+	collect(self->fd);
+	count = cover_count(shared);
+	ASSERT_LT(0, count);
+	EXPECT_EQ(0, memcmp(shared, copy, BYTES));
+	shared[last] = 0x1234;
+	EXPECT_EQ(0x1234, *(volatile uint64_t *)&copy[last]);
+
+	cover_reset(copy);
+	EXPECT_EQ(count, cover_count(shared));
+	/* The copy has what was in the rest of the page. */
+	EXPECT_EQ(0, memcmp(shared + 1, copy + 1, page_size - sizeof(*shared)));
+	collect(self->fd);
+	EXPECT_LT(count, cover_count(shared));
+	EXPECT_EQ(0, cover_count(copy));
+	EXPECT_EQ(0, *(volatile uint64_t *)&copy[cover_count(shared)]);
+	/* The other pages are still those of the buffer. */
+	shared[last] = 0x5678;
+	EXPECT_EQ(0x5678, *(volatile uint64_t *)&copy[last]);
+	copy[last] = 0x9abc;
+	EXPECT_EQ(0x5678, *(volatile uint64_t *)&shared[last]);
+}
+
+/* The length and the offset are looked at as for a shared mapping. */
+TEST_F(buffer, private_must_be_exact)
+{
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, BYTES - page_size, PROT_READ, MAP_PRIVATE, self->fd, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE, self->fd, page_size));
+	EXPECT_EQ(EINVAL, errno);
+}
+
 /* As a fuzzer puts it between guard pages. */
 TEST_F(buffer, at_a_fixed_address)
 {

@@ -4,16 +4,23 @@
  *
  *   unique
  *
+ * In each trace with each PC once, the set has the bits of the PCs in the trace and no others: nothing counts as seen
+ * that was not recorded, whatever interrupts came.
+ *
  * One trace is not always like the next: an interrupt makes the kernel take another way back to user space, and caches
- * fill. So a program runs in turns until a trace of the one mode has the PCs of one of the other. Where that does not
- * happen, no PC of all traces of the one mode may be missing in all of the other, as one that the one mode loses would.
+ * fill. So a program runs in turns, and the traces that no interrupt has come in are compared, as far as there are
+ * enough: one of the one mode has the PCs of one of the other, and no PC that is in all traces of the one mode is
+ * missing in more than half of the other's, as one that the one mode loses would be. If that is not so yet, there are
+ * more turns: it is not by chance then. The same holds where only traces of the one mode lack PCs now and then.
  * Prints a line for each program: its name, "equal", "alike" or "differs", how many PCs were recorded in plain mode and
- * with each once, and the turns it took. The status is 3 on a kernel without the mode.
+ * with each once, and the turns it took; and a line of what was left out. The status is 3 on a kernel without the mode.
  */
 #include "differential.h"
 
 #include <linux/kcov.h>
 #include <sched.h>
+
+#include "../../tools/testing/selftests/kcov/interrupts.h"
 
 /* One file after the other is compiled into this one program. */
 #include "files.c"
@@ -25,8 +32,12 @@
 
 enum {
 	WARMUPS = 4,
-	/* Of each mode. */
+	/* Of each mode, at least, without a result, and at most. */
+	LEAST_TURNS = 8,
 	TURNS = 30,
+	MOST_TURNS = 100,
+	/* So many traces that lack something, all of the one mode, are not by chance: 1 of 2^16 times. */
+	ONE_SIDED = 16,
 	TRACE_WORDS = 1 << 16,
 	PAGE_WORDS = 512,
 	WITHOUT = 3,
@@ -40,22 +51,37 @@ static const struct program *const groups[] = {
 struct pcs {
 	size_t recorded, number;
 	uint64_t *sorted;
+	/* No interrupt came. */
+	int quiet;
 };
 
 static const char *current_program = "start";
-static size_t set_words, words;
+static size_t set_words, image_words, words;
+/* Where the bits of PCs start: those of the kernel's image, and those of modules. */
+static uint64_t set_start, set_modules;
 static volatile uint64_t *area, *trace;
 /*
  * What quiet_begin() keeps: the count, and the set. In memory that a child does not get, or the first access after
  * fork() would be a fault, whose PCs would be in the set that is kept and not in the trace.
  */
 static uint64_t *kept;
+/* The set of a trace, in such memory, too. */
+static uint64_t *wanted;
 static int device;
 
 void complain(const char *file, int line, const char *what)
 {
 	fprintf(stderr, "%s: %s:%d: %s (%s)\n", current_program, file, line, what, strerror(errno));
 	_exit(1);
+}
+
+/* Memory that a child does not get, so that fork() does not depend on what was written there. */
+static void *memory_of_this_process(size_t bytes, int flags)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	expect(memory != MAP_FAILED && !madvise(memory, bytes, MADV_DONTFORK));
+	return memory;
 }
 
 /* Writes to the stack as far down as the calls after this one reach. */
@@ -69,30 +95,42 @@ __attribute__((noinline)) static void touch_stack(void)
 
 void quiet_begin(void)
 {
-	/*
-	 * After fork(), the first write to a page is a fault. One that comes between the two lines that keep the count
-	 * and the set would be in the set only, and a later one, of another page, would not be recorded.
-	 */
+	/* After fork(), the first write to a page is a fault, which would be in the trace. */
 	touch_stack();
-	kept[0] = trace[0];
-	if (trace != area)
-		memcpy(kept + 1, (const void *)area, set_words * sizeof(*kept));
+	/* What an interrupt records meanwhile is in the count and in the set, or in neither. */
+	do {
+		kept[0] = trace[0];
+		if (trace != area)
+			memcpy(kept + 1, (const void *)area, set_words * sizeof(*kept));
+	} while (kept[0] != trace[0]);
 }
 
 void quiet_end(void)
 {
-	if (trace != area)
-		memcpy((void *)area, kept + 1, set_words * sizeof(*kept));
-	trace[0] = kept[0];
+	do {
+		if (trace != area)
+			memcpy((void *)area, kept + 1, set_words * sizeof(*kept));
+		trace[0] = kept[0];
+	} while (trace != area && memcmp((const void *)area, kept + 1, set_words * sizeof(*kept)));
+}
+
+static uint64_t statistic(const char *name)
+{
+	char path[128], text[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kcov_statistics/%s", name);
+	file = fopen(path, "r");
+	expect(file && fgets(text, sizeof(text), file));
+	fclose(file);
+	return strtoull(text, NULL, 0);
 }
 
 static size_t words_of_set(void)
 {
-	FILE *file = fopen("/sys/kernel/debug/kcov_statistics/set_words", "r");
-	size_t number = 0;
+	size_t number = statistic("set_words");
 
-	expect(file && fscanf(file, "%zu", &number) == 1 && number > 0);
-	fclose(file);
+	expect(number > 0);
 	return (number + PAGE_WORDS - 1) / PAGE_WORDS * PAGE_WORDS;
 }
 
@@ -112,17 +150,55 @@ static void sort(struct pcs *pcs)
 			pcs->sorted[pcs->number++] = pcs->sorted[i];
 }
 
+/* The position of the bit of a PC. */
+static uint64_t position(uint64_t pc)
+{
+	uint64_t image = image_words * 256;
+
+	return (pc - (pc - set_start < image ? set_start : set_modules)) / 4;
+}
+
+/* The set has the bits of what was recorded, and nothing else. */
+static void check_set(const struct pcs *pcs, const uint64_t *set)
+{
+	memset(wanted, 0, set_words * sizeof(*wanted));
+	for (size_t i = 0; i < pcs->recorded; i++) {
+		uint64_t bit = position(pcs->sorted[i]);
+
+		if (bit / 64 < set_words)
+			wanted[bit / 64] |= 1ULL << bit % 64;
+	}
+	for (size_t i = 0; i < set_words; i++) {
+		if (wanted[i] == set[i])
+			continue;
+		fprintf(stderr, "%s: word %zu of the set is %#lx, the trace has %#lx\n", current_program, i,
+			(unsigned long)set[i], (unsigned long)wanted[i]);
+		expect(!"the set is that of the trace");
+	}
+}
+
 static void collect(const struct program *program, int once, struct pcs *pcs)
 {
+	uint64_t before = interrupts(), recorded;
+
 	trace = once ? area + set_words : area;
 	expect(!ioctl(device, once ? KCOV_UNIQUE_ENABLE : KCOV_ENABLE, once ? set_words : (unsigned long)KCOV_TRACE_PC));
-	memset((void *)area, 0, set_words * sizeof(*area));
-	__atomic_store_n(&trace[0], 0, __ATOMIC_SEQ_CST);
+	/* Nothing is recorded meanwhile, so the count and the set agree. */
+	expect(!ioctl(device, KCOV_RESET_TRACE, 0UL));
 	program->run();
-	pcs->recorded = __atomic_load_n(&trace[0], __ATOMIC_SEQ_CST);
+	/* Nothing is written that a child has got: that would be a fault. */
+	do {
+		recorded = __atomic_load_n(&trace[0], __ATOMIC_SEQ_CST);
+		if (once)
+			memcpy(kept, (const void *)area, set_words * sizeof(*kept));
+	} while (recorded != __atomic_load_n(&trace[0], __ATOMIC_SEQ_CST));
 	expect(!ioctl(device, KCOV_DISABLE, 0UL));
+	pcs->recorded = recorded;
+	pcs->quiet = interrupts() == before;
 	expect(pcs->recorded > 0 && pcs->recorded < TRACE_WORDS - 1);
 	memcpy(pcs->sorted, (const void *)(trace + 1), pcs->recorded * sizeof(*pcs->sorted));
+	if (once)
+		check_set(pcs, kept);
 	sort(pcs);
 }
 
@@ -131,64 +207,138 @@ static int has(const struct pcs *pcs, uint64_t pc)
 	return !!bsearch(&pc, pcs->sorted, pcs->number, sizeof(pc), by_value);
 }
 
-/* A PC that is in all traces of the one and in none of the other; 0 if there is none. */
-static uint64_t missing(const struct pcs *here, const struct pcs *there)
+/* How many of the traces are to be looked at: those without an interrupt, or all. */
+static int number_of(const struct pcs *pcs, int turns, int quiet)
 {
-	for (size_t i = 0; i < here[0].number; i++) {
-		uint64_t pc = here[0].sorted[i];
-		int always = 1, ever = 0;
+	int number = 0;
 
-		for (int turn = 0; turn < TURNS; turn++) {
-			always &= has(&here[turn], pc);
-			ever |= has(&there[turn], pc);
+	for (int turn = 0; turn < turns; turn++)
+		number += !quiet || pcs[turn].quiet;
+	return number;
+}
+
+/*
+ * A PC that is in all traces of the one and in less than half of those of the other; 0 if there is none.
+ */
+static uint64_t missing(const struct pcs *here, const struct pcs *there, int turns, int quiet)
+{
+	int all_here = number_of(here, turns, quiet), all_there = number_of(there, turns, quiet);
+	const struct pcs *first = here;
+	uint64_t found = 0;
+
+	while (quiet && !first->quiet)
+		first++;
+	for (size_t i = 0; i < first->number; i++) {
+		uint64_t pc = first->sorted[i];
+		int in_here = 0, in_there = 0;
+
+		for (int turn = 0; turn < turns; turn++) {
+			in_here += (!quiet || here[turn].quiet) && has(&here[turn], pc);
+			in_there += (!quiet || there[turn].quiet) && has(&there[turn], pc);
 		}
-		if (always && !ever)
-			return pc;
+		if (in_here < all_here)
+			continue;
+		if (2 * in_there < all_there)
+			found = pc;
 	}
-	return 0;
+	return found;
+}
+
+/*
+ * Counts the traces without an interrupt that lack a PC which nearly all of them have, whatever the mode. As many of the
+ * one mode as of the other do, unless the one mode loses PCs now and then.
+ */
+static void count_lacking(const struct pcs pcs[2][MOST_TURNS], int turns, int lacking[2])
+{
+	int all = number_of(pcs[0], turns, 1) + number_of(pcs[1], turns, 1);
+	static char counted[2][MOST_TURNS];
+
+	memset(counted, 0, sizeof(counted));
+	lacking[0] = lacking[1] = 0;
+	for (int i = 0; i < 2 * turns; i++) {
+		const struct pcs *first = &pcs[i & 1][i / 2];
+
+		/* Each PC of nearly all traces is in one of any few. */
+		if (!first->quiet || i >= 2 * LEAST_TURNS)
+			continue;
+		for (size_t pc = 0; pc < first->number; pc++) {
+			int in = 0;
+
+			for (int j = 0; j < 2 * turns; j++)
+				in += pcs[j & 1][j / 2].quiet && has(&pcs[j & 1][j / 2], first->sorted[pc]);
+			if (in == all || 10 * in < 9 * all)
+				continue;
+			for (int j = 0; j < 2 * turns; j++)
+				if (pcs[j & 1][j / 2].quiet && !has(&pcs[j & 1][j / 2], first->sorted[pc]))
+					counted[j & 1][j / 2] = 1;
+		}
+	}
+	for (int j = 0; j < 2 * turns; j++)
+		lacking[j & 1] += counted[j & 1][j / 2];
+}
+
+static int same(const struct pcs *one, const struct pcs *other)
+{
+	return one->number == other->number && !memcmp(one->sorted, other->sorted, one->number * sizeof(*one->sorted));
 }
 
 static int compare(const struct program *program)
 {
-	static struct pcs pcs[2][TURNS];
-	int turn = 0, equal = 0;
-	struct pcs *plain = NULL, *once = NULL;
-	uint64_t lost = 0, added = 0;
+	static struct pcs pcs[2][MOST_TURNS];
+	int turn = 0, equal = 0, lacking[2] = { 0 }, suspect = 0;
+	struct pcs *plain = &pcs[0][0], *once = &pcs[1][0];
+	uint64_t lost = 0, added = 0, *room;
 
-	for (int mode = 0; mode < 2; mode++)
-		for (int i = 0; i < TURNS; i++)
-			expect((pcs[mode][i].sorted = malloc(TRACE_WORDS * sizeof(uint64_t))));
+	room = memory_of_this_process(sizeof(*room) * TRACE_WORDS * 2 * MOST_TURNS, MAP_NORESERVE);
+	for (int i = 0; i < 2 * MOST_TURNS; i++)
+		pcs[i & 1][i / 2].sorted = room + (size_t)i * TRACE_WORDS;
 	if (program->prepare)
 		program->prepare();
 	for (int warmup = 0; warmup < WARMUPS; warmup++) {
 		collect(program, 0, &pcs[0][0]);
 		collect(program, 1, &pcs[1][0]);
 	}
-	for (; turn < TURNS && !equal; turn++) {
+	while (turn < LEAST_TURNS || (turn < TURNS && (!equal || lost || added)) || (turn < MOST_TURNS && suspect)) {
+		int some, enough;
+
 		/* Not always the same one first: what a program does may depend on how often it ran. */
 		collect(program, turn & 1, &pcs[turn & 1][turn]);
 		collect(program, !(turn & 1), &pcs[!(turn & 1)][turn]);
 		/* Never a PC twice. */
 		expect(pcs[1][turn].number == pcs[1][turn].recorded);
-		for (int left = 0; left <= turn && !equal; left++)
-			for (int right = 0; right <= turn && !equal; right++) {
+		turn++;
+		some = number_of(pcs[0], turn, 1) && number_of(pcs[1], turn, 1);
+		enough = number_of(pcs[0], turn, 1) >= LEAST_TURNS && number_of(pcs[1], turn, 1) >= LEAST_TURNS;
+		/* With the interrupted ones only if there are no others. */
+		for (int left = 0; left < turn && !equal && (some || turn == TURNS); left++)
+			for (int right = 0; right < turn && !equal; right++) {
+				if (some && !(pcs[0][left].quiet && pcs[1][right].quiet))
+					continue;
 				plain = &pcs[0][left];
 				once = &pcs[1][right];
-				equal = plain->number == once->number &&
-					!memcmp(plain->sorted, once->sorted, once->number * sizeof(uint64_t));
+				equal = same(plain, once);
 			}
+		lost = missing(pcs[0], pcs[1], turn, enough);
+		added = missing(pcs[1], pcs[0], turn, enough);
+		/* Both modes lack something, or one lacks it too often: until then it may be chance. */
+		count_lacking(pcs, turn, lacking);
+		suspect = !lacking[0] && lacking[1] && lacking[1] < ONE_SIDED;
 	}
-	if (!equal) {
-		lost = missing(pcs[0], pcs[1]);
-		added = missing(pcs[1], pcs[0]);
-		if (lost)
-			fprintf(stderr, "%s: %#lx is only there in plain mode\n", program->name, (unsigned long)lost);
-		if (added)
-			fprintf(stderr, "%s: %#lx is never there in plain mode\n", program->name, (unsigned long)added);
-	}
-	printf("%s %s %zu %zu %d\n", program->name, equal ? "equal" : lost || added ? "differs" : "alike",
+	if (lost)
+		fprintf(stderr, "%s: %#lx is always there in plain mode, and mostly not with each PC once\n", program->name,
+			(unsigned long)lost);
+	if (added)
+		fprintf(stderr, "%s: %#lx is always there with each PC once, and mostly not in plain mode\n", program->name,
+			(unsigned long)added);
+	suspect = !lacking[0] && lacking[1] >= ONE_SIDED;
+	if (suspect)
+		fprintf(stderr, "%s: %d traces with each PC once lack PCs that all in plain mode have\n", program->name,
+			lacking[1]);
+	printf("%s %s %zu %zu %d\n", program->name, lost || added || suspect ? "differs" : equal ? "equal" : "alike",
 	       plain->recorded, once->recorded, turn);
-	return lost || added;
+	printf("# %s: without an interrupt: %d and %d turns, of which %d and %d lack a PC that nearly all have\n",
+	       program->name, number_of(pcs[0], turn, 1), number_of(pcs[1], turn, 1), lacking[0], lacking[1]);
+	return lost || added || suspect;
 }
 
 static int in_a_process(const struct program *program)
@@ -208,9 +358,8 @@ static int in_a_process(const struct program *program)
 		expect(area != MAP_FAILED);
 		/* A child would not use it, and to copy the mapping makes for a long trace of fork(). */
 		expect(!madvise((void *)area, words * sizeof(*area), MADV_DONTFORK));
-		kept = mmap(NULL, words * sizeof(*kept), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-		expect(kept != MAP_FAILED && !madvise(kept, words * sizeof(*kept), MADV_DONTFORK));
+		kept = memory_of_this_process(words * sizeof(*kept), MAP_POPULATE);
+		wanted = memory_of_this_process(set_words * sizeof(*wanted), MAP_POPULATE);
 		status = compare(program);
 		fflush(stdout);
 		_exit(status);
@@ -232,6 +381,10 @@ int main(void)
 		return WITHOUT;
 	close(device);
 	set_words = words_of_set();
+	image_words = statistic("set_words");
+	set_start = statistic("set_start");
+	set_modules = statistic("set_modules");
+	expect(!interrupts_missing());
 	words = set_words + TRACE_WORDS;
 	/* Everything on one processor: two would race. Not the first, which serves most interrupts. */
 	CPU_ZERO(&cpus);

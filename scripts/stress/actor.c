@@ -43,7 +43,7 @@ struct state {
 
 /* Of this process; a child by fork() goes on with copies. */
 static unsigned char *buffers;
-static unsigned int actor_round, actor_number;
+static unsigned int actor_round;
 
 static volatile uint64_t *buffer(unsigned int slot)
 {
@@ -63,9 +63,16 @@ static unsigned int any_slot(struct state *state)
 	return random_below(&state->random, SLOTS);
 }
 
-/* Errors that the other threads cause are none of ours. */
-static void judge(const char *call, long ret, bool taken)
+/*
+ * Errors that the other threads cause are none of ours. A handle may be taken where
+ * @taken says so: where others use it too. A call may be unknown if @missing is not 0.
+ */
+static void judge(const char *call, long ret, bool taken, int missing)
 {
+	if (missing && ret == -missing) {
+		COUNT(unknown);
+		return;
+	}
 	switch (-ret) {
 	case 0:
 		return;
@@ -80,6 +87,7 @@ static void judge(const char *call, long ret, bool taken)
 		COUNT(handle_taken);
 		if (taken)
 			return;
+		fail("%s: a handle that only this thread uses is taken", call);
 	}
 	fail("%s: unexpected error: %s", call, strerror(-ret));
 }
@@ -128,7 +136,7 @@ static void open_slot(struct state *state, unsigned int slot)
 	close(fd);
 	COUNT(opened);
 	ret = kcov_init(slot_fd(slot), pages * 512UL);
-	judge("KCOV_INIT_TRACE", ret, false);
+	judge("KCOV_INIT_TRACE", ret, false, 0);
 	map_slot(slot, pages);
 }
 
@@ -140,22 +148,79 @@ static void close_slot(struct state *state, unsigned int slot)
 		COUNT(closed);
 }
 
+/* What is in front of the trace, in the modes that divide the buffer: any size. */
+static unsigned long front_words(struct state *state)
+{
+	static const unsigned long unusual[] = {
+		0, 1, 2, 507, 508, 510, 511, 512, 513, SLOT_BYTES / 8, 1UL << 31, 1UL << 32,
+		1UL << 61, ~0UL,
+	};
+
+	if (random_below(&state->random, 4))
+		return 1 + random_below(&state->random, SLOT_BYTES / 8);
+	return unusual[random_below(&state->random, ARRAY_SIZE(unusual))];
+}
+
+/* Each PC once. */
+static bool enable_unique(unsigned int slot, unsigned long front)
+{
+	long ret = kcov_ioctl(slot_fd(slot), KCOV_UNIQUE_ENABLE, front);
+
+	judge("KCOV_UNIQUE_ENABLE", ret, false, options.no_unique);
+	if (!ret)
+		COUNT(unique_enabled);
+	return !ret;
+}
+
+/* PCs, and comparisons behind them. */
+static bool enable_both(unsigned int slot, unsigned long front)
+{
+	long ret = kcov_ioctl(slot_fd(slot), KCOV_PC_CMP_ENABLE, front);
+
+	judge("KCOV_PC_CMP_ENABLE", ret, false, options.no_both);
+	if (!ret)
+		COUNT(both_enabled);
+	return !ret;
+}
+
 static void enable_local(struct state *state, unsigned int slot)
 {
-	long ret = kcov_enable(slot_fd(slot), random_below(&state->random, 2) ?
-			       KCOV_TRACE_PC : KCOV_TRACE_CMP);
+	unsigned int kind = random_below(&state->random, 8);
+	long ret;
 
-	judge("KCOV_ENABLE", ret, false);
+	if (kind == 0) {
+		enable_unique(slot, front_words(state));
+		return;
+	}
+	if (kind == 1) {
+		enable_both(slot, front_words(state));
+		return;
+	}
+	ret = kcov_enable(slot_fd(slot), kind % 2 ? KCOV_TRACE_PC : KCOV_TRACE_CMP);
+	judge("KCOV_ENABLE", ret, false, 0);
 	if (!ret)
 		COUNT(local_enabled);
 }
 
-/* Common handles: most are this thread's, some are everybody's. */
-static uint64_t common_handle(struct state *state)
+/* Of the buffer of whichever task records into it: of this one, if it succeeds. */
+static void reset(unsigned int slot)
 {
-	if (random_below(&state->random, 8))
-		return 0x10000 + actor_number * 256 + state->thread;
-	return 1 + random_below(&state->random, 16);
+	long ret = kcov_ioctl(slot_fd(slot), KCOV_RESET_TRACE, 0);
+
+	judge("KCOV_RESET_TRACE", ret, false, options.no_reset);
+	if (!ret)
+		COUNT(resets);
+}
+
+/* Handles that no other task has, as long as this one lives. */
+static uint64_t own_common_handle(void)
+{
+	return 0x10000 + syscall(SYS_gettid);
+}
+
+static uint64_t own_handle(unsigned int index)
+{
+	return KCOV_SUBSYSTEM_USB | (0x80000000 + 32 * syscall(SYS_gettid) + index);
 }
 
 static uint32_t area_words(struct state *state)
@@ -170,6 +235,24 @@ static uint32_t area_words(struct state *state)
 	return unusual[random_below(&state->random, ARRAY_SIZE(unusual))];
 }
 
+/* Handles that others use, too: those of the sections among them. */
+static uint64_t shared_handle(struct state *state)
+{
+	return random_below(&state->random, 3) ?
+		KCOV_SUBSYSTEM_USB | (0x40000000 + (random_next(&state->random) & 0xffff)) :
+		sections_handle(&state->random);
+}
+
+static uint32_t remote_mode(struct state *state)
+{
+	static const uint32_t modes[] = {
+		KCOV_TRACE_PC, KCOV_TRACE_CMP, KCOV_TRACE_UNIQUE_PC, KCOV_TRACE_PC_CMP,
+	};
+
+	/* Where these modes are unknown, the call fails with EINVAL. */
+	return modes[random_below(&state->random, options.upstream ? 2 : ARRAY_SIZE(modes))];
+}
+
 static bool enable_remote(struct state *state, unsigned int slot)
 {
 	enum { MOST = 32 };
@@ -178,23 +261,34 @@ static bool enable_remote(struct state *state, unsigned int slot)
 		uint64_t handles[MOST];
 	} remote = { 0 };
 	unsigned int i, number = random_below(&state->random, 4);
+	bool taken = false;
 	long ret;
 
 	if (!random_below(&state->random, 8))
 		number = random_below(&state->random, MOST);
-	for (i = 0; i < number; i++)
-		remote.handles[i] = random_below(&state->random, 3) ?
-			KCOV_SUBSYSTEM_USB |
-			(0x40000000 + (random_next(&state->random) & 0xffff)) :
-			sections_handle(&state->random);
-	remote.arg.trace_mode = random_below(&state->random, 2) ? KCOV_TRACE_PC : KCOV_TRACE_CMP;
+	for (i = 0; i < number; i++) {
+		bool own = random_below(&state->random, 2);
+
+		remote.handles[i] = own ? own_handle(i) : shared_handle(state);
+		taken |= !own;
+	}
+	if (random_below(&state->random, 8)) {
+		bool own = random_below(&state->random, 8);
+
+		remote.arg.common_handle = own ? own_common_handle() :
+			1 + random_below(&state->random, 16);
+		taken |= !own;
+	}
+	remote.arg.trace_mode = remote_mode(state);
+	remote.arg.front_size = front_words(state);
 	remote.arg.area_size = area_words(state);
 	remote.arg.num_handles = number;
-	remote.arg.common_handle = random_below(&state->random, 8) ? common_handle(state) : 0;
 	ret = kcov_ioctl(slot_fd(slot), KCOV_REMOTE_ENABLE, (unsigned long)&remote);
-	judge("KCOV_REMOTE_ENABLE", ret, true);
+	judge("KCOV_REMOTE_ENABLE", ret, taken, options.no_unique == ENOTSUPP ? ENOTSUPP : 0);
 	if (!ret)
 		COUNT(remote_enabled);
+	if (!ret && remote.arg.trace_mode > KCOV_TRACE_CMP)
+		COUNT(remote_divided);
 	return !ret;
 }
 
@@ -202,7 +296,7 @@ static void disable(unsigned int slot)
 {
 	long ret = kcov_disable(slot_fd(slot));
 
-	judge("KCOV_DISABLE", ret, false);
+	judge("KCOV_DISABLE", ret, false, 0);
 	if (!ret)
 		COUNT(disabled);
 }
@@ -217,9 +311,12 @@ static void forge(struct state *state)
 	COUNT(forged);
 }
 
-static bool holds_pcs(unsigned int slot)
+/* Whether PCs are behind so many words of a buffer. */
+static bool holds_pcs(unsigned int slot, unsigned long front)
 {
-	return buffer(slot)[0] && buffer(slot)[1] >> 47 == 0x1ffff;
+	volatile uint64_t *trace = buffer(slot) + front;
+
+	return trace[0] && trace[1] >> 47 == 0x1ffff;
 }
 
 static void system_calls(void)
@@ -247,8 +344,33 @@ static void trace_locally(struct state *state)
 	buffer(slot)[0] = 0;
 	buffer(slot)[1] = 0;
 	system_calls();
-	if (holds_pcs(slot))
+	if (holds_pcs(slot, 0))
 		COUNT(local_traces);
+	if (!random_below(&state->random, 4))
+		reset(slot);
+	if (random_below(&state->random, 2))
+		disable(slot);
+}
+
+/* The same behind a set, or in front of comparisons. Each buffer has room for that. */
+static void trace_divided(struct state *state)
+{
+	unsigned int slot = 2 * state->thread;
+	unsigned long front = 2 + random_below(&state->random, 256);
+	bool once = random_below(&state->random, 2);
+
+	if (once ? !enable_unique(slot, front) : !enable_both(slot, front))
+		return;
+	memset((void *)buffer(slot), 0, (front + 2) * sizeof(uint64_t));
+	system_calls();
+	if (once && holds_pcs(slot, front))
+		COUNT(unique_traces);
+	/* The first comparison of which the last word is a PC. */
+	if (!once && holds_pcs(slot, 0) && buffer(slot)[front] && buffer(slot)[front + 1] < 8 &&
+	    buffer(slot)[front + 4] >> 47 == 0x1ffff)
+		COUNT(both_traces);
+	reset(slot);
+	system_calls();
 	if (random_below(&state->random, 2))
 		disable(slot);
 }
@@ -263,8 +385,10 @@ static void trace_remotely(struct state *state)
 	buffer(slot)[1] = 0;
 	for (i = random_below(&state->random, enabled ? 8 : 2); i; i--)
 		sections_run(&state->random);
-	if (holds_pcs(slot))
+	if (holds_pcs(slot, 0))
 		COUNT(remote_traces);
+	if (!random_below(&state->random, 4))
+		reset(slot);
 	if (random_below(&state->random, 2))
 		disable(slot);
 }
@@ -337,12 +461,16 @@ static void step(struct state *state)
 		enable_remote(state, any_slot(state));
 	else if (kind < 48)
 		disable(any_slot(state));
-	else if (kind < 63)
+	else if (kind < 57)
 		trace_locally(state);
+	else if (kind < 63)
+		trace_divided(state);
 	else if (kind < 78)
 		trace_remotely(state);
-	else if (kind < 84)
+	else if (kind < 83)
 		sections_run(&state->random);
+	else if (kind < 86)
+		reset(any_slot(state));
 	else if (kind < 94)
 		forge(state);
 	else if (kind < 96)
@@ -396,7 +524,6 @@ void actor_run(unsigned int round, unsigned int number)
 	unsigned int i;
 
 	actor_round = round;
-	actor_number = number;
 	buffers = mmap(NULL, SLOTS * SLOT_BYTES, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (!states || buffers == MAP_FAILED)

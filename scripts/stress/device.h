@@ -15,6 +15,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What is configured out. */
+#ifndef ENOTSUPP
+#define ENOTSUPP	524
+#endif
+
 static inline int kcov_open(void)
 {
 	int fd = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);

@@ -297,6 +297,34 @@ static void quiet(unsigned int round)
 	settle_all();
 }
 
+/* The error of a call that this kernel does not have, or 0. */
+static int missing(unsigned long command, unsigned long argument)
+{
+	int fd = kcov_open();
+	long ret;
+
+	if (fd < 0 || kcov_init(fd, 512))
+		fail("no buffer can be had: %s", strerror(errno));
+	ret = kcov_ioctl(fd, command, argument);
+	if (!ret)
+		kcov_disable(fd);
+	close(fd);
+	return ret == -ENOTTY || ret == -ENOTSUPP ? -ret : 0;
+}
+
+/* The implementation in C has none of these. That in Rust has them all, if configured. */
+static void find_calls(void)
+{
+	options.no_unique = missing(KCOV_UNIQUE_ENABLE, 16);
+	options.no_both = missing(KCOV_PC_CMP_ENABLE, 16);
+	options.no_reset = missing(KCOV_RESET_TRACE, 0);
+	if (options.upstream != (options.no_unique == ENOTTY) ||
+	    options.upstream != (options.no_both == ENOTTY) ||
+	    options.upstream != (options.no_reset == ENOTTY))
+		fail("the implementation is %s, but its calls say otherwise",
+		     options.upstream ? "that in C" : "not that in C");
+}
+
 static unsigned long number(const char *text)
 {
 	char *end;
@@ -351,6 +379,7 @@ int main(int argc, char **argv)
 	/* Children of those who died become this process's. */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
 		fail("prctl: %s", strerror(errno));
+	find_calls();
 	sections_open();
 	gate_open();
 	boot_areas = statistic("areas");

@@ -18,7 +18,12 @@
 	X(mapped)							\
 	X(closed)							\
 	X(local_enabled)						\
+	X(unique_enabled)						\
+	X(both_enabled)							\
 	X(remote_enabled)						\
+	X(remote_divided)						\
+	X(resets)							\
+	X(unknown)							\
 	X(handle_taken)							\
 	X(busy)								\
 	X(refused)							\
@@ -36,6 +41,8 @@
 	X(uring_sections)						\
 	X(usb_devices)							\
 	X(local_traces)							\
+	X(unique_traces)						\
+	X(both_traces)							\
 	X(remote_traces)						\
 	X(quiet_traces)
 
@@ -61,6 +68,8 @@ struct options {
 	unsigned int threads;
 	/* Leave out what is known to make the implementation in C warn. */
 	bool upstream;
+	/* The errors that tell that this kernel has no such call, or 0 if it has. */
+	int no_unique, no_both, no_reset;
 };
 
 extern struct shared *shared;

@@ -197,7 +197,10 @@ TEST_F_TIMEOUT(pool, areas_stay_for_a_while, 120)
 		ASSERT_EQ(areas, statistic("areas"));
 		ASSERT_EQ(bytes, statistic("area_bytes"));
 	}
-	EXPECT_TRUE(given_back(AREA_WORDS * sizeof(uint64_t)));
+	EXPECT_TRUE(given_back(AREA_WORDS * sizeof(uint64_t)))
+		TH_LOG("of %llu bytes, %llu are left; %llu handles are collected",
+		       (unsigned long long)bytes, (unsigned long long)statistic("area_bytes"),
+		       (unsigned long long)statistic("handles"));
 	close(fd);
 }
 

@@ -12,6 +12,7 @@
 #include <linux/io_uring.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -451,6 +452,30 @@ static long run_section(int device)
 }
 
 /*
+ * Returns a number that changes with the places of all areas of so many words: each is
+ * an allocation of vmalloc(), with a header, and freed ones are not reused at once.
+ */
+static unsigned long places_of_areas(unsigned long words)
+{
+	unsigned long page = sysconf(_SC_PAGESIZE), sum = 0, bytes, i;
+	char line[512], place[128];
+	FILE *file = fopen("/proc/vmallocinfo", "r");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%127s %lu", place, &bytes) != 2)
+			continue;
+		/* The length has a page that guards the end. */
+		if (bytes != words * sizeof(uint64_t) + 2 * page)
+			continue;
+		for (i = 0; place[i]; i++)
+			sum = 31 * sum + place[i];
+	}
+	if (file)
+		fclose(file);
+	return sum;
+}
+
+/*
  * An area that was given back is used again, also for another size, and a section
  * records as much as its own size allows: the sizes shrink and grow in turns.
  */
@@ -458,9 +483,9 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 {
 	/* After so many rounds, there is an area for each size on this processor. */
 	enum { PREPARED = 4 };
-	static const uint32_t words[] = { 4, 16384, 4, 16384, 2, 16384, 500, 3, 16384, 2, 16384 };
+	static const uint32_t words[] = { 4, WORDS, 4, WORDS, 2, WORDS, 500, 3, WORDS, 2, WORDS };
 	const uint64_t whole = statistics_missing() ? 2 : 1000;
-	uint64_t areas = 0, bytes = 0, count;
+	uint64_t areas = 0, bytes = 0, places = 0, count;
 	struct kcov_sample_handles handles;
 	size_t i;
 
@@ -484,7 +509,14 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 		if (i < PREPARED) {
 			areas = statistic("areas");
 			bytes = statistic("area_bytes");
+			places = places_of_areas(WORDS);
+			/* They have been found there. */
+			if (i == PREPARED - 1 && !statistics_missing() &&
+			    !access("/proc/vmallocinfo", R_OK)) {
+				EXPECT_NE(0, places);
+			}
 		} else {
+			EXPECT_EQ(places, places_of_areas(WORDS));
 			EXPECT_EQ(areas, statistic("areas"));
 			EXPECT_EQ(bytes, statistic("area_bytes"));
 		}

@@ -36,10 +36,12 @@ RUST_EXPECTED = (
     Expected(
         r"WARNING: .*section10unbalanced", "a remote section was not stopped where it was started", UNBALANCED_PROGRAMS
     ),
+    Expected(r"WARNING: .*section9malformed", "a section was started with a malformed handle", ("remote_handle_test",)),
 )
 
 # What upstream's implementation makes the kernel report besides, by bugs that the list of its failures names.
 UPSTREAM_EXPECTED = (
+    Expected(r"WARNING: .*kcov_remote_start", "a section was started with a malformed handle", ("remote_handle_test",)),
     Expected(
         r"^(?:\S+: )?vmalloc error: size 2147483640, exceeds total pages",
         "the largest buffer that KCOV_INIT_TRACE takes is more than the guest has memory",

@@ -35,9 +35,10 @@ help:
 	@echo '  make kernel     build the kernel, no more'
 	@echo '  make setup      get what the machine lacks: packages, bindgen, the Linux source'
 	@echo
-	@echo '  make check      say whether the overlay fits the tree KERNEL; nothing is written there'
+	@echo '  make fits       tell whether the overlay fits the tree KERNEL; nothing is written there'
 	@echo '  make install    put the overlay into the tree KERNEL'
 	@echo '  make uninstall  take it out again'
+	@echo '  make status     list what of it is in the tree'
 	@echo '  make series     write the overlay as patches, to $(BUILD)/series'
 	@echo
 	@echo '  make clean      remove the objects of the kernels'
@@ -97,13 +98,13 @@ matrix: setup
 	@scripts/matrix.py
 endif
 
-.PHONY: install uninstall check series
+.PHONY: install uninstall fits status series
 install uninstall:
 	@test -n "$(KERNEL)" || { echo "error: \`make $@\` wants to know the tree; name it with KERNEL=/path/to/linux." >&2; exit 1; }
-	@scripts/overlay.py $@ "$(KERNEL)" $(FORCE_OPTION)
+	@scripts/tree.py $@ "$(KERNEL)" $(FORCE_OPTION)
 
-check series:
-	@$(if $(KERNEL),,scripts/kernel.py tree >&2 &&) scripts/overlay.py $@ "$(TREE)"
+fits status series:
+	@$(if $(KERNEL),,scripts/kernel.py tree >&2 &&) scripts/tree.py $@ "$(TREE)"
 
 .PHONY: clean distclean
 clean:

@@ -46,6 +46,7 @@ from hostlib import (
     warn,
     write_if_changed,
 )
+from patches import repository_files
 
 UNPACKED = BUILD / "linux"
 
@@ -313,7 +314,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
     check_tools(kernel, tree)
     objects = kernel.objects
     stamp = objects / ".kcov-config"
-    menus = [path for path in overlay.repository_files() if "Kconfig" in path] + ["lib/Kconfig.debug", "Makefile"]
+    menus = [path for path in repository_files() if "Kconfig" in path] + ["lib/Kconfig.debug", "Makefile"]
     state = "\n".join(
         [
             kconfig.text_of(wanted),
@@ -424,7 +425,7 @@ def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool =
 
 def complain(objects: Path, log: Path, strict: bool) -> None:
     """Shows the warnings about our files, and keeps them for the next build."""
-    ours = overlay.repository_files()
+    ours = repository_files()
     found = buildlog.warnings(log.read_text(errors="replace").splitlines(), ours)
     kept = objects / ".kcov-warnings"
     if not found:

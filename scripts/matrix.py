@@ -38,6 +38,7 @@ from cells import CELLS, Cell, Forbidden, values  # noqa: E402
 from checklib import FAILED, PASSED, Context, Result  # noqa: E402
 from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output  # noqa: E402
 from hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results  # noqa: E402
+from patches import read_patches, repository_files  # noqa: E402
 
 STATE = BUILD / "matrix"
 GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
@@ -87,8 +88,9 @@ def label_of(cell: Cell, built: kernel.Kernel) -> str:
     qemu = guest.MACHINES[cell.arch].qemu
     if qemu:
         parts.append(command_output(qemu, "--version") or "")
-    for name, file in sorted(overlay.repository_files().items()):
+    for name, file in sorted(repository_files().items()):
         parts += [name, overlay.digest(file.data)]
+    parts += [patch.diff for patch in read_patches()]
     for path in sorted(SCRIPTS.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             parts += [path.name, overlay.digest(path.read_bytes())]

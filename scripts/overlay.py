@@ -1,139 +1,93 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-Puts the files of this repository into a Linux tree and takes them out again.
+Puts the overlay, the patches and the files of this repository, into a Linux tree and takes it out again.
 
-  overlay.py install TREE [--force]   put the overlay in, or bring it up to date
-  overlay.py uninstall TREE [--force] take it out; the tree is as it was before
-  overlay.py check TREE               say whether it would go in; writes nothing
-  overlay.py status TREE              say what of it is in the tree
-  overlay.py series TREE [--out DIR]  write it as patches for `git am`
-
-Everything is looked at before anything is written. What the overlay changed, and the originals, stand in a
-record: in the git directory of a tree that has one, else in a hidden file of the tree.
+Everything is checked before anything is written. A record keeps the originals: in the git directory of a tree that
+has one, else in a hidden file of the tree.
 """
 
-import argparse
 import base64
 import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-import tree_edits
-from hostlib import TOP, Failure, die, git_output, main, say, shown, write_if_changed
-from tree_edits import Edit, Interface
+from hostlib import TOP, die, git_output, replacing, say, shown, warn, write_if_changed
+from patches import LINK, PRODUCT, File, Patch, apply_all, is_executable, read_patches, repository_files, scratch_of
 
+# The first release whose interfaces are known to fit.
+OLDEST = (7, 3)
 RECORD = "kcov-overlay.json"
 
-# Where the parts of the repository go. What stands below the others is at home at the same path.
-PLACES = (
-    ("Kconfig", "lib/Kconfig.kcov"),
-    ("kcov", "kernel/kcov"),
-    ("include", "include"),
-    ("rust", "rust"),
-    ("samples", "samples"),
-    ("tools", "tools"),
-    ("Documentation/dev-tools", "Documentation/dev-tools"),
-)
-NEEDED = ("Kconfig", "kcov/Makefile")
 
-# What builds leave behind; none of it belongs to the overlay.
-PRODUCT_DIRECTORIES = {"target", "__pycache__"}
-PRODUCT = re.compile(
-    r"\.(?!gitignore$|kunitconfig$).*|.*~|#.*#|.*\.(o|a|ko|so|d|mod|mod\.c|cmd|pyc|rmeta|rlib|orig|rej|swp|tmp)"
-    r"|modules\.order|Module\.symvers|built-in\.a"
+@dataclass(frozen=True)
+class Interface:
+    """A text in PATH that shows that the tree offers WHAT."""
+
+    path: str
+    text: str
+    what: str
+
+
+INTERFACES = (
+    Interface("kernel/fork.c", "\tkcov_task_init(tsk);", "the call of kcov_task_init() for a new task"),
+    Interface("kernel/exit.c", "\tkcov_task_exit(tsk);", "the call of kcov_task_exit() for a task that ends"),
+    Interface("include/linux/kcov.h", "void __sanitizer_cov_trace_pc(void);", "the prototypes of the hooks"),
+    Interface("include/linux/kcov.h", "void kcov_remote_start(u64 handle);", "kcov_remote_start()"),
+    Interface("include/linux/kcov.h", "kcov_common_handle_id", "the typed common handle"),
+    Interface("include/linux/kcov.h", "#define KCOV_IN_CTXSW", "the mark of a context switch in the mode"),
+    Interface("include/linux/sched.h", "kcov_mode;", "the task's mode"),
+    Interface("include/linux/sched.h", "*kcov_area;", "the task's area"),
+    Interface("include/uapi/linux/kcov.h", "struct kcov_remote_arg", "the interface to user space"),
+    Interface("scripts/Makefile.kcov", "kcov-rflags-y", "the instrumentation of Rust code"),
 )
-PRODUCT_CONTENT = (b"\x7fELF", b"!<arch>\n")
 
 
 def digest(data: Optional[bytes]) -> str:
     return hashlib.sha256(data).hexdigest() if data is not None else ""
 
 
-@dataclass
-class File:
-    """A file of the overlay as it shall be in the tree."""
-
-    data: bytes
-    executable: bool = False
-    edits: List[Edit] = field(default_factory=list)
-
-
-def repository_files(top: Path = TOP) -> Dict[str, File]:
-    """The files which the overlay brings along, by their path in the tree."""
-    missing = [name for name in NEEDED if not (top / name).exists()]
-    if missing:
-        die(f"this repository is incomplete: {' and '.join(missing)} not found in {shown(top)}; get a full clone.")
-    files: Dict[str, File] = {}
-    for source, target in PLACES:
-        start = top / source
-        for path in sorted(walk(start) if start.is_dir() else [start] if start.exists() else []):
-            data = path.read_bytes()
-            if not data.startswith(PRODUCT_CONTENT):
-                inside = path.relative_to(start).as_posix()
-                name = target if inside == "." else f"{target}/{inside}"
-                files[name] = File(data, is_executable(path))
-    return files
+def read(path: Path) -> Optional[bytes]:
+    """The content of a file, or the target of a link behind LINK, or None if there is nothing."""
+    try:
+        return LINK + os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
-def is_executable(path: Path) -> bool:
-    """Going by its mode: where nothing may be run, as on many a /tmp, access() says no of every file."""
-    return bool(path.stat().st_mode & 0o111)
-
-
-def walk(directory: Path) -> Iterator[Path]:
-    for entry in os.scandir(directory):
-        if entry.is_dir():
-            if entry.name not in PRODUCT_DIRECTORIES and not PRODUCT.fullmatch(entry.name):
-                yield from walk(Path(entry.path))
-        elif not PRODUCT.fullmatch(entry.name):
-            yield Path(entry.path)
-
-
-def active_edits(edits: Sequence[Edit], top: Path = TOP) -> List[Edit]:
-    """The edits that this state of the repository asks for, in the order of the series."""
-    order = [patch.name for patch in tree_edits.PATCHES]
-    wanted = [edit for edit in edits if not edit.needs or (top / edit.needs).exists()]
-    return sorted(wanted, key=lambda edit: order.index(patch_of(edit.path, edit.patch)))
-
-
-def patch_of(path: str, named: str = "") -> str:
-    """The name of the patch that a path belongs to."""
-    if named:
-        return named
-    prefixes = [(prefix, patch.name) for patch in tree_edits.PATCHES for prefix in patch.prefixes]
-    return max((len(prefix), name) for prefix, name in prefixes if path.startswith(prefix))[1]
-
-
-def apply_edit(text: str, edit: Edit) -> str:
-    """The text with the edit, the same where the tree already has it; a LookupError where its place is not found."""
-    if (edit.sign or edit.replace) in text:
-        return text
-    if text.count(edit.find) != 1:
-        raise LookupError(edit.path)
-    return text.replace(edit.find, edit.replace)
+def place(target: Path, data: bytes) -> bool:
+    """Makes TARGET what read() would return as DATA. Does nothing, and returns False, if it is that already."""
+    if read(target) == data:
+        return False
+    with replacing(target) as partial:
+        if data.startswith(LINK):
+            partial.symlink_to(os.fsdecode(data[len(LINK) :]))
+        else:
+            partial.write_bytes(data)
+            if target.exists() and not target.is_symlink():
+                shutil.copymode(target, partial)
+    return True
 
 
 class Tree:
-    """A kernel tree, and the record of what the overlay did to it."""
+    """A kernel tree, and the record of what the overlay changed in it."""
 
     def __init__(self, root: Path):
         self.root = root.absolute()
         if not (self.root / "Makefile").is_file() or not (self.root / "Kbuild").is_file():
-            die(f"{shown(root)} is no Linux source tree; name one, with KERNEL=/path/to/linux for example.")
+            die(f"{shown(root)} is not a Linux source tree; name one, with KERNEL=/path/to/linux for example.")
         makefile = (self.root / "Makefile").read_text(errors="replace")
         parts = re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = *(\d+)$", makefile, re.M)[:3]
         if len(parts) != 3:
             die(f"{shown(root)}/Makefile names no kernel version; name a Linux source tree with KERNEL=/path/to/linux.")
         self.version = ".".join(parts)
-        oldest = tree_edits.OLDEST
-        if (int(parts[0]), int(parts[1])) < oldest:
+        if (int(parts[0]), int(parts[1])) < OLDEST:
             die(
-                f"{shown(root)} is Linux {self.version}, but the overlay needs {oldest[0]}.{oldest[1]} or later; "
+                f"{shown(root)} is Linux {self.version}, but the overlay needs {OLDEST[0]}.{OLDEST[1]} or later; "
                 "name a newer tree."
             )
         self.git = False
@@ -143,7 +97,7 @@ class Tree:
             if inside is None:
                 die(
                     f"git does not read {shown(root)}, so local changes cannot be seen; "
-                    f"`git -C {shown(root)} status` says why."
+                    f"`git -C {shown(root)} status` tells why."
                 )
             self.record_path = self.root / inside
             self.git = git_output("rev-parse", "--verify", "HEAD", cwd=self.root) is not None
@@ -157,11 +111,11 @@ class Tree:
                     "restore the tree's files and remove it."
                 )
 
+    def __str__(self) -> str:
+        return f"{shown(self.root)} (Linux {self.version})"
+
     def read(self, path: str) -> Optional[bytes]:
-        try:
-            return (self.root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return read(self.root / path)
 
     def differing(self, paths: Iterable[str]) -> Set[str]:
         """Those paths whose file is not what HEAD holds, untracked ones among them."""
@@ -202,25 +156,26 @@ class Plan:
     files: Dict[str, File]
     originals: Dict[str, Optional[bytes]]
     leaving: List[str]
-    # The files of the repository before edits, where there are any.
-    brought: Dict[str, bytes] = field(default_factory=dict)
+    # What the person should know.
+    remarks: List[str]
 
 
-def plan(tree: Tree, *, top: Path = TOP, force: bool = False) -> Plan:
-    """Looks at everything that could stand in the way of the overlay; raises a Failure that names it."""
+def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False) -> Plan:
+    """Checks everything that may prevent an installation; raises a Failure that names it."""
+    patches = read_patches(top)
     files = repository_files(top)
-    edits = active_edits(tree_edits.EDITS, top)
-    paths = set(files) | {edit.path for edit in edits}
-    leaving = sorted(set(tree.record) - paths)
-    differing = tree.differing(paths | set(leaving))
+    edits = sorted({path for patch in patches for path in patch.edits})
+    leaving = sorted(set(tree.record) - set(files) - set(edits))
+    paths = sorted({*files, *edits, *leaving})
+    differing = tree.differing(paths)
 
     originals: Dict[str, Optional[bytes]] = {}
     local: List[str] = []
     changed: List[str] = []
-    for path in sorted(paths | set(leaving)):
+    for path in paths:
         originals[path] = current = tree.read(path)
         if tree.git and path not in differing:
-            # As committed, be it that the tree moved to another commit underneath the overlay.
+            # As committed. The tree may have moved to another commit underneath the overlay.
             continue
         if path in tree.record:
             originals[path] = tree.recorded_original(path)
@@ -233,16 +188,20 @@ def plan(tree: Tree, *, top: Path = TOP, force: bool = False) -> Plan:
             f"{shown(tree.root)} has local changes in files that the overlay would overwrite: {some(local)}; "
             "commit, stash or remove them first."
         )
+    check_interfaces(tree, originals)
+    remarks = check_replaced(tree, patches, files, originals, force)
+    with scratch_of(tree.root, str(tree)) as scratch:
+        for _ in apply_all(scratch, patches, originals):
+            pass
+        for path in edits:
+            files[path] = File((scratch.root / path).read_bytes(), is_executable(tree.root / path))
+    changed = [path for path in changed if path in leaving or tree.read(path) != files[path].content(link)]
     if changed and not force:
         die(
             f"these files of the overlay were changed in {shown(tree.root)} since they were installed: "
             f"{some(changed)}; bring the changes into this repository, or give them up with --force (FORCE=1)."
         )
-    check_interfaces(tree, originals)
-    brought = {edit.path: files[edit.path].data for edit in edits if edit.path in files}
-    for edit in edits:
-        edited(edit, files, originals, tree)
-    return Plan(files, originals, leaving, brought)
+    return Plan(files, originals, leaving, remarks)
 
 
 def some(names: List[str]) -> str:
@@ -255,56 +214,60 @@ def check_interfaces(tree: Tree, originals: Dict[str, Optional[bytes]]) -> None:
         data = originals[path] if path in originals else tree.read(path)
         return data is not None and interface.text.encode() in data
 
-    missing = [f"{i.what} ({i.path})" for i in tree_edits.INTERFACES if not holds(i)]
+    missing = [f"{i.what} ({i.path})" for i in INTERFACES if not holds(i)]
     if missing:
+        die(f"{tree} lacks what the overlay builds on: {'; '.join(missing)}; name another tree.")
+
+
+def check_replaced(
+    tree: Tree, patches: Sequence[Patch], files: Dict[str, File], originals: Dict[str, Optional[bytes]], force: bool
+) -> List[str]:
+    """Refuses to overwrite files of the tree, apart from those that a patch names; remarks if one of them has changed."""
+    replaced = {}
+    for patch in patches:
+        words = patch.named("Replaces")
+        replaced.update(zip(words[::2], words[1::2]))
+    foreign, remarks = [], []
+    for path, file in files.items():
+        original = originals[path]
+        if original in (None, file.data, file.content(True)):
+            continue
+        if path not in replaced:
+            foreign.append(path)
+        elif hashlib.sha1(b"blob %d\0" % len(original) + original).hexdigest() != replaced[path]:
+            remarks.append(f"the overlay replaces {path}, whose text in {tree} is not the one that ours was written after.")
+    if foreign and not force:
         die(
-            f"{shown(tree.root)} (Linux {tree.version}) lacks what the overlay builds on: {'; '.join(missing)}; "
-            "name another tree."
+            f"{tree} has files of its own where the overlay adds some: {some(foreign)}; take an earlier version of the "
+            "overlay out of the tree, or overwrite them with --force (FORCE=1)."
         )
+    return remarks
 
 
-def edited(edit: Edit, files: Dict[str, File], originals: Dict[str, Optional[bytes]], tree: Tree) -> None:
-    """Applies one edit to the file as the overlay has it so far."""
-    if edit.path not in files:
-        original = originals[edit.path]
-        if original is None:
-            die(f"{shown(tree.root)} (Linux {tree.version}) has no {edit.path}, where {edit.why}; name another tree.")
-        files[edit.path] = File(original, is_executable(tree.root / edit.path))
-    file = files[edit.path]
-    try:
-        text = apply_edit(file.data.decode(), edit)
-    except LookupError:
-        looked_for = next(line for line in edit.find.splitlines() if line.strip())
-        raise Failure(
-            f"the overlay does not fit {shown(tree.root)} (Linux {tree.version}): in {edit.path} the text "
-            f"'{looked_for.strip()}' is not found exactly once as expected, where {edit.why}; name another tree."
-        ) from None
-    file.data = text.encode()
-    file.edits.append(edit)
-
-
-def install(root: Path, *, top: Path = TOP, force: bool = False) -> Tuple[Plan, Dict[str, List[str]]]:
-    """Puts the overlay into the tree. Files whose content stays keep their time stamps."""
+def install(root: Path, *, top: Path = TOP, force: bool = False, link: bool = False) -> Tuple[Plan, Dict[str, List[str]]]:
+    """Puts the overlay into the tree, with LINK its new files as links. What stays keeps its time stamps."""
     tree = Tree(root)
-    todo = plan(tree, top=top, force=force)
+    todo = plan(tree, top=top, force=force, link=link)
+    for remark in todo.remarks:
+        warn(remark)
     record: Dict[str, dict] = {}
     for path, file in todo.files.items():
         original = todo.originals[path]
         record[path] = {
-            "installed": digest(file.data),
+            "installed": digest(file.content(link)),
             "before": digest(tree.read(path)),
             "original": None if original is None else base64.b64encode(original).decode(),
         }
     # Until the last file is written the record holds the leaving files too: an interrupted run can be repeated.
     done: Dict[str, List[str]] = {"added": [], "edited": [], "updated": [], "removed": []}
-    if todo.leaving or any(tree.read(path) != file.data for path, file in todo.files.items()):
+    if todo.leaving or any(tree.read(path) != file.content(link) for path, file in todo.files.items()):
         tree.save({**{path: tree.record[path] for path in todo.leaving}, **record})
     for path, file in todo.files.items():
         known, target = tree.read(path), tree.root / path
-        if write_if_changed(target, file.data):
+        if place(target, file.content(link)):
             kind = "added" if known is None else "edited" if known == todo.originals[path] else "updated"
             done[kind].append(path)
-        if todo.originals[path] is None and is_executable(target) != file.executable:
+        if not target.is_symlink() and todo.originals[path] is None and is_executable(target) != file.executable:
             target.chmod(0o755 if file.executable else 0o644)
     for path in todo.leaving:
         put_back(tree, path, todo.originals[path])
@@ -336,7 +299,7 @@ def put_back(tree: Tree, path: str, original: Optional[bytes]) -> None:
     """Restores the original, or removes the file and the directories that held nothing else."""
     target = tree.root / path
     if original is not None:
-        write_if_changed(target, original)
+        place(target, original)
         return
     target.unlink(missing_ok=True)
     directory = target.parent
@@ -359,46 +322,12 @@ def report(done: Dict[str, List[str]], total: int) -> str:
 def status(root: Path) -> int:
     tree = Tree(root)
     if not tree.record:
-        say(f"The overlay is not installed in {shown(root)} (Linux {tree.version}).")
+        say(f"The overlay is not installed in {tree}.")
         return 0
-    changed = [path for path, entry in tree.record.items() if digest(tree.read(path)) != entry["installed"]]
-    say(f"The overlay is installed in {shown(root)} (Linux {tree.version}): {len(tree.record)} files.")
+    say(f"The overlay is installed in {tree}: {len(tree.record)} files.")
     for path in sorted(tree.record):
+        data = tree.read(path)
         kind = "edited" if tree.record[path]["original"] is not None else "added"
-        say(f"  {kind:8}{path}{'  (changed since)' if path in changed else ''}")
+        kind = "linked" if data and data.startswith(LINK) else kind
+        say(f"  {kind:8}{path}{'' if digest(data) == tree.record[path]['installed'] else '  (changed since)'}")
     return 0
-
-
-def run(arguments: List[str]) -> int:
-    parser = argparse.ArgumentParser(description="Puts the overlay into a Linux tree, and takes it out again.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("install", "uninstall", "check", "status", "series"):
-        command = commands.add_parser(name)
-        command.add_argument("tree", type=Path, metavar="TREE")
-        if name in ("install", "uninstall"):
-            command.add_argument("--force", action="store_true", help="give up changes made to its files in the tree")
-        if name == "series":
-            command.add_argument("--out", type=Path, metavar="DIR", help="where the mails go (default build/series)")
-    options = parser.parse_args(arguments)
-    root: Path = options.tree
-    if options.command == "install":
-        todo, done = install(root, force=options.force)
-        say(f"Installed the overlay in {shown(root)}: {report(done, len(todo.files))}.")
-    elif options.command == "uninstall":
-        count = uninstall(root, force=options.force)
-        say(f"Removed the overlay from {shown(root)}: {count} files." if count else f"No overlay is in {shown(root)}.")
-    elif options.command == "check":
-        tree = Tree(root)
-        todo = plan(tree)
-        say(f"The overlay fits {shown(root)} (Linux {tree.version}): {len(todo.files)} files. Nothing was written.")
-    elif options.command == "series":
-        import series
-
-        return series.write(root, options.out)
-    else:
-        return status(root)
-    return 0
-
-
-if __name__ == "__main__":
-    main(run)

@@ -8,9 +8,9 @@ from typing import Iterator, List
 
 import buildlog
 import kernel
-import overlay
 from checklib import Context, Result, each_kernel, failed, passed, verdict
 from hostlib import Failure, shown
+from patches import repository_files
 
 ORDER = 30
 
@@ -24,7 +24,7 @@ def warnings_of(obj: Path) -> List[str]:
     log = obj / "build.log"
     if not log.exists():
         raise Failure(f"{shown(log)} does not exist, so nobody knows what the build said; build with scripts/kernel.py.")
-    for block in buildlog.warnings(log.read_text(errors="replace").splitlines(), overlay.repository_files()):
+    for block in buildlog.warnings(log.read_text(errors="replace").splitlines(), repository_files()):
         if block not in "\n".join(found):
             found.append(block)
     return found

@@ -31,7 +31,7 @@ def author(tree: Path) -> Dict[str, str]:
 def run(context: Context) -> Iterator[Result]:
     tree = kernel.prepare_tree()
     context.progress("writing the patches")
-    command = [sys.executable, SCRIPTS / "overlay.py", "series", tree, "--out", OUT]
+    command = [sys.executable, SCRIPTS / "tree.py", "series", tree, "--out", OUT]
     status, output = output_of(command, env={**os.environ, **author(tree)})
     name = "the patches apply, and follow the kernel's style"
     # The last line says that checkpatch.pl has seen them.

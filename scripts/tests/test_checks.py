@@ -90,7 +90,7 @@ class KUnit(unittest.TestCase):
 
 
 class Series(unittest.TestCase):
-    """The check wants no author; a person who makes the series does (test_overlay.py)."""
+    """The check wants no author; a person who makes the series does (test_tree.py)."""
 
     def author(self, known):
         with mock.patch.object(series.series, "git_output", return_value=known), mock.patch.dict(

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""
+Brings a Linux tree what this repository has for it, the overlay, and takes it out again.
+
+  tree.py install TREE [--force]    put the overlay in, or bring it up to date
+  tree.py uninstall TREE [--force]  take it out; the tree is then as it was before
+  tree.py fits TREE                 tell whether it would go in; writes nothing
+  tree.py status TREE               list what of it is in the tree
+  tree.py series TREE [--out DIR]   write it as mails for `git am`
+"""
+
+import argparse
+from pathlib import Path
+from typing import List
+
+import overlay
+import series
+from hostlib import BUILD, main, say, shown, warn
+
+
+def run(arguments: List[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("install", "uninstall", "fits", "status", "series"):
+        command = commands.add_parser(name)
+        command.add_argument("tree", type=Path, metavar="TREE")
+        if name in ("install", "uninstall"):
+            command.add_argument("--force", action="store_true", help="give up changes made to its files in the tree")
+        if name == "series":
+            command.add_argument("--out", type=Path, metavar="DIR", default=BUILD / "series", help="default: build/series")
+    options = parser.parse_args(arguments)
+    root: Path = options.tree
+    if options.command == "install":
+        todo, done = overlay.install(root, force=options.force)
+        say(f"Installed the overlay in {shown(root)}: {overlay.report(done, len(todo.files))}.")
+    elif options.command == "uninstall":
+        count = overlay.uninstall(root, force=options.force)
+        say(f"Removed the overlay from {shown(root)}: {count} files." if count else f"No overlay is in {shown(root)}.")
+    elif options.command == "fits":
+        tree = overlay.Tree(root)
+        todo = overlay.plan(tree)
+        for remark in todo.remarks:
+            warn(remark)
+        say(f"The overlay fits {tree}: {len(todo.files)} files. Nothing was written.")
+    elif options.command == "series":
+        return series.write(root, options.out)
+    else:
+        return overlay.status(root)
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)

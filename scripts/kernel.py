@@ -228,7 +228,10 @@ class Kernel:
 
 
 def prepare_tree() -> Path:
-    """The tree to build from, with the overlay up to date: KERNEL=, or one unpacked from the cached tarball."""
+    """
+    The tree to build from, with the overlay up to date: KERNEL=, or one unpacked from the cached tarball, in which the
+    files of this repository are links.
+    """
     named = os.environ.get("KERNEL")
     tree = Path(named).absolute() if named else UNPACKED
     with locked(BUILD / "tree.lock", "the kernel tree"):
@@ -239,7 +242,7 @@ def prepare_tree() -> Path:
                 f"{shown(tree)} was built in place, and the kernel builds elsewhere only from a clean tree; "
                 f"run `make -C {shown(tree)} mrproper`, or name a `git worktree` of it."
             )
-        todo, done = overlay.install(tree)
+        todo, done = overlay.install(tree, link=not named)
         if any(done.values()):
             step(f"Installing the overlay in {shown(tree)}: {overlay.report(done, len(todo.files))}")
     return tree

@@ -30,6 +30,9 @@ PRODUCT = re.compile(
 )
 PRODUCT_CONTENT = (b"\x7fELF", b"!<arch>\n")
 
+# ccache calls a C file that is a link by the name of its target if that is shorter, and so does the debug information.
+COPIED = re.compile(r"(kernel|samples)/.*\.c")
+
 # What a symbolic link counts as where the contents of files are compared: this and its target.
 LINK = b"\0link to "
 
@@ -40,11 +43,12 @@ class File:
 
     data: bytes
     executable: bool = False
-    # The file of this repository, if it is one.
+    # The file of this repository, if it is one, and whether the tree always gets a copy of it.
     source: Optional[Path] = None
+    copied: bool = False
 
     def content(self, link: bool) -> bytes:
-        return LINK + os.fsencode(self.source) if link and self.source else self.data
+        return LINK + os.fsencode(self.source) if link and self.source and not self.copied else self.data
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def added_by(patch: Patch, top: Path = TOP) -> Dict[str, File]:
             data = path.read_bytes()
             if not data.startswith(PRODUCT_CONTENT):
                 first, *rest = path.relative_to(top).parts
-                files["/".join([PLACES.get(first, first), *rest])] = File(data, is_executable(path), path)
+                target = "/".join([PLACES.get(first, first), *rest])
+                files[target] = File(data, is_executable(path), path, bool(COPIED.fullmatch(target)))
     return files
 
 

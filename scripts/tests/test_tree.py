@@ -16,6 +16,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import kernel  # noqa: E402
 import overlay  # noqa: E402
 import patches  # noqa: E402
 import series  # noqa: E402
@@ -71,6 +72,8 @@ def small_repository(root: Path) -> None:
     write(root, "Kconfig", "choice\nendchoice\n")
     write(root, "kcov/Makefile", "obj-y += kcov.o\n")
     write(root, "kcov/hooks/mod.rs", "// hooks\n")
+    write(root, "kcov/gate.c", "/* gate */\n")
+    write(root, "tools/testing/selftests/kcov/pc_test.c", "/* test */\n")
     write(root, "tools/testing/selftests/kcov/Makefile", "TEST_GEN_PROGS := kcov\n")
     write(root, "tools/testing/selftests/kcov/run.sh", "#!/bin/sh\n").chmod(0o755)
     write(root, "Documentation/dev-tools/kcov.rst", "ours\n")
@@ -325,7 +328,9 @@ class OverlayTest(TreeTest):
         before = self.content()
         self.assertIn("kernel/kcov/Makefile", self.install(link=True)["added"])
         for path, file in patches.repository_files(self.top).items():
-            self.assertEqual(str(file.source), os.readlink(self.tree / path))
+            # Debug information names the C files of the kernel, which ccache would call by the names of ours.
+            linked = path != "kernel/kcov/gate.c"
+            self.assertEqual(overlay.LINK + os.fsencode(file.source) if linked else b"/* gate */\n", overlay.read(self.tree / path))
             self.assertFalse((self.tree / path).parent.is_symlink())
         self.assertEqual(self.top / "kcov/Makefile", (self.tree / "kernel/kcov/Makefile").resolve())
         self.assertFalse((self.tree / "kernel/Makefile").is_symlink())
@@ -335,6 +340,8 @@ class OverlayTest(TreeTest):
         write(self.top, "kcov/Makefile", "other\n")
         self.assertEqual(NOTHING_DONE, self.install(link=True))
         self.assertEqual("other\n", (self.tree / "kernel/kcov/Makefile").read_text())
+        write(self.top, "kcov/gate.c", "/* other */\n")
+        self.assertEqual(["kernel/kcov/gate.c"], self.install(link=True)["updated"])
         (self.top / "kcov/hooks/mod.rs").rename(self.top / "kcov/hooks.rs")
         done = self.install(link=True)
         self.assertEqual((["kernel/kcov/hooks.rs"], ["kernel/kcov/hooks/mod.rs"]), (done["added"], done["removed"]))
@@ -441,6 +448,20 @@ class OverlayInGitTest(TreeTest):
         self.assertTrue((self.tree / "kernel/kcov/Makefile").exists())
         # Without the record, too: the series was taken with `git am`.
         self.assertEqual(NOTHING_DONE, self.install())
+
+
+class BuiltTreeTest(unittest.TestCase):
+    """Who gets links: the tree that is unpacked here, and no tree of a person."""
+
+    def test_links(self) -> None:
+        installed = mock.Mock(return_value=(mock.Mock(files={}), NOTHING_DONE))
+        with tempfile.TemporaryDirectory() as place, mock.patch.object(kernel, "BUILD", Path(place)), mock.patch.object(
+            kernel, "unpack"
+        ), mock.patch.object(kernel.overlay, "install", installed):
+            for named, link in (("", True), (f"{place}/linux", False)):
+                with self.subTest(named), mock.patch.dict(os.environ, KERNEL=named):
+                    tree = kernel.prepare_tree()
+                    installed.assert_called_with(tree, link=link)
 
 
 class SeriesTest(TreeTest):

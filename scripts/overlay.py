@@ -199,7 +199,8 @@ def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False
     if changed and not force:
         die(
             f"these files of the overlay were changed in {shown(tree.root)} since they were installed: "
-            f"{some(changed)}; bring the changes into this repository, or give them up with --force (FORCE=1)."
+            f"{some(changed)}; bring the changes into this repository (`scripts/tree.py refresh` does that for files "
+            "which the kernel has), or give them up with --force (FORCE=1)."
         )
     return Plan(files, originals, leaving, remarks)
 

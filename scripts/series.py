@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Writes the overlay as mails that `git am` takes onto the pristine tree. The tree is not touched.
+Writes the overlay as mails that `git am` takes onto the pristine tree, and the patches anew. The tree is not touched.
 """
 
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Dict, List
 
 import allowances
-from hostlib import TOP, command_output, die, git_output, say, shown, step
-from overlay import Tree, plan
-from patches import PLACES, added_by, apply_all, is_executable, read_patches, scratch_of
+from hostlib import TOP, command_output, die, git_output, say, shown, step, write_if_changed
+from overlay import Tree, plan, some
+from patches import PLACES, Scratch, added_by, apply_all, is_executable, read_patches, scratch_of
 
 
 def identity(tree: Path) -> Dict[str, str]:
@@ -97,3 +97,46 @@ def checkpatch(root: Path, mails: List[Path]) -> int:
             say(f"{mail.name}:\n" + "\n".join(messages) + "\n")
     say("checkpatch.pl has nothing to object." if not result else "checkpatch.pl objects; see above.")
     return result
+
+
+def refresh(root: Path, name: str = "", top: Path = TOP) -> List[Path]:
+    """
+    Takes changes of patched files in the tree over into the patch whose name begins with NAME, and writes all patches
+    anew; returns those that are different then.
+    """
+    tree, patches = Tree(root), read_patches(top)
+    chosen = [patch for patch in patches if name and patch.path.name.startswith(name)]
+    if name and len(chosen) != 1:
+        die(f"{len(chosen)} patches begin with '{name}'; there are: {' '.join(patch.path.name for patch in patches)}.")
+    edits = sorted({path for patch in patches for path in patch.edits})
+    originals = {path: tree.recorded_original(path) if path in tree.record else tree.read(path) for path in edits}
+    with scratch_of(tree.root, str(tree)) as scratch:
+        for _ in apply_all(scratch, patches, originals):
+            pass
+        applied = {path: (scratch.root / path).read_bytes() for path in edits}
+        current = {path: tree.read(path) for path in edits if path in tree.record}
+        changed = [path for path in current if not tree.ours(path, current[path]) and current[path] != applied[path]]
+        if changed and not chosen:
+            die(f"{some(changed)} of {tree} changed since the installation; name the patch that the changes belong to.")
+        for path in edits:
+            scratch.write(path, originals[path] or b"", is_executable(tree.root / path))
+        scratch.need("add", "-A", "-f")
+        last = scratch.need("write-tree").strip()
+        texts: Dict[Path, str] = {}
+        for patch in apply_all(scratch, patches, originals):
+            for path in changed if patch in chosen else ():
+                scratch.write(path, merged(scratch, path, applied[path], tree), is_executable(tree.root / path))
+            scratch.need("add", "-A", "-f")
+            now = scratch.need("write-tree").strip()
+            diff = scratch.need("diff", "--stat=72", "--patch", "--full-index", "--no-renames", last, now)
+            texts[patch.path], last = patch.text(diff), now
+    return [path for path, text in texts.items() if write_if_changed(path, text.encode())]
+
+
+def merged(scratch: Scratch, path: str, applied: bytes, tree: Tree) -> bytes:
+    """A file of the scratch repository with what was changed in the tree since all patches were applied to it."""
+    scratch.write(".git/base", applied, False)
+    done, output = scratch.git("merge-file", "-q", path, ".git/base", str(tree.root / path))
+    if not done:
+        die(f"the changes of {path} in {tree} touch a line of a later patch {output.strip()}; name that patch.")
+    return (scratch.root / path).read_bytes()

@@ -8,6 +8,8 @@ Brings a Linux tree what this repository has for it, the overlay, and takes it o
   tree.py fits TREE                 tell whether it would go in; writes nothing
   tree.py status TREE               list what of it is in the tree
   tree.py series TREE [--out DIR]   write it as mails for `git am`
+  tree.py refresh [PATCH] [TREE]    take changes of patched files in TREE (build/linux) over into PATCH, and write
+                                    all patches anew
 """
 
 import argparse
@@ -22,9 +24,14 @@ from hostlib import BUILD, main, say, shown, warn
 def run(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("install", "uninstall", "fits", "status", "series"):
+    for name in ("install", "uninstall", "fits", "status", "series", "refresh"):
         command = commands.add_parser(name)
-        command.add_argument("tree", type=Path, metavar="TREE")
+        if name == "refresh":
+            command.add_argument("patch", nargs="?", default="", metavar="PATCH", help="its name, or the number it has")
+        if name == "refresh":
+            command.add_argument("tree", nargs="?", type=Path, default=BUILD / "linux", metavar="TREE")
+        else:
+            command.add_argument("tree", type=Path, metavar="TREE")
         if name in ("install", "uninstall"):
             command.add_argument("--force", action="store_true", help="give up changes made to its files in the tree")
         if name == "series":
@@ -45,6 +52,9 @@ def run(arguments: List[str]) -> int:
         say(f"The overlay fits {tree}: {len(todo.files)} files. Nothing was written.")
     elif options.command == "series":
         return series.write(root, options.out)
+    elif options.command == "refresh":
+        for path in series.refresh(root, options.patch):
+            say(f"Wrote {shown(path)}.")
     else:
         return overlay.status(root)
     return 0

@@ -363,6 +363,49 @@ class OverlayTest(TreeTest):
         self.assertEqual(before, self.content())
         self.assertEqual(mine, {path: path.read_bytes() for path in mine})
 
+    def refresh(self, name: str = "") -> List[str]:
+        return [path.name for path in series.refresh(self.tree, name, self.top)]
+
+    def test_refresh(self) -> None:
+        self.install()
+        self.refresh()
+        self.assertEqual([], self.refresh())
+        # Beside lines that the second patch changes, too.
+        self.change(self.tree, "MAINTAINERS", "S:\tMaintained\n", "S:\tMaintained\nB:\tAnother\n")
+        self.change(self.tree, "kernel/Makefile", RUST_OBJECT, f"{RUST_OBJECT}# more\n")
+        with self.assertRaisesRegex(Failure, "MAINTAINERS, kernel/Makefile of .* name the patch"):
+            self.refresh()
+        with self.assertRaisesRegex(Failure, "0 patches begin with '7'"):
+            self.refresh("7")
+        wanted = self.content()
+        self.assertEqual(["0001-one.patch", "0002-two.patch"], self.refresh("0001"))
+        self.assertEqual([], self.refresh())
+        self.assertIn("+# more\n", (self.top / "patches/0001-one.patch").read_text())
+        second = (self.top / "patches/0002-two.patch").read_text()
+        self.assertNotIn("+B:\tAnother\n", second)
+        self.assertIn("+F:\tsamples/kcov/\n", second)
+        self.assertEqual(NOTHING_DONE, self.install())
+        overlay.uninstall(self.tree)
+        self.install()
+        self.assertEqual(wanted.keys(), self.content().keys())
+        self.assertEqual(wanted["MAINTAINERS"], self.content()["MAINTAINERS"])
+        overlay.uninstall(self.tree)
+        self.assertEqual(ENTRY, (self.tree / "MAINTAINERS").read_text())
+
+    def test_refresh_after_an_edit_by_hand(self) -> None:
+        self.refresh()
+        good = (self.top / "patches/0001-one.patch").read_text()
+        self.change(self.top, "patches/0001-one.patch", "@@ -2,7 +2,8 @@", "@@ -2,9 +2,9 @@")
+        self.assertEqual(["0001-one.patch"], self.refresh())
+        self.assertEqual(good, (self.top / "patches/0001-one.patch").read_text())
+        # The form of `diff -u`, for a file that no patch has changed so far.
+        with (self.top / "patches/0001-one.patch").open("a") as patch:
+            patch.write("diff --git a/kernel/exit.c b/kernel/exit.c\n")
+            patch.write("--- a/kernel/exit.c\n+++ b/kernel/exit.c\n@@ -1,1 +1,2 @@\n \tkcov_task_exit(tsk);\n+// more\n")
+        self.assertEqual(["0001-one.patch"], self.refresh())
+        self.assertIn("diff --git a/kernel/exit.c", (self.top / "patches/0001-one.patch").read_text())
+        self.assertIn("kernel/exit.c", self.install()["edited"])
+
 
 class OverlayWithoutGitTest(OverlayTest):
     use_git = False

@@ -8,13 +8,17 @@
 use crate::{
     area::Area,
     buffer::{Buffer, LaidOutBuffer},
+    descriptor::{Descriptor, RemoteRequest},
     gate, hooks,
     layout::Layout,
     memory::Memory,
     mode::Mode,
     recorder::Recorder,
     records::{canonical, Comparison, Kind},
-    remote::handle::{Handle, HandleList},
+    remote::{
+        handle::{Handle, HandleList},
+        section, //
+    },
     set::{
         image_words as set_words,
         modules as set_modules,
@@ -852,6 +856,45 @@ mod cases {
         assert_eq!(Handle::parse(2 << 56), None);
         assert_eq!(Handle::parse(0xff << 56), None);
         assert_eq!(Handle::parse(u64::MAX), None);
+    }
+
+    #[test]
+    fn sections_of_an_earlier_registration() -> Result {
+        const HANDLE: u64 = 0x7e5d_4b55;
+        let descriptor = Descriptor::new()?;
+        descriptor.init(512)?;
+        let request = RemoteRequest {
+            mode: Ok(Mode::Pc),
+            front: 0,
+            area_words: 64,
+            handles: HandleList::new(KVec::new(), HANDLE),
+        };
+        let enable = || descriptor.as_arc_borrow().remote_enable(&request);
+        // Runs a section, and returns how many records the buffer has after its stop. An interrupt
+        // may add some.
+        let run = |meanwhile: &dyn Fn() -> Result| -> Result<u64> {
+            section::start(HANDLE);
+            call!(hooks::pc::__sanitizer_cov_trace_pc, unsafe extern "C" fn(),);
+            let result = meanwhile();
+            section::stop();
+            result?;
+            let buffer = descriptor.buffer().ok_or(EINVAL)?;
+            Ok(content(&buffer)?[0])
+        };
+        enable()?;
+        let first = run(&|| Ok(()))?;
+        assert!(first >= 1);
+        // Disabled, or enabled again, while the section runs.
+        assert_eq!(run(&|| descriptor.disable(0)), Ok(first));
+        enable()?;
+        assert_eq!(
+            run(&|| descriptor.disable(0).and_then(|()| enable())),
+            Ok(first)
+        );
+        assert!(run(&|| Ok(()))? > first);
+        descriptor.disable(0)?;
+        assert!(run(&|| Ok(())).is_ok());
+        Ok(())
     }
 
     #[test]

@@ -18,7 +18,7 @@ import re
 from .publish import Paths
 from .walk import PANIC, Violation
 
-_APPEND = re.compile(r"^_R.*division.*6append")
+_APPEND = re.compile(r"^_R.*layout.*6append")
 _COPY = re.compile(r"^_*(pi_)?mem(cpy|move)(_orig|_erms)?$")
 _BARRIER = re.compile(r"^rust_helper_smp_w?mb$")
 _NAMED = re.compile(r"<([^>+]+)>")

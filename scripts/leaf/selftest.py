@@ -130,7 +130,7 @@ def _sections(**parts):
 # What appends records to a buffer: PCs that are not in a set, or a piece of memory.
 _MERGE = r"""
 struct trace { u64 *start, capacity, dropped; volatile u64 *set; };
-void append(struct trace *t, const u64 *from, u64 n) __asm__("_RNvMs0_NtC4kcov8divisionNtB5_8Division6append");
+void append(struct trace *t, const u64 *from, u64 n) __asm__("_RNvMs0_NtC4kcov6layoutNtB5_6Layout6append");
 void append(struct trace *t, const u64 *from, u64 n)
 {
 	u64 count = t->start[0], added = 0, i;

@@ -34,7 +34,7 @@ FIXTURE_VARIANT(mode) {
 	const char *option;
 	unsigned long command;
 	uint32_t remote_mode;
-	/* A division of WORDS that both sides have room in. */
+	/* A size of the front of WORDS that both sides have room in. */
 	uint32_t front;
 };
 

@@ -25,8 +25,10 @@ from .walk import HOOKS, PANIC, Edge, Violation, Walk
 
 START, STOP = "kcov_remote_start", "kcov_remote_stop"
 OFFSETS = "generated_offsets.rs"
-# A word that points to the current task: of each CPU, or of the first one in user-mode Linux.
-_CURRENT_WORDS = ("current_task", "cpu_tasks")
+# The word of each CPU that points to the current task.
+_CURRENT_WORD = "current_task"
+# User-mode Linux has this instead. Its code has jump tables, which this check cannot follow.
+_USER_MODE = "cpu_tasks"
 _CURRENT = "current"
 # Functions of KUnit tests, also generic ones made for them, by their mangled names. They record on their own task, and have
 # the recording that they replace in memory, where this check cannot follow it. No path of the kernel calls them.
@@ -60,7 +62,7 @@ class Fields:
             raise Misuse(f"{path} has no {error.args[0]}; build the kernel again.") from None
         self.end = max(offset + _SIZES[name] for offset, name in self.names.items())
         self.offsets = {name: offset for offset, name in self.names.items()}
-        self.current = {image.elf.value(name) for name in _CURRENT_WORDS} - {None}
+        self.current = {image.elf.value(_CURRENT_WORD)} - {None}
         if not self.current:
             raise Misuse(f"{image.elf.path} has no {' or '.join(_CURRENT_WORDS)}, so the check does not know the "
                          "current task; add the kernel's name for it to scripts/leaf/publish.py.")
@@ -317,7 +319,7 @@ def _offsets(image):
     """The file with the offsets beside the Rust object; None where there is nothing to check."""
     paths = [os.path.join(os.path.dirname(path), OFFSETS) for path in image.objects]
     paths = [path for path in paths if os.path.exists(path)]
-    if not image.arch.has_store_order:
+    if not image.arch.has_store_order or image.elf.value(_USER_MODE) is not None:
         return None
     if not paths and any(image.elf.name_of(addr)[0].startswith("_R") for addr in image.insns):
         raise Misuse(f"there is no {OFFSETS} beside {' or '.join(image.objects)}; name the object where it was built.")

@@ -8,12 +8,16 @@
  * that was not recorded, whatever interrupts came.
  *
  * One trace is not always like the next: an interrupt makes the kernel take another way back to user space, and caches
- * fill. So a program runs in turns, and the traces that no interrupt has come in are compared, as far as there are
- * enough: one of the one mode has the PCs of one of the other, and no PC that is in all traces of the one mode is
- * missing in more than half of the other's, as one that the one mode loses would be. If that is not so yet, there are
- * more turns: it is not by chance then. The same holds where only traces of the one mode lack PCs now and then.
- * Prints a line for each program: its name, "equal", "alike" or "differs", how many PCs were recorded in plain mode and
- * with each once, and the turns it took; and a line of what was left out. The status is 3 on a kernel without the mode.
+ * fill. So a program runs in turns, and the traces that no interrupt has come in are compared: one of the one mode has
+ * the PCs of one of the other, and no PC that is in all traces of the one mode is missing in more than half of the
+ * other's, as one that the one mode loses would be. If that is not so yet, there are more turns: it is not by chance
+ * then. The same holds where only traces of the one mode lack PCs now and then. On a host with too much to do, an
+ * interrupt may come in nearly every trace of a long program. Then only the sets are compared, with their own traces, and
+ * the result is "interrupted".
+ *
+ * Prints a line for each program: its name, "equal", "alike", "interrupted" or "differs", how many PCs were recorded in
+ * plain mode and with each once, and the turns it took; and a line of what was left out. The status is 3 on a kernel
+ * without the mode.
  */
 #include "differential.h"
 
@@ -207,34 +211,35 @@ static int has(const struct pcs *pcs, uint64_t pc)
 	return !!bsearch(&pc, pcs->sorted, pcs->number, sizeof(pc), by_value);
 }
 
-/* How many of the traces are to be looked at: those without an interrupt, or all. */
-static int number_of(const struct pcs *pcs, int turns, int quiet)
+/* Returns how many of the traces no interrupt has come in. */
+static int number_of(const struct pcs *pcs, int turns)
 {
 	int number = 0;
 
 	for (int turn = 0; turn < turns; turn++)
-		number += !quiet || pcs[turn].quiet;
+		number += pcs[turn].quiet;
 	return number;
 }
 
 /*
- * A PC that is in all traces of the one and in less than half of those of the other; 0 if there is none.
+ * A PC that is in all traces of the one without an interrupt, and in less than half of such traces of the other; 0 if
+ * there is none.
  */
-static uint64_t missing(const struct pcs *here, const struct pcs *there, int turns, int quiet)
+static uint64_t missing(const struct pcs *here, const struct pcs *there, int turns)
 {
-	int all_here = number_of(here, turns, quiet), all_there = number_of(there, turns, quiet);
+	int all_here = number_of(here, turns), all_there = number_of(there, turns);
 	const struct pcs *first = here;
 	uint64_t found = 0;
 
-	while (quiet && !first->quiet)
+	while (!first->quiet)
 		first++;
 	for (size_t i = 0; i < first->number; i++) {
 		uint64_t pc = first->sorted[i];
 		int in_here = 0, in_there = 0;
 
 		for (int turn = 0; turn < turns; turn++) {
-			in_here += (!quiet || here[turn].quiet) && has(&here[turn], pc);
-			in_there += (!quiet || there[turn].quiet) && has(&there[turn], pc);
+			in_here += here[turn].quiet && has(&here[turn], pc);
+			in_there += there[turn].quiet && has(&there[turn], pc);
 		}
 		if (in_here < all_here)
 			continue;
@@ -250,7 +255,7 @@ static uint64_t missing(const struct pcs *here, const struct pcs *there, int tur
  */
 static void count_lacking(const struct pcs pcs[2][MOST_TURNS], int turns, int lacking[2])
 {
-	int all = number_of(pcs[0], turns, 1) + number_of(pcs[1], turns, 1);
+	int all = number_of(pcs[0], turns) + number_of(pcs[1], turns);
 	static char counted[2][MOST_TURNS];
 
 	memset(counted, 0, sizeof(counted));
@@ -288,6 +293,7 @@ static int compare(const struct program *program)
 	int turn = 0, equal = 0, lacking[2] = { 0 }, suspect = 0;
 	struct pcs *plain = &pcs[0][0], *once = &pcs[1][0];
 	uint64_t lost = 0, added = 0, *room;
+	int enough = 0;
 
 	room = memory_of_this_process(sizeof(*room) * TRACE_WORDS * 2 * MOST_TURNS, MAP_NORESERVE);
 	for (int i = 0; i < 2 * MOST_TURNS; i++)
@@ -298,8 +304,9 @@ static int compare(const struct program *program)
 		collect(program, 0, &pcs[0][0]);
 		collect(program, 1, &pcs[1][0]);
 	}
-	while (turn < LEAST_TURNS || (turn < TURNS && (!equal || lost || added)) || (turn < MOST_TURNS && suspect)) {
-		int some, enough;
+	while (turn < LEAST_TURNS || (turn < (enough ? TURNS : MOST_TURNS) && (!equal || lost || added)) ||
+	       (turn < MOST_TURNS && suspect)) {
+		int some;
 
 		/* Not always the same one first: what a program does may depend on how often it ran. */
 		collect(program, turn & 1, &pcs[turn & 1][turn]);
@@ -307,19 +314,18 @@ static int compare(const struct program *program)
 		/* Never a PC twice. */
 		expect(pcs[1][turn].number == pcs[1][turn].recorded);
 		turn++;
-		some = number_of(pcs[0], turn, 1) && number_of(pcs[1], turn, 1);
-		enough = number_of(pcs[0], turn, 1) >= LEAST_TURNS && number_of(pcs[1], turn, 1) >= LEAST_TURNS;
-		/* With the interrupted ones only if there are no others. */
-		for (int left = 0; left < turn && !equal && (some || turn == TURNS); left++)
+		some = number_of(pcs[0], turn) && number_of(pcs[1], turn);
+		enough = number_of(pcs[0], turn) >= LEAST_TURNS && number_of(pcs[1], turn) >= LEAST_TURNS;
+		for (int left = 0; left < turn && !equal && some; left++)
 			for (int right = 0; right < turn && !equal; right++) {
-				if (some && !(pcs[0][left].quiet && pcs[1][right].quiet))
+				if (!pcs[0][left].quiet || !pcs[1][right].quiet)
 					continue;
 				plain = &pcs[0][left];
 				once = &pcs[1][right];
 				equal = same(plain, once);
 			}
-		lost = missing(pcs[0], pcs[1], turn, enough);
-		added = missing(pcs[1], pcs[0], turn, enough);
+		lost = enough ? missing(pcs[0], pcs[1], turn) : 0;
+		added = enough ? missing(pcs[1], pcs[0], turn) : 0;
 		/* Both modes lack something, or one lacks it too often: until then it may be chance. */
 		count_lacking(pcs, turn, lacking);
 		suspect = !lacking[0] && lacking[1] && lacking[1] < ONE_SIDED;
@@ -334,10 +340,10 @@ static int compare(const struct program *program)
 	if (suspect)
 		fprintf(stderr, "%s: %d traces with each PC once lack PCs that all in plain mode have\n", program->name,
 			lacking[1]);
-	printf("%s %s %zu %zu %d\n", program->name, lost || added || suspect ? "differs" : equal ? "equal" : "alike",
-	       plain->recorded, once->recorded, turn);
+	printf("%s %s %zu %zu %d\n", program->name,
+	       lost || added || suspect ? "differs" : equal ? "equal" : enough ? "alike" : "interrupted", plain->recorded, once->recorded, turn);
 	printf("# %s: without an interrupt: %d and %d turns, of which %d and %d lack a PC that nearly all have\n",
-	       program->name, number_of(pcs[0], turn, 1), number_of(pcs[1], turn, 1), lacking[0], lacking[1]);
+	       program->name, number_of(pcs[0], turn), number_of(pcs[1], turn), lacking[0], lacking[1]);
 	return lost || added || suspect;
 }
 
@@ -350,7 +356,7 @@ static int in_a_process(const struct program *program)
 	if (!pid) {
 		current_program = program->name;
 		/* A program that waits for ever shall not take the others along. */
-		alarm(60);
+		alarm(300);
 		device = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
 		expect(device >= 0);
 		expect(!ioctl(device, KCOV_INIT_TRACE, words));

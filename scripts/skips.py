@@ -39,6 +39,7 @@ RUST, C = ("rust",), ("c",)
 NO_UNIQUE = "this implementation has no KCOV_UNIQUE_ENABLE"
 NO_STATISTICS = "this implementation has no statistics"
 EXTENSION = "an extension of the implementation in Rust"
+NESTING = "documented under Nesting, and fatal to the tests after it"
 
 SKIPS: Tuple[Skip, ...] = (
     Skip(
@@ -69,27 +70,43 @@ SKIPS: Tuple[Skip, ...] = (
     Skip("conformance", "options_test: mode.unique.*", "this implementation divides no buffers", EXTENSION, C),
     Skip("conformance", "options_test: mode.both.*", "this implementation divides no buffers", EXTENSION, C),
     Skip("conformance", "reset_test: *", "this implementation has no KCOV_RESET_TRACE", EXTENSION, C),
+    Skip("conformance", "fdinfo_test: *", "this implementation adds nothing to fdinfo", EXTENSION, C),
+    Skip("conformance", "remote_handle_test: *", "this implementation warns about it, *", NESTING, C),
+    Skip("conformance", "remote_interrupt_test: *", "this implementation warns about the task's section", NESTING, C),
+    Skip("conformance", "remote_merge_test: ends.reset.*", "this implementation has no KCOV_RESET_TRACE", EXTENSION, C),
+    Skip(
+        "conformance",
+        "remote_merge_test: pieces.*",
+        "this implementation appends a section in one piece",
+        "nothing can come in between",
+        C,
+    ),
+    Skip("conformance", "remote_nested_test: *", "this implementation warns about it*", NESTING, C),
+    Skip("conformance", "remote_order_test: *", "this implementation warns about a section in a section", NESTING, C),
+    Skip("conformance", "remote_parts_test: softirq.both.*", "this implementation has no KCOV_PC_CMP_ENABLE", EXTENSION, C),
+    Skip("conformance", "remote_parts_test: task.*", NO_UNIQUE, EXTENSION, C),
+    Skip("conformance", "remote_pool_test: *", "this implementation warns about it", NESTING, C),
     Skip("conformance", "remote_atomic_test: *", NO_STATISTICS, "only the numbers tell that a section was lost", C),
     Skip("conformance", "remote_pool_test: *", NO_STATISTICS, "only the numbers tell what the areas take", C),
     Skip(
         "conformance",
         "history_test: history.section_inside_a_section",
         "this implementation warns about it",
-        "documented under Nesting, and fatal to the tests after it",
+        NESTING,
         C,
     ),
     Skip(
         "conformance",
         "remote_refused_test: *",
         "this implementation warns about sections inside each other",
-        "documented under Nesting, and fatal to the tests after it",
+        NESTING,
         C,
     ),
     Skip(
         "conformance",
         "remote_balance_test: *",
         "this implementation is damaged by it",
-        "documented under Nesting, and fatal to the tests after it",
+        NESTING,
         C,
     ),
     Skip(

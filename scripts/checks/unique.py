@@ -23,8 +23,8 @@ SECONDS = 1800
 INCLUDED = re.compile(r'^#include "(\w+\.c)"$', re.MULTILINE)
 NAME = re.compile(r'^\t\{ "([\w-]+)", \w+, \w+ \},$', re.MULTILINE)
 RESULTS = ("equal", "alike", "interrupted", "differs")
-# One in so many programs may be interrupted in nearly every turn.
-INTERRUPTED = 10
+# One in so many programs may be interrupted in nearly every turn, as long ones are on a busy host.
+INTERRUPTED = 2
 # What need not give a result, with the reason: ARCH: {PROGRAM: REASON}.
 MAY_BE_MISSING: Dict[str, Dict[str, str]] = {}
 

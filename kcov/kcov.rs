@@ -8,11 +8,11 @@
 //!
 //! # The data path
 //!
-//! compiled code → [`hooks`] → the task's mode ([`task`]) → [`context`] → [`recorder`], which
-//! writes to the user's mapping, and asks the [`layout`] of the memory when that is not one plain
-//! trace. The data path takes no lock, cannot panic, and calls nothing outside the crate, except
-//! that some architectures call a function to find the current task ([`arch`]). While no buffer
-//! exists, the [`gate`] closes it at the entry.
+//! compiled code → [`hooks`] → the task's mode ([`task`]) → [`context`] → [`recorder`],
+//! which writes to the user's mapping, and asks the [`layout`] of the memory when that is not one
+//! plain trace. The data path takes no lock, cannot panic, and calls nothing outside the crate,
+//! except that some architectures call a function to find the current task ([`arch`]). While no
+//! buffer exists, the [`gate`] closes it at the entry.
 //!
 //! # The control path
 //!
@@ -21,10 +21,10 @@
 //!
 //! # The path of a remote section
 //!
-//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the sink of
-//! a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`task`], which suspends the
-//! current [`recording`] and records into the area. At the stop, the sink merges the area into its
-//! buffer, and the suspended recording goes on.
+//! [`ffi`] → [`remote::section`] → [`remote::registry`], which leads from the handle to the
+//! sink of a [`descriptor`] → [`remote::pool`], which lends an [`area`] → [`task`], which
+//! suspends the current [`recording`] and records into the area. At the stop, the sink merges the
+//! area into its buffer, and the suspended recording goes on.
 //!
 //! # Rules
 //!

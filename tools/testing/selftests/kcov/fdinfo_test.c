@@ -245,7 +245,7 @@ TEST_F(fdinfo, exit_of_the_task)
 /* The file belongs to a process, the descriptor does not: a child shows the same. */
 TEST_F(fdinfo, inherited_file)
 {
-	char lines[512], childs[512];
+	char lines[512], seen[512];
 	int file = -1, pipes[2], status;
 	pid_t child;
 
@@ -262,12 +262,12 @@ TEST_F(fdinfo, inherited_file)
 	ASSERT_EQ(0, enable_remote(self->fd, KCOV_TRACE_PC, 0, 2));
 	file = dup(self->fd);
 	read_lines(getpid(), file, lines, sizeof(lines));
-	read_lines(child, self->fd, childs, sizeof(childs));
+	read_lines(child, self->fd, seen, sizeof(seen));
 	EXPECT_STREQ(lines_of("remote", "pc", WORDS, 2), lines);
-	EXPECT_STREQ(lines, childs);
+	EXPECT_STREQ(lines, seen);
 	ASSERT_EQ(0, kcov_disable(file));
-	read_lines(child, self->fd, childs, sizeof(childs));
-	EXPECT_STREQ(lines_of("ready", "none", WORDS, 0), childs);
+	read_lines(child, self->fd, seen, sizeof(seen));
+	EXPECT_STREQ(lines_of("ready", "none", WORDS, 0), seen);
 	close(pipes[1]);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);

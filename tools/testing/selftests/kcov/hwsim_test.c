@@ -59,7 +59,8 @@ static void *sender_main(void *data)
 
 	pin(0);
 	if (sender->fd >= 0)
-		sender->result = kcov_remote_enable(sender->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE(1), 0);
+		sender->result = kcov_remote_enable(sender->fd, KCOV_TRACE_PC, AREA_WORDS,
+						    HANDLE(1), 0);
 	sender->ready = true;
 	while (!sender->finished && !sender->result) {
 		sender->result = wireless_send();
@@ -150,7 +151,7 @@ TEST_F_TIMEOUT(hwsim, frames_of_others, 600)
 	int attempts, times = 0;
 
 	if (statistics_missing())
-		SKIP(return, "this implementation warns about a section in a task that records itself");
+		SKIP(return, "this implementation warns about the section");
 	ASSERT_EQ(0, sender_start(self, -1));
 	for (attempts = 0; attempts < ATTEMPTS && times < ENOUGH; attempts++) {
 		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
@@ -170,7 +171,7 @@ TEST_F_TIMEOUT(hwsim, frames_of_a_descriptor, 600)
 	int attempts, times = 0;
 
 	if (statistics_missing())
-		SKIP(return, "this implementation warns about a section in a task that records itself");
+		SKIP(return, "this implementation warns about the section");
 	ASSERT_EQ(0, sender_start(self, self->remote_fd));
 	for (attempts = 0; attempts < ATTEMPTS && times < ENOUGH; attempts++) {
 		cover_reset(self->remote);

@@ -78,8 +78,9 @@ static int event_open(struct event *event, uint64_t number)
 	event->fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 	if (event->fd < 0)
 		return -errno;
-	/* Written from the front again when it is full, since the second page of this mapping is never written. */
-	event->buffer = mmap(NULL, PERF_PAGES * sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED, event->fd, 0);
+	/* The mapping is read-only, so perf writes from the front again when it is full. */
+	event->buffer = mmap(NULL, PERF_PAGES * sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED,
+			     event->fd, 0);
 	return event->buffer == MAP_FAILED ? -errno : 0;
 }
 
@@ -130,8 +131,10 @@ FIXTURE_SETUP(preemptirq)
 		if (!number)
 			continue;
 		ASSERT_GT(MOST_EVENTS, self->count);
-		snprintf(self->events[self->count].name, sizeof(self->events->name), "%.63s", entry->d_name);
-		ASSERT_EQ(0, event_open(&self->events[self->count], number)) TH_LOG("%s", entry->d_name);
+		snprintf(self->events[self->count].name, sizeof(self->events->name), "%.63s",
+			 entry->d_name);
+		ASSERT_EQ(0, event_open(&self->events[self->count], number))
+			TH_LOG("%s", entry->d_name);
 		self->count++;
 	}
 	closedir(directory);
@@ -171,7 +174,8 @@ TEST_F_TIMEOUT(preemptirq, records_while_perf_does, 300)
 	int i;
 
 	for (i = 0; i < self->count; i++)
-		ASSERT_EQ((ssize_t)sizeof(before[i]), read(self->events[i].fd, &before[i], sizeof(before[i])));
+		ASSERT_EQ((ssize_t)sizeof(before[i]),
+			  read(self->events[i].fd, &before[i], sizeof(before[i])));
 	for (i = 0; i < CALLS; i++) {
 		ASSERT_EQ(0, enable(self, variant->mode));
 		cover_reset(self->trace);

@@ -92,7 +92,10 @@ static uint16_t find_u16(const union message *message, uint16_t type)
 	return 0;
 }
 
-/* Sends a request and reads until it is acknowledged. The 16-bit attribute @wanted goes to @value. */
+/*
+ * Sends a request and reads until it is acknowledged. The value of the 16-bit attribute
+ * @wanted goes to @value.
+ */
 static int request(union message *message, uint16_t wanted, uint16_t *value)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);

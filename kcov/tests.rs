@@ -122,8 +122,9 @@ fn merged(words: usize, count: u64) -> Result<(u64, usize)> {
 fn content(buffer: &Buffer) -> Result<KVec<u64>> {
     let mut words = KVec::with_capacity(buffer.words(), GFP_KERNEL)?;
     for index in 0..buffer.words() {
+        let place = buffer.start().cast::<u64>().wrapping_add(index);
         // SAFETY: The buffer has so many words.
-        let word = unsafe { buffer.start().cast::<u64>().add(index).read_volatile() };
+        let word = unsafe { place.read_volatile() };
         words.push(word, GFP_KERNEL)?;
     }
     Ok(words)
@@ -537,7 +538,7 @@ mod cases {
         assert_eq!(position(start + 0x1000), 0x400);
         // The last word of a set for the image has a PC of it, and no PC comes behind.
         // SAFETY: Written once, at boot.
-        let size = unsafe { core::ptr::addr_of!(kernel::bindings::kcov_text.size).read() };
+        let size = unsafe { kernel::bindings::kcov_text.size };
         assert_eq!(position(start + size - 1) / 64, set_words() - 1);
         // Modules come after all of the image.
         let behind = 64 * set_words();

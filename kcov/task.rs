@@ -325,11 +325,11 @@ impl Paused {
     pub(crate) fn unwind(&mut self) -> Option<EndedArea> {
         let lent = self.task.innermost()?;
         let outer = lent.section().outer();
-        // SAFETY: The task is paused, and softirqs that found the section there have returned. The
-        // fields refer to it for one more line.
-        let area = unsafe { lent.give_back() };
-        self.set(&outer);
-        Some(area)
+        self.task.set_recording(&outer);
+        self.mode = outer.mode;
+        // SAFETY: The task is paused, its fields no longer refer to the section, and softirqs that
+        // found it there have returned.
+        Some(unsafe { lent.give_back() })
     }
 
     /// Changes what is recorded while no section runs.

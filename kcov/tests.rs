@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of what can be tested without a descriptor: modes, layouts, what the hooks write,
+//! KUnit tests of what can be tested without user space: modes, layouts, what the hooks write,
 //! handles.
 
 #![expect(unsafe_code)]

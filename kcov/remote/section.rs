@@ -119,7 +119,9 @@ fn merge(area: &EndedArea) {
     }
 }
 
+/// Reports the first malformed handle of a boot.
 #[cold]
+#[inline(never)]
 fn malformed() {
     // Interrupts record nothing, and must not touch what they interrupt.
     let _paused = Context::current().map(|_| task::pause());
@@ -130,6 +132,7 @@ fn malformed() {
 
 /// Reports the first mistake of a boot, and counts all.
 #[cold]
+#[inline(never)]
 fn unbalanced() {
     let _paused = task::pause();
     statistics::unbalanced();

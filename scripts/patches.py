@@ -51,6 +51,11 @@ class File:
         return LINK + os.fsencode(self.source) if link and self.source and not self.copied else self.data
 
 
+def edited_files(diff: str) -> Set[str]:
+    """Returns the files that a diff changes."""
+    return set(re.findall(r"^\+\+\+ b/(\S+)", diff, re.M))
+
+
 @dataclass(frozen=True)
 class Patch:
     """One of patches/: a step of the series."""
@@ -64,7 +69,7 @@ class Patch:
     @property
     def edits(self) -> List[str]:
         """The files that it changes."""
-        return re.findall(r"^\+\+\+ b/(\S+)", self.diff, re.M)
+        return sorted(edited_files(self.diff))
 
     def named(self, trailer: str) -> List[str]:
         return [word for name, text in self.trailers if name == trailer for word in text.split()]

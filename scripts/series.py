@@ -12,7 +12,7 @@ from typing import Dict, List
 import allowances
 from hostlib import TOP, command_output, die, git_output, say, shown, step, write_if_changed
 from overlay import Tree, plan, some
-from patches import PLACES, Scratch, added_by, apply_all, is_executable, read_patches, scratch_of
+from patches import PLACES, Scratch, added_by, apply_all, edited_files, is_executable, read_patches, scratch_of
 
 
 def identity(tree: Path) -> Dict[str, str]:
@@ -129,6 +129,9 @@ def refresh(root: Path, name: str = "", top: Path = TOP) -> List[Path]:
             scratch.need("add", "-A", "-f")
             now = scratch.need("write-tree").strip()
             diff = scratch.need("diff", "--stat=72", "--patch", "--full-index", "--no-renames", last, now)
+            lost = set(patch.edits) - edited_files(diff)
+            if lost:
+                die(f"{some(sorted(lost))} of {tree} had the edits before the overlay came; name a pristine tree.")
             texts[patch.path], last = patch.text(diff), now
     return [path for path, text in texts.items() if write_if_changed(path, text.encode())]
 
@@ -136,7 +139,6 @@ def refresh(root: Path, name: str = "", top: Path = TOP) -> List[Path]:
 def merged(scratch: Scratch, path: str, applied: bytes, tree: Tree) -> bytes:
     """A file of the scratch repository with what was changed in the tree since all patches were applied to it."""
     scratch.write(".git/base", applied, False)
-    done, output = scratch.git("merge-file", "-q", path, ".git/base", str(tree.root / path))
-    if not done:
-        die(f"the changes of {path} in {tree} touch a line of a later patch {output.strip()}; name that patch.")
+    if not scratch.git("merge-file", "-q", path, ".git/base", str(tree.root / path))[0]:
+        die(f"the changes of {path} in {tree} do not merge with this patch; name the last one that changes the file.")
     return (scratch.root / path).read_bytes()

@@ -491,6 +491,11 @@ class OverlayInGitTest(TreeTest):
         self.assertTrue((self.tree / "kernel/kcov/Makefile").exists())
         # Without the record, too: the series was taken with `git am`.
         self.assertEqual(NOTHING_DONE, self.install())
+        # Patches cannot be made from it.
+        before = {path: path.read_bytes() for path in (self.top / "patches").glob("*.patch")}
+        with self.assertRaisesRegex(Failure, "pristine"):
+            series.refresh(self.tree, "", self.top)
+        self.assertEqual(before, {path: path.read_bytes() for path in before})
 
 
 class BuiltTreeTest(unittest.TestCase):

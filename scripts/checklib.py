@@ -61,7 +61,8 @@ class Context:
     @property
     def usual(self) -> bool:
         """Whether the kernels are those of `make test` as it stands; others may lack anything."""
-        return self.arch == "x86_64" and not self.objects and os.environ.get("LLVM") != "gcc"
+        other = any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
+        return self.arch == "x86_64" and not self.objects and not other
 
     def kernel(self, impl: str) -> Path:
         """The object directory of an implementation's kernel. A build that failed once is not tried again."""

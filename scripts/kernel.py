@@ -107,7 +107,8 @@ class Kernel:
             die(f"the architecture '{self.arch}' is not supported here; ARCH is one of: {' '.join(ARCHITECTURES)}.")
         # Kernels of different configurations do not share a directory.
         kind = ["small"] if self.small else []
-        self.variant = self.variant or "-".join([*kind, *(Path(name).stem for name in self.fragments)])
+        named = [self.variant] if self.variant else [Path(name).stem for name in self.fragments]
+        self.variant = "-".join([*kind, *named])
         suffix = f"bindgen-{self.bindgen}" if self.bindgen else ""
         if suffix not in self.variant:
             self.variant = "-".join(filter(None, (self.variant, suffix)))

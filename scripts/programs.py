@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, Sequence
 
+import kconfig
 from hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
@@ -45,8 +46,8 @@ def tree_of(obj: Path) -> Path:
     return source.resolve() if source.exists() else obj
 
 
-# The sample modules of KCOV.
-SAMPLE_MODULES = ("kcov_sample", "rust_kcov_sample")
+# The sample modules of KCOV, with their options.
+SAMPLE_MODULES = {"kcov_sample": "CONFIG_SAMPLE_KCOV_MODULE", "rust_kcov_sample": "CONFIG_SAMPLE_KCOV_RUST_MODULE"}
 # Has a guest load those that it was given.
 LOAD_MODULES = """
 for module in /modules/*.ko; do
@@ -57,7 +58,10 @@ done
 
 def sample_modules(obj: Path) -> Dict[str, Path]:
     """The files of the sample modules that a kernel has as loadable ones, by the names that a guest gets them under."""
-    files = {f"/modules/{name}.ko": obj / "samples/kcov" / f"{name}.ko" for name in SAMPLE_MODULES}
+    # An earlier configuration may have left a file, so that this one decides.
+    config = kconfig.of_objects(obj)
+    loadable = [name for name, option in SAMPLE_MODULES.items() if config.get(option) == "m"]
+    files = {f"/modules/{name}.ko": obj / "samples/kcov" / f"{name}.ko" for name in loadable}
     return {name: path for name, path in files.items() if path.exists()}
 
 

@@ -24,15 +24,14 @@ ORDER = 61
 @dataclass(frozen=True)
 class Sample:
     module: str
-    option: str
     device: str
     # The file with the function that compares.
     source: str
 
 
 SAMPLES = (
-    Sample("kcov_sample", "CONFIG_SAMPLE_KCOV_MODULE", "/dev/kcov-sample", "samples/kcov/kcov_sample.c"),
-    Sample("rust_kcov_sample", "CONFIG_SAMPLE_KCOV_RUST_MODULE", "/dev/rust-kcov-sample", "samples/kcov/rust_kcov_sample.rs"),
+    Sample("kcov_sample", "/dev/kcov-sample", "samples/kcov/kcov_sample.c"),
+    Sample("rust_kcov_sample", "/dev/rust-kcov-sample", "samples/kcov/rust_kcov_sample.rs"),
 )
 FUNCTION = "compare_code"
 COMMAND = """
@@ -55,11 +54,11 @@ def symbolised(name: str, sample: Sample, trace: Path, obj: Path, recording: Pat
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
         config = kconfig.of_objects(obj)
-        samples = [sample for sample in SAMPLES if config.get(sample.option) == "m"]
+        samples = [sample for sample in SAMPLES if config.get(programs.SAMPLE_MODULES[sample.module]) == "m"]
         titles = {sample.module: f"{impl}: {sample.module}: its code has names and lines" for sample in SAMPLES}
         for sample in SAMPLES:
             if sample not in samples:
-                yield skipped(titles[sample.module], f"it is not loadable ({sample.option})")
+                yield skipped(titles[sample.module], f"it is not loadable ({programs.SAMPLE_MODULES[sample.module]})")
         if not samples:
             return
         files = programs.sample_modules(obj)

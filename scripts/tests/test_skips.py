@@ -18,7 +18,7 @@ LIST = (
     Skip("unit", "p: *", "no tea*", "there is coffee", ("c",)),
     Skip("unit", "q: x", "no cups", "there are mugs", BOTH),
     Skip("unit", "shop", "it is closed", "the hour decides", machine=True),
-    Skip("other", "p: *", "no sugar", "nobody takes it", BOTH),
+    Skip("other", "p: *", "no sugar", "it is sweet", BOTH),
 )
 Q = (skipped("rust: q: x", "no cups"), skipped("c: q: x", "no cups"))
 P = skipped("c: p: a", "no tea today")

@@ -135,13 +135,14 @@ static size_t record(FIXTURE_DATA(both) *self, unsigned long cmd,
  * Both traces are what the plain modes record, to the last record. An interrupt makes
  * the kernel take another way back to user space, so none may come meanwhile.
  */
-TEST_F(both, same_as_apart)
+TEST_F_TIMEOUT(both, same_as_apart, 300)
 {
 	static uint64_t plain[WORDS], divided[WORDS];
+	const char *missing = interrupts_missing();
 	size_t words, i;
 
-	if (interrupts_missing())
-		SKIP(return, "%s", interrupts_missing());
+	if (missing)
+		SKIP(return, "%s", missing);
 	words = record(self, KCOV_ENABLE, KCOV_TRACE_PC, self->area, 1, plain);
 	ASSERT_LT(0, words)
 		TH_LOG("%d attempts were all interrupted", ATTEMPTS);

@@ -156,7 +156,7 @@ TEST_F_TIMEOUT(nested, goes_on_afterwards, 120)
 }
 
 /* As if there were no section. */
-TEST_F_TIMEOUT(nested, nobody_collects_the_section, 120)
+TEST_F_TIMEOUT(nested, uncollected_section, 120)
 {
 	const struct kcov_sample_pair pair = {
 		.outer = self->handles.softirq,

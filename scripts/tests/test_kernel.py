@@ -123,6 +123,14 @@ class KernelTest(unittest.TestCase):
         with mock.patch.dict(os.environ, O="/somewhere"):
             self.assertEqual(Path("/somewhere/x86_64-c"), kernel.Kernel(impl="c").objects)
 
+    def test_small(self) -> None:
+        for options in ({}, {"variant": "mine"}, {"fragments": ["selftest"]}):
+            with self.subTest(**options):
+                small, usual = kernel.Kernel(small=True, **options), kernel.Kernel(**options)
+                self.assertNotEqual(small.objects, usual.objects)
+                self.assertIn("CONFIG_KCOV_UNIQUE", small.wanted)
+                self.assertLess(small.wanted.items(), usual.wanted.items())
+
     def test_bindgen(self) -> None:
         usual, chosen = kernel.Kernel(), kernel.Kernel(bindgen="0.73.0")
         self.assertFalse([variable for variable in usual.variables() if variable.startswith("BINDGEN=")])

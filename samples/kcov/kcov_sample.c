@@ -193,7 +193,7 @@ static void local_work_fn(struct work_struct *work)
  */
 static DECLARE_COMPLETION(timer_done);
 
-/* What KCOV_SAMPLE_SOFTIRQ has interrupted so far. */
+/* Contexts that KCOV_SAMPLE_SOFTIRQ has interrupted so far. */
 static struct kcov_sample_interrupted interrupted;
 
 /* Looks at the task under the softirq. */

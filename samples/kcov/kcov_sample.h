@@ -183,7 +183,7 @@ struct kcov_sample_common {
  */
 #define KCOV_SAMPLE_SOFTIRQS	_IO('|', 0xa7)
 
-/* How often a softirq of the last one or KCOV_SAMPLE_SOFTIRQ has interrupted a task so far. */
+/* Interruptions of a task by softirqs of the last one, or by KCOV_SAMPLE_SOFTIRQ. */
 struct kcov_sample_interrupted {
 	__u64 recording;	/* that was recording, and of those: */
 	__u64 switched;		/* in a switch of tasks */

@@ -31,7 +31,7 @@ PROGRAM_SECONDS = 1800
 
 # The programs that have a sample module make mistakes with sections.
 UNBALANCED_PROGRAMS = ("remote_balance_test",)
-# What the implementation in Rust says of the first of them. It counts them all, see COMMAND.
+# Reports of the implementation in Rust on the first of them. It counts them all, see COMMAND.
 RUST_EXPECTED = (
     Expected(
         r"WARNING: .*section10unbalanced", "a remote section was not stopped where it was started", UNBALANCED_PROGRAMS

@@ -46,6 +46,20 @@ const char *reset_missing(void)
 		"this implementation has no KCOV_RESET_TRACE" : NULL;
 }
 
+const char *mode_missing(uint32_t mode)
+{
+	switch (mode) {
+	case KCOV_TRACE_CMP:
+		return comparisons_missing();
+	case KCOV_TRACE_UNIQUE_PC:
+		return unique_missing();
+	case KCOV_TRACE_PC_CMP:
+		return both_missing();
+	default:
+		return NULL;
+	}
+}
+
 const char *statistics_missing(void)
 {
 	return access(STATISTICS, F_OK) ? "this implementation has no statistics" : NULL;
@@ -69,19 +83,14 @@ uint64_t statistic(const char *name)
 
 unsigned long softirq_area_words(void)
 {
-	const char *name = "CONFIG_KCOV_IRQ_AREA_SIZE=", *path = getenv("KCOV_CONFIG");
-	FILE *file = path ? fopen(path, "r") : popen("zcat /proc/config.gz 2>/dev/null", "r");
-	unsigned long words = IRQ_AREA_SIZE;
-	char line[256];
+	return kernel_number("CONFIG_KCOV_IRQ_AREA_SIZE", IRQ_AREA_SIZE);
+}
 
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name)))
-			words = strtoul(line + strlen(name), NULL, 0);
-	if (file && path)
-		fclose(file);
-	else if (file)
-		pclose(file);
-	return words;
+uint64_t softirq_area_bytes(void)
+{
+	uint64_t page = sysconf(_SC_PAGESIZE);
+
+	return (softirq_area_words() * sizeof(uint64_t) / page + 1) * page;
 }
 
 unsigned long set_words(void)

@@ -14,6 +14,8 @@
 const char *unique_missing(void);
 const char *both_missing(void);
 const char *reset_missing(void);
+/* The same for a mode by its number, KCOV_TRACE_*. */
+const char *mode_missing(uint32_t mode);
 
 /* NULL when this kernel has statistics, or the reason why not. */
 const char *statistics_missing(void);
@@ -22,6 +24,8 @@ uint64_t statistic(const char *name);
 
 /* How many words a section in a softirq may use (CONFIG_KCOV_IRQ_AREA_SIZE). */
 unsigned long softirq_area_words(void);
+/* The size of such an area in bytes: its words and a header, in pages. */
+uint64_t softirq_area_bytes(void);
 
 /*
  * How many words cover the kernel image, so that a page ends with them. Neither this

@@ -50,15 +50,6 @@ static const char *softirqs_apart(void)
 		"softirqs of timers run in threads of their own (CONFIG_PREEMPT_RT)" : NULL;
 }
 
-static void stay_on_one_processor(void)
-{
-	cpu_set_t processors;
-
-	CPU_ZERO(&processors);
-	CPU_SET(0, &processors);
-	sched_setaffinity(0, sizeof(processors), &processors);
-}
-
 /* The number of softirqs in a row. */
 #define BURST		100
 
@@ -79,7 +70,7 @@ static void *softirqs_main(void *data)
 	struct softirqs *softirqs = data;
 	long ret = 0;
 
-	stay_on_one_processor();
+	run_on(0);
 	if (softirqs->fd >= 0)
 		ret = kcov_remote_enable(softirqs->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
 					 softirqs->handle);
@@ -368,7 +359,7 @@ static void *keep_switching(void *number)
 {
 	long i = (long)number, ret;
 
-	stay_on_one_processor();
+	run_on(0);
 	ret = kcov_enable(switchers.fd[i], KCOV_TRACE_PC);
 	while (!ret && !switchers.finished) {
 		if (cover_count(switchers.area[i]) > COVER_WORDS / 2)
@@ -489,7 +480,7 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 	struct kcov_sample_handles handles;
 	size_t i;
 
-	stay_on_one_processor();
+	run_on(0);
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &handles));
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, words[i], 0,

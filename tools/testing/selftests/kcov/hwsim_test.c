@@ -44,20 +44,11 @@ struct sender {
 	volatile unsigned long frames;
 };
 
-static void pin(int cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-}
-
 static void *sender_main(void *data)
 {
 	struct sender *sender = data;
 
-	pin(0);
+	run_on(0);
 	if (sender->fd >= 0)
 		sender->result = kcov_remote_enable(sender->fd, KCOV_TRACE_PC, AREA_WORDS,
 						    HANDLE(1), 0);
@@ -100,7 +91,7 @@ FIXTURE_SETUP(hwsim)
 	ASSERT_LE(0, self->remote_fd);
 	ASSERT_EQ(0, wireless_start());
 	self->sender.fd = -1;
-	pin(1);
+	run_on(1);
 }
 
 FIXTURE_TEARDOWN(hwsim)

@@ -2,6 +2,7 @@
 /* What every program of the suite uses; see kcov.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,15 @@ long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 	};
 
 	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+}
+
+int run_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
 }
 
 /* Whether the configuration has the option, with any value, which is copied then. */

@@ -159,6 +159,9 @@ const char *code_missing(void);
 /* NULL when the descriptor can be enabled and collects, or what is wrong. */
 const char *kcov_unusable(int fd, uint64_t *area);
 
+/* Binds the calling thread to a CPU; returns 0 or a negative errno. */
+int run_on(int cpu);
+
 /* Waits for a child; what waitpid() says about its end, or -1. */
 int exit_status(pid_t child);
 

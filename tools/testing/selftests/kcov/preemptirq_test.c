@@ -92,22 +92,14 @@ FIXTURE(preemptirq) {
 	int count, fd, log;
 };
 
-enum mode { PC, COMPARISONS, UNIQUE, BOTH };
-
 FIXTURE_VARIANT(preemptirq) {
-	enum mode mode;
+	uint32_t mode;
 };
 
-FIXTURE_VARIANT_ADD(preemptirq, pc) { .mode = PC };
-FIXTURE_VARIANT_ADD(preemptirq, comparisons) { .mode = COMPARISONS };
-FIXTURE_VARIANT_ADD(preemptirq, unique) { .mode = UNIQUE };
-FIXTURE_VARIANT_ADD(preemptirq, both) { .mode = BOTH };
-
-static const char *mode_missing(enum mode mode)
-{
-	return mode == COMPARISONS ? comparisons_missing() :
-	       mode == UNIQUE ? unique_missing() : mode == BOTH ? both_missing() : NULL;
-}
+FIXTURE_VARIANT_ADD(preemptirq, pc) { .mode = KCOV_TRACE_PC };
+FIXTURE_VARIANT_ADD(preemptirq, comparisons) { .mode = KCOV_TRACE_CMP };
+FIXTURE_VARIANT_ADD(preemptirq, unique) { .mode = KCOV_TRACE_UNIQUE_PC };
+FIXTURE_VARIANT_ADD(preemptirq, both) { .mode = KCOV_TRACE_PC_CMP };
 
 FIXTURE_SETUP(preemptirq)
 {
@@ -119,10 +111,10 @@ FIXTURE_SETUP(preemptirq)
 		SKIP(return, "%s", missing);
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->front = variant->mode == UNIQUE ? set_words() : TRACE_WORDS;
+	self->front = variant->mode == KCOV_TRACE_UNIQUE_PC ? set_words() : TRACE_WORDS;
 	self->fd = kcov_open_mapped(self->front + TRACE_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
-	self->trace = variant->mode == UNIQUE ? self->area + self->front : self->area;
+	self->trace = variant->mode == KCOV_TRACE_UNIQUE_PC ? self->area + self->front : self->area;
 	directory = opendir(EVENTS);
 	ASSERT_NE(NULL, directory);
 	while ((entry = readdir(directory))) {
@@ -155,16 +147,16 @@ FIXTURE_TEARDOWN(preemptirq)
 	close(self->log);
 }
 
-static long enable(FIXTURE_DATA(preemptirq) *self, enum mode mode)
+static long enable(FIXTURE_DATA(preemptirq) *self, uint32_t mode)
 {
 	switch (mode) {
-	case UNIQUE:
+	case KCOV_TRACE_UNIQUE_PC:
 		memset(self->area, 0, self->front * sizeof(*self->area));
 		return kcov_ioctl(self->fd, KCOV_UNIQUE_ENABLE, self->front);
-	case BOTH:
+	case KCOV_TRACE_PC_CMP:
 		return kcov_ioctl(self->fd, KCOV_PC_CMP_ENABLE, self->front);
 	default:
-		return kcov_enable(self->fd, mode == PC ? KCOV_TRACE_PC : KCOV_TRACE_CMP);
+		return kcov_enable(self->fd, mode);
 	}
 }
 
@@ -182,7 +174,7 @@ TEST_F_TIMEOUT(preemptirq, records_while_perf_does, 300)
 		mark_one();
 		ASSERT_EQ(0, kcov_disable(self->fd));
 	}
-	if (variant->mode == COMPARISONS) {
+	if (variant->mode == KCOV_TRACE_CMP) {
 		EXPECT_LT(0, cover_count(self->trace));
 	} else {
 		EXPECT_TRUE(covers_syscall(self->trace, MARK_ONE));

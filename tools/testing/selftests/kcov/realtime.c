@@ -87,15 +87,6 @@ int be_realtime(pid_t task, int priority)
 	return sched_setscheduler(task, priority ? SCHED_FIFO : SCHED_OTHER, &param) ? -errno : 0;
 }
 
-int run_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
-}
-
 static void spin(int cpu, int priority, int *spinning)
 {
 	be_mortal(LIMIT);

@@ -23,7 +23,6 @@ void limit_realtime(void);
 
 /* Gives a task, 0 for the caller, a priority of SCHED_FIFO, or none with 0. */
 int be_realtime(pid_t task, int priority);
-int run_on(int cpu);
 
 /*
  * Occupies all CPUs from @first on by children with @priority.  The caller stays on

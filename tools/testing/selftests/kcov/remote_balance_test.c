@@ -204,14 +204,6 @@ static uint64_t softirq_areas(void)
 	return cpus * (kernel_option("CONFIG_PREEMPT_RT") == OPTION_YES ? 3 : 1);
 }
 
-/* Returns the size of an area for softirqs in bytes: its words and a header, in pages. */
-static uint64_t softirq_area_bytes(void)
-{
-	uint64_t page = sysconf(_SC_PAGESIZE);
-
-	return (softirq_area_words() * sizeof(uint64_t) / page + 1) * page;
-}
-
 /*
  * Returns whether all areas are those of softirqs. Areas of tasks are freed some seconds
  * after their last use; 30 are enough.

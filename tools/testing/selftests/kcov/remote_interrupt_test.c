@@ -78,21 +78,6 @@ FIXTURE_TEARDOWN(interrupt)
 	close(self->device);
 }
 
-struct collection {
-	struct trace *trace;
-	uint32_t mode;
-	uint64_t handle;
-};
-
-static long collect(void *data)
-{
-	struct collection *collection = data;
-
-	trace_clear(collection->trace);
-	return trace_collect(collection->trace, collection->mode, COVER_WORDS, 0,
-			     collection->handle);
-}
-
 TEST_F_TIMEOUT(interrupt, over_a_section, 300)
 {
 	uint32_t mode;
@@ -104,8 +89,8 @@ TEST_F_TIMEOUT(interrupt, over_a_section, 300)
 
 		if (mode_missing(mode))
 			continue;
-		ASSERT_EQ(0, worker_run(&self->worker, collect, &hard));
-		ASSERT_EQ(0, collect(&section));
+		ASSERT_EQ(0, worker_run(&self->worker, collection_start, &hard));
+		ASSERT_EQ(0, collection_start(&section));
 		for (i = 0; i < (mode ? FEW_SECTIONS : SECTIONS); i++) {
 			trace_clear(&self->section);
 			/* As many interrupts as that have come, in the section. */

@@ -5,7 +5,6 @@
  * be appended.
  */
 #include <fcntl.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -255,15 +254,6 @@ FIXTURE_TEARDOWN(pieces)
 	close(self->device);
 }
 
-static void stay_on(int cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
-}
-
 struct long_section {
 	pthread_t thread;
 	int device;
@@ -275,7 +265,7 @@ static void *run_long_section(void *data)
 {
 	struct long_section *section = data;
 
-	stay_on(1);
+	run_on(1);
 	section->result = kcov_ioctl(section->device, KCOV_SAMPLE_LONG, ROUNDS);
 	section->ended = true;
 	return NULL;
@@ -352,7 +342,7 @@ TEST_F_TIMEOUT(pieces, reset_between, 300)
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
 					self->handles.worker));
 	ASSERT_TRUE(whole_section(self, &halves));
-	stay_on(0);
+	run_on(0);
 	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
 		uint64_t first, second;
 
@@ -383,7 +373,7 @@ TEST_F_TIMEOUT(pieces, disabled_between, 300)
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
 					self->handles.worker));
 	ASSERT_TRUE(whole_section(self, &halves));
-	stay_on(0);
+	run_on(0);
 	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
 		uint64_t first, second, count;
 

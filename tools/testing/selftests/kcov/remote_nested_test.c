@@ -210,21 +210,6 @@ TEST_F_TIMEOUT(nested, same_handle_inside, 120)
 	}
 }
 
-struct collection {
-	struct trace *trace;
-	uint32_t mode;
-	uint64_t handle;
-};
-
-static long collect(void *data)
-{
-	struct collection *collection = data;
-
-	trace_clear(collection->trace);
-	return trace_collect(collection->trace, collection->mode, COVER_WORDS, 0,
-			     collection->handle);
-}
-
 /*
  * And one of another descriptor's handle.  Where softirqs have one area, it is lost,
  * and its code is the outer section's.
@@ -248,7 +233,7 @@ TEST_F_TIMEOUT(nested, another_handle_inside, 120)
 		};
 		uint64_t lost;
 
-		ASSERT_EQ(0, worker_run(&self->worker, collect, &collection));
+		ASSERT_EQ(0, worker_run(&self->worker, collection_start, &collection));
 		ASSERT_EQ(0, start(self, i, COVER_WORDS));
 		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
 		ASSERT_EQ(0, end(self));

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,19 +21,6 @@
 #define DROPPED		"kcov-dropped-records"
 /* More than the work in the background has. */
 #define MOST_SECTIONS	256
-
-static const char *mode_missing(uint32_t mode)
-{
-	switch (mode) {
-	case KCOV_TRACE_CMP:
-		return comparisons_missing();
-	case KCOV_TRACE_UNIQUE_PC:
-		return unique_missing();
-	case KCOV_TRACE_PC_CMP:
-		return both_missing();
-	}
-	return NULL;
-}
 
 static long enable_for(int fd, uint32_t mode, uint32_t front, uint32_t area_size,
 		       uint64_t handle)
@@ -90,15 +76,6 @@ FIXTURE_TEARDOWN(softirq)
 {
 	close(self->fd);
 	close(self->device);
-}
-
-static void run_on(int cpu)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
 /* Its section goes round in a loop, for ten seconds if it is not let go. */

@@ -171,8 +171,7 @@ static bool given_back(uint64_t bytes)
  */
 static bool earlier_areas_are_gone(void)
 {
-	uint64_t page = sysconf(_SC_PAGESIZE);
-	uint64_t size = (softirq_area_words() * sizeof(uint64_t) / page + 1) * page;
+	uint64_t size = softirq_area_bytes();
 	int i;
 
 	for (i = 0; i < 300; i++) {
@@ -238,19 +237,6 @@ FIXTURE_VARIANT_ADD(largest, pc) { .mode = KCOV_TRACE_PC };
 FIXTURE_VARIANT_ADD(largest, cmp) { .mode = KCOV_TRACE_CMP };
 FIXTURE_VARIANT_ADD(largest, unique) { .mode = KCOV_TRACE_UNIQUE_PC };
 FIXTURE_VARIANT_ADD(largest, both) { .mode = KCOV_TRACE_PC_CMP };
-
-static const char *mode_missing(uint32_t mode)
-{
-	switch (mode) {
-	case KCOV_TRACE_CMP:
-		return comparisons_missing();
-	case KCOV_TRACE_UNIQUE_PC:
-		return unique_missing();
-	case KCOV_TRACE_PC_CMP:
-		return both_missing();
-	}
-	return NULL;
-}
 
 FIXTURE_SETUP(largest)
 {

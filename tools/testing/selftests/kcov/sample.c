@@ -23,20 +23,6 @@ const char *sample_missing(void)
 	return symbols_missing();
 }
 
-const char *mode_missing(uint32_t mode)
-{
-	switch (mode) {
-	case KCOV_TRACE_CMP:
-		return comparisons_missing();
-	case KCOV_TRACE_UNIQUE_PC:
-		return unique_missing();
-	case KCOV_TRACE_PC_CMP:
-		return both_missing();
-	default:
-		return NULL;
-	}
-}
-
 const char *mode_name(uint32_t mode)
 {
 	static const char * const names[MODES] = { "pc", "cmp", "unique", "pc+cmp" };
@@ -97,6 +83,15 @@ long trace_collect(struct trace *trace, uint32_t mode, uint32_t area_size, uint6
 
 	trace->mode = mode;
 	return kcov_ioctl(trace->fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+}
+
+long collection_start(void *data)
+{
+	struct collection *collection = data;
+
+	trace_clear(collection->trace);
+	return trace_collect(collection->trace, collection->mode, COVER_WORDS, 0,
+			     collection->handle);
 }
 
 /* The part of the buffer for PCs, or NULL; and its size. */

@@ -24,8 +24,6 @@ const char *sample_missing(void);
 
 /* The modes, in the order of KCOV_TRACE_*. */
 #define MODES	4
-/* NULL when this kernel has the mode, or the reason why not. */
-const char *mode_missing(uint32_t mode);
 const char *mode_name(uint32_t mode);
 
 /* A descriptor, and what it has recorded in the mode that it was enabled in last. */
@@ -45,6 +43,15 @@ long trace_enable(struct trace *trace, uint32_t mode);
 /* Has sections of a handle of each kind recorded, 0 for none. Leaves the buffer alone. */
 long trace_collect(struct trace *trace, uint32_t mode, uint32_t area_size, uint64_t common,
 		   uint64_t handle);
+
+/* An empty buffer for sections of a handle. A worker may run collection_start(). */
+struct collection {
+	struct trace *trace;
+	uint32_t mode;
+	uint64_t handle;
+};
+
+long collection_start(void *collection);
 
 /* Returns the number of records, of both kinds together. */
 uint64_t trace_count(const struct trace *trace);

@@ -72,7 +72,7 @@ test: setup
 	@scripts/test.py
 
 shell: setup
-	@scripts/guest.py shell
+	@scripts/shell.py
 
 ifneq ($(call have,bench.py),)
 .PHONY: bench

@@ -21,11 +21,10 @@ import re
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
-import guest
-import kernel
-from bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
-from bench.figures import IMPLS, Figure
-from hostlib import BUILD, Failure, Progress, command_output, die, main, results_in, say, shown, step, warn, write_results
+from harness import guest, kernel
+from harness.bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
+from harness.bench.figures import IMPLS, Figure
+from harness.hostlib import BUILD, Failure, Progress, command_output, die, main, results_in, say, shown, step, warn, write_results
 
 OUT = BUILD / "bench"
 PARTS = ("hooks", "calls", "native", "remote", "size")

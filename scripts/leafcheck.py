@@ -27,11 +27,8 @@ import argparse
 import json
 import sys
 
-sys.dont_write_bytecode = True
-
-# pylint: disable=wrong-import-position
-from leaf import Misuse                             # noqa: E402
-from leaf.check import check, open_image            # noqa: E402
+from leaf import Misuse
+from leaf.check import check, open_image
 
 def show(image, hooks, sections, violations):
     print(f"{image.elf.path} ({image.arch.name}), object {', '.join(image.objects)}")

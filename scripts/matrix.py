@@ -20,25 +20,17 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
-sys.dont_write_bytecode = True
-
-# pylint: disable=wrong-import-position
-import guest  # noqa: E402
-import kconfig  # noqa: E402
-import kernel  # noqa: E402
-import overlay  # noqa: E402
-import skips  # noqa: E402
-from cells import CELLS, Cell, Forbidden, values  # noqa: E402
-from checklib import FAILED, PASSED, Context, Result  # noqa: E402
-from hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output  # noqa: E402
-from hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results  # noqa: E402
-from patches import read_patches, repository_files  # noqa: E402
+from harness import guest, kconfig, kernel, overlay, skips
+from harness.cells import CELLS, Cell, Forbidden, values
+from harness.checklib import FAILED, PASSED, Context, Result
+from harness.hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output
+from harness.hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results
+from harness.patches import read_patches, repository_files
 
 STATE = BUILD / "matrix"
 GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
@@ -115,7 +107,7 @@ def forbidding_line(cell: Forbidden, tree: Path) -> int:
             return number
     die(
         f"{cell.file} has no line `{cell.line}` for {cell.option} any more; see what the tree says now, and correct "
-        "scripts/cells.py."
+        "scripts/harness/cells.py."
     )
     raise AssertionError
 
@@ -132,7 +124,7 @@ def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
         if "Kconfig did not take" not in str(failure) or "Rust is not available" in str(failure) or not refused:
             raise
         return FORBIDDEN, f"{cell.file}:{number}: `{cell.line}`"
-    die("the tree takes this configuration; make it a cell that is built (scripts/cells.py).")
+    die("the tree takes this configuration; make it a cell that is built (scripts/harness/cells.py).")
     raise AssertionError
 
 

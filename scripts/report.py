@@ -18,10 +18,8 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional
 
-import crates
-import guest
-import initramfs
-from hostlib import BUILD, SCRIPTS, die, main, shown, step
+from harness import crates, guest, initramfs
+from harness.hostlib import BUILD, SCRIPTS, die, main, shown, step
 
 OUT = BUILD / "report"
 WORKLOAD = SCRIPTS / "guest/workload.sh"

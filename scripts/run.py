@@ -15,10 +15,8 @@ import subprocess
 from pathlib import Path
 from typing import List, Optional
 
-import crates
-import guest
-import programs
-from hostlib import TOP, die, main, say, shown, step
+from harness import crates, guest, programs
+from harness.hostlib import TOP, die, main, say, shown, step
 
 PROGRAM = TOP / "samples/kcov/pc.c"
 CALL = "read(-1, NULL, 0)"

@@ -21,7 +21,7 @@
 # The part `base` reads the variables KERNEL, LLVM and KCOV_BINDGEN (see `make help`), and refuses what cannot work
 # before it installs or builds anything. KCOV_BINDGEN=V also gets bindgen-V.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/harness/lib.sh"
 
 # The Debian suite that carries the Linux source and Rust library sources, and the series of the kernel.
 SUITE=trixie-backports

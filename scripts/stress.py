@@ -12,18 +12,12 @@ same order in each thread.
 
 import argparse
 import re
-import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
-sys.dont_write_bytecode = True
-
-# pylint: disable=wrong-import-position
-import guest  # noqa: E402
-import kmemleak  # noqa: E402
-import programs  # noqa: E402
-from checklib import FAILED, Result, boot_result, failed, passed, verdict  # noqa: E402
-from hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown, text_of  # noqa: E402
+from harness import guest, kmemleak, programs
+from harness.checklib import FAILED, Result, boot_result, failed, passed, verdict
+from harness.hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown, text_of
 
 SOURCES = SCRIPTS / "stress"
 SUITE = TOP / "tools/testing/selftests/kcov"
@@ -155,7 +149,7 @@ def command_interface(arguments: List[str]) -> int:
     if options.obj:
         obj = options.obj.absolute()
     else:
-        import kernel  # pylint: disable=import-outside-toplevel  # with --obj nothing is built
+        from harness import kernel  # pylint: disable=import-outside-toplevel  # with --obj nothing is built
 
         obj = kernel.build(kernel.Kernel(impl=options.impl, arch=options.arch, fragments=["debug"]))
     results, outcome = run(options.impl, options.arch, obj, options.rounds, options.seed)

@@ -7,7 +7,7 @@
 
 The last line says `N passed, N failed, N skipped`; the status is 0 if something passed and nothing failed. A check
 that ends early, or finds nothing to look at, has failed. On the usual kernels, so has one that skips something that
-scripts/skips.py does not expect.
+scripts/harness/skips.py does not expect.
 """
 
 import argparse
@@ -20,13 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Dict, List, Optional
 
-sys.dont_write_bytecode = True
-
-# pylint: disable=wrong-import-position
-import guest  # noqa: E402
-import skips  # noqa: E402
-from checklib import FAILED, PASSED, SKIPPED, Context, Result, failed  # noqa: E402
-from hostlib import SCRIPTS, Failure, Progress, chosen, die, duration, main, say, setup  # noqa: E402
+from harness import guest, skips
+from harness.checklib import FAILED, PASSED, SKIPPED, Context, Result, failed
+from harness.hostlib import SCRIPTS, Failure, Progress, chosen, die, duration, main, say, setup
 
 CHECKS = SCRIPTS / "checks"
 

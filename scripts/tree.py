@@ -16,9 +16,8 @@ import argparse
 from pathlib import Path
 from typing import List
 
-import overlay
-import series
-from hostlib import BUILD, main, say, shown, warn
+from harness import overlay, series
+from harness.hostlib import BUILD, main, say, shown, warn
 
 
 def run(arguments: List[str]) -> int:

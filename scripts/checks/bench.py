@@ -6,9 +6,9 @@ The benchmark runs to its end, and what it counts, rather than times, is as it h
 import sys
 from typing import Iterator, List, Tuple
 
-from bench import figures, native_sections
-from checklib import Context, Result, failed, output_of, passed, skipped, verdict
-from hostlib import BUILD, SCRIPTS
+from harness.bench import figures, native_sections
+from harness.checklib import Context, Result, failed, output_of, passed, skipped, verdict
+from harness.hostlib import BUILD, SCRIPTS
 
 ORDER = 75
 

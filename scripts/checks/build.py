@@ -6,11 +6,10 @@ The kernels build, and neither a compiler nor clippy warns about the overlay's f
 from pathlib import Path
 from typing import Iterator, List
 
-import buildlog
-import kernel
-from checklib import Context, Result, each_kernel, failed, passed, verdict
-from hostlib import Failure, shown
-from patches import repository_files
+from harness import buildlog, kernel
+from harness.checklib import Context, Result, each_kernel, failed, passed, verdict
+from harness.hostlib import Failure, shown
+from harness.patches import repository_files
 
 ORDER = 30
 

@@ -10,14 +10,10 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-import guest
-import initramfs
-import kmemleak
-import programs
-import tap
-from checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
-from console import Expected
-from hostlib import BUILD, TOP, Failure, replacing, shown, text_of
+from harness import guest, initramfs, kmemleak, programs, tap
+from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
+from harness.console import Expected
+from harness.hostlib import BUILD, TOP, Failure, replacing, shown, text_of
 
 ORDER = 50
 

@@ -14,14 +14,11 @@ from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Set, Tuple, TypeVar
 
-import guest
-import kconfig
-import programs
-import symbolize
-from checklib import Context, Result, failed, passed, verdict
-from hostlib import SCRIPTS, Failure, shown
+from harness import guest, kconfig, programs, symbolize
+from harness.checklib import Context, Result, failed, passed, verdict
+from harness.hostlib import SCRIPTS, Failure, shown
 
 ORDER = 58
 # Two boots of one kernel still differ in a new place now and then, which ignored.txt then gets to know. Until that has

@@ -9,10 +9,9 @@ there that another processor has replaced. No other guest here is started like t
 import re
 from typing import Iterator, List
 
-import guest
-import programs
-from checklib import Context, Result, boot_result, skipped, verdict
-from hostlib import TOP
+from harness import guest, programs
+from harness.checklib import Context, Result, boot_result, skipped, verdict
+from harness.hostlib import TOP
 
 ORDER = 57
 

@@ -7,9 +7,9 @@ import ast
 import unittest
 from typing import Iterator, List
 
-import checklib
-from checklib import Context, Result, failed, passed, skipped, verdict
-from hostlib import SCRIPTS, TOP
+from harness import checklib
+from harness.checklib import Context, Result, failed, passed, skipped, verdict
+from harness.hostlib import SCRIPTS, TOP
 
 ORDER = 10
 
@@ -45,7 +45,7 @@ class Collector(unittest.TestResult):
 
 def unit_tests() -> List[Result]:
     directory = SCRIPTS / "tests"
-    suite = unittest.defaultTestLoader.discover(str(directory), pattern="test_*.py")
+    suite = unittest.defaultTestLoader.discover(str(directory), top_level_dir=str(SCRIPTS))
     collector = Collector()
     suite.run(collector)
     return collector.results or [failed("unit tests", f"no test was found in {directory}.")]

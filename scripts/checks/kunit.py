@@ -7,11 +7,9 @@ import re
 from pathlib import Path
 from typing import Iterator, List
 
-import guest
-import kconfig
-import tap
-from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
-from hostlib import TOP, shown
+from harness import guest, kconfig, tap
+from harness.checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
+from harness.hostlib import TOP, shown
 
 ORDER = 60
 

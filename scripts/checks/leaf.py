@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from checklib import Context, Result, each_kernel, failed, output_of, passed
-from hostlib import SCRIPTS
+from harness.checklib import Context, Result, each_kernel, failed, output_of, passed
+from harness.hostlib import SCRIPTS
 
 ORDER = 40
 

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 
-import crates
-import guest
-import kconfig
-import programs
-from checklib import Context, Result, each_kernel, failed, output_of, passed, skipped, verdict
-from hostlib import SCRIPTS, Failure
+from harness import crates, guest, kconfig, programs
+from harness.checklib import Context, Result, each_kernel, failed, output_of, passed, skipped, verdict
+from harness.hostlib import SCRIPTS, Failure
 
 ORDER = 61
 

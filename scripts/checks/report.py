@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from typing import Iterator, List
 
-import browser
-import crates
+from harness import browser, crates
 import report
-from checklib import Context, Result, boot_result, each_kernel, passed, skipped, verdict
+from harness.checklib import Context, Result, boot_result, each_kernel, passed, skipped, verdict
 
 ORDER = 58
 

@@ -8,12 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-import crates
-import guest
-import programs
-import symbolize
-from checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
-from hostlib import BUILD, SCRIPTS, TOP, Failure
+from harness import crates, guest, programs, symbolize
+from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
+from harness.hostlib import BUILD, SCRIPTS, TOP, Failure
 
 ORDER = 55
 

@@ -9,10 +9,9 @@ to pass or to name functions of the kernel by their symbols, and must not find t
 import re
 from typing import Iterator, List
 
-import guest
-import kernel
-from checklib import Context, Result, boot_result, verdict
-from console import Expected
+from harness import guest, kernel
+from harness.checklib import Context, Result, boot_result, verdict
+from harness.console import Expected
 
 ORDER = 65
 

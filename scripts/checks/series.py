@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator
 
-import kernel
-import series
-from checklib import Context, Result, failed, output_of, passed
-from hostlib import BUILD, SCRIPTS, Failure
+from harness import kernel, series
+from harness.checklib import Context, Result, failed, output_of, passed
+from harness.hostlib import BUILD, SCRIPTS, Failure
 
 ORDER = 15
 

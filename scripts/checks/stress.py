@@ -7,9 +7,9 @@ Descriptors come and go while sections run everywhere, for a minute.
 
 from typing import Iterator
 
-import guest
+from harness import guest
 import stress
-from checklib import Context, Result
+from harness.checklib import Context, Result
 
 ORDER = 80
 

@@ -9,11 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Iterator, List, Sequence
 
-import allowances
-import checklib
-import kernel
-from checklib import Context, Result, failed, output_of, passed, verdict
-from hostlib import BUILD, TOP
+from harness import allowances, checklib, kernel
+from harness.checklib import Context, Result, failed, output_of, passed, verdict
+from harness.hostlib import BUILD, TOP
 
 ORDER = 12
 

@@ -7,14 +7,9 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
-import browser
-import crates
-import guest
-import kconfig
-import programs
-import tap
-from checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
-from hostlib import SCRIPTS, shown
+from harness import browser, crates, guest, kconfig, programs, tap
+from harness.checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
+from harness.hostlib import SCRIPTS, shown
 
 # Behind the host's own checks: here guests boot.
 ORDER = 57

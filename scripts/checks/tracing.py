@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 from typing import Iterator, List, Set
 
-import guest
-import kconfig
-import programs
-from checklib import Context, Result, each_kernel, failed, output_of, verdict
-from hostlib import SCRIPTS, TOP, Failure
+from harness import guest, kconfig, programs
+from harness.checklib import Context, Result, each_kernel, failed, output_of, verdict
+from harness.hostlib import SCRIPTS, TOP, Failure
 
 ORDER = 60
 # The usual kernels have no tracers; the cell `tracing` of the matrix asks for this.

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-import guest
-import programs
-from checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped, verdict
-from hostlib import TOP
+from harness import guest, programs
+from harness.checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped, verdict
+from harness.hostlib import TOP
 
 ORDER = 56
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the benchmark without a kernel: its harness on small hooks, the reading of results, targets, the table."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,12 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-from bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size  # noqa: E402
-from bench.figures import IMPLS, Figure  # noqa: E402
-from hostlib import BUILD, RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
+import bench
+from harness.bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size
+from harness.bench.figures import IMPLS, Figure
+from harness.hostlib import BUILD, RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure
 
 # A container or cpuset need not have the first one.
 CPU = min(os.sched_getaffinity(0))
@@ -31,14 +28,6 @@ def place_for_programs():
     """A temporary directory from which programs may be run, which TMPDIR need not allow."""
     BUILD.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="test-bench.", dir=BUILD)
-
-
-def command():
-    """The script itself; its name is that of the package too."""
-    spec = importlib.util.spec_from_file_location("bench_command", SCRIPTS / "bench.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 PAHOLE = """\
@@ -446,7 +435,7 @@ class Command(unittest.TestCase):
         place = tempfile.TemporaryDirectory()
         self.root = Path(place.name)
         self.addCleanup(place.cleanup)
-        self.script = command()
+        self.script = bench
 
     def test_document(self):
         path = self.root / "benchmarks.md"

@@ -2,24 +2,19 @@
 """Tests of the frame of `make test`, and of what the conformance check makes of a suite's output."""
 
 import fcntl
-import sys
 import tempfile
 import types
 import unittest
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import allowances  # noqa: E402
-import tap  # noqa: E402
-import test as frame  # noqa: E402
-from bench.figures import Figure  # noqa: E402
-from checklib import FAILED, PASSED, SKIPPED, Context, output_of, passed, skipped  # noqa: E402
-from checks import bench, conformance, kunit, samples, selftest, series, style, unique  # noqa: E402
-from hostlib import Failure  # noqa: E402
-from symbolize import Frame  # noqa: E402
+from harness import allowances, tap
+import test as frame
+from harness.bench.figures import Figure
+from harness.checklib import FAILED, PASSED, SKIPPED, Context, output_of, passed, skipped
+from checks import bench, conformance, kunit, samples, selftest, series, style, unique
+from harness.hostlib import Failure
+from harness.symbolize import Frame
 
 
 def module(run, name="unit"):

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the search for reports in a console log."""
 
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import console  # noqa: E402  pylint: disable=wrong-import-position
+from harness import console
 
 QUIET = """\
 [    0.000000] Linux version 7.3.4 (Debian clang version 22.1.8)

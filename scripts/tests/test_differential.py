@@ -2,16 +2,13 @@
 """Tests of the comparison of traces: doctored traces are found, and noise is not."""
 
 import struct
-import sys
 import tempfile
 import unittest
 from array import array
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from checks import differential  # noqa: E402  pylint: disable=wrong-import-position
-from hostlib import Failure  # noqa: E402  pylint: disable=wrong-import-position
+from checks import differential
+from harness.hostlib import Failure
 
 IMPLS = ("c", "rust")
 POINTER = 0xFFFF888012345678

@@ -4,7 +4,6 @@
 import io
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import unittest
@@ -12,12 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import guest  # noqa: E402
-import initramfs  # noqa: E402
-from hostlib import Failure  # noqa: E402
+from harness import guest, initramfs
+from harness.hostlib import Failure
 
 
 class Directory(unittest.TestCase):

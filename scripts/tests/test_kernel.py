@@ -1,19 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what kernel.py decides without a kernel: configurations, compilers, and the reading of build logs."""
+"""Tests of what harness/kernel.py decides without a kernel: configurations, compilers, and the reading of build logs."""
 
 import os
-import sys
 import unittest
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import buildlog  # noqa: E402
-import kconfig  # noqa: E402
-import kernel  # noqa: E402
-from hostlib import Failure  # noqa: E402
+from harness import buildlog, kconfig, kernel
+from harness.hostlib import Failure
 
 OURS = ["kernel/kcov/buffer.rs", "kernel/kcov/exports.c", "rust/kernel/kcov.rs", "lib/Kconfig.kcov"]
 

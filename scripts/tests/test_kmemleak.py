@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what becomes of a report of kmemleak."""
 
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 from typing import List
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import kmemleak  # noqa: E402
-from checklib import PASSED  # noqa: E402
+from harness import kmemleak
+from harness.checklib import PASSED
 
 
 def leak(comm: str, size: int) -> str:

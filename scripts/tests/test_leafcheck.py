@@ -12,18 +12,16 @@ import tempfile
 import unittest
 from types import SimpleNamespace
 
-sys.dont_write_bytecode = True
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, SCRIPTS)
 
-# pylint: disable=wrong-import-position, protected-access
-from leaf import Misuse, machine, order, publish, selftest  # noqa: E402
-from leaf.arch import Arm64, Flow, Riscv, X86               # noqa: E402
-from leaf.check import check                                # noqa: E402
-from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol           # noqa: E402
-from leaf.helpers import instrumented_calls                 # noqa: E402
-from leaf.image import Image, Insn                          # noqa: E402
-from leaf.walk import HOOKS_CMP                             # noqa: E402
+# pylint: disable=protected-access
+from leaf import Misuse, machine, order, publish, selftest
+from leaf.arch import Arm64, Flow, Riscv, X86
+from leaf.check import check
+from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol
+from leaf.helpers import instrumented_calls
+from leaf.image import Image, Insn
+from leaf.walk import HOOKS_CMP
 
 
 def compilers():

@@ -2,18 +2,15 @@
 """Tests of the matrix: its cells, and what is remembered of them."""
 
 import os
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import guest  # noqa: E402
-import matrix  # noqa: E402
-from cells import CELLS, Cell, Forbidden, values  # noqa: E402
-from hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure  # noqa: E402
+from harness import guest
+import matrix
+from harness.cells import CELLS, Cell, Forbidden, values
+from harness.hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure
 
 NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN", option="RUST")
 

@@ -5,15 +5,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-from hostlib import TOP  # noqa: E402
+from harness.hostlib import TOP
 
 OFFSETS = TOP / "kcov/offsets.rs"
 

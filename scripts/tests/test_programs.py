@@ -2,17 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what another run in the same build directory sees of programs that are built: whole ones."""
 
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import programs  # noqa: E402
-from hostlib import Failure  # noqa: E402
+from harness import programs
+from harness.hostlib import Failure
 
 
 class Programs(unittest.TestCase):

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the list of expected skips."""
 
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import skips  # noqa: E402
-import test as frame  # noqa: E402
-from checklib import FAILED, PASSED, SKIPPED, failed, passed, skipped  # noqa: E402
-from skips import Skip  # noqa: E402
+from harness import skips
+import test as frame
+from harness.checklib import FAILED, PASSED, SKIPPED, failed, passed, skipped
+from harness.skips import Skip
 
 BOTH = ("rust", "c")
 LIST = (

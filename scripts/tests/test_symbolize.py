@@ -4,15 +4,12 @@
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import symbolize  # noqa: E402  pylint: disable=wrong-import-position
-from hostlib import Failure  # noqa: E402  pylint: disable=wrong-import-position
+from harness import symbolize
+from harness.hostlib import Failure
 
 SOURCE = """\
 __attribute__((noinline)) void hook(void);

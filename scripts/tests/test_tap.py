@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the reader of TAP and KTAP."""
 
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import tap  # noqa: E402  pylint: disable=wrong-import-position
+from harness import tap
 
 HARNESS = """\
 TAP version 13

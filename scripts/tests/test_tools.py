@@ -2,20 +2,15 @@
 """Tests of how the results of test programs in Rust, and the page of the report, are judged."""
 
 import os
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# pylint: disable=wrong-import-position
-import browser  # noqa: E402
-import crates  # noqa: E402
-from checklib import FAILED, PASSED, SKIPPED, Context  # noqa: E402
-from checks import report, tools  # noqa: E402
-from hostlib import Failure  # noqa: E402
+from harness import browser, crates
+from harness.checklib import FAILED, PASSED, SKIPPED, Context
+from checks import report, tools
+from harness.hostlib import Failure
 
 OUTPUT = """
 running 3 tests

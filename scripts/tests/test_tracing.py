@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The proof that hooks are not traced fails where they are, and where nothing is."""
 
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from checklib import FAILED, PASSED  # noqa: E402  pylint: disable=wrong-import-position
-from checks import tracing  # noqa: E402  pylint: disable=wrong-import-position
+from harness.checklib import FAILED, PASSED
+from checks import tracing
 
 HOOKS = {"__sanitizer_cov_trace_pc"}
 

@@ -1,27 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of patches.py, overlay.py and series.py on a tree and a repository in miniature, and of what patches/ has to be like."""
+"""Tests of harness/patches.py, overlay.py and series.py on a tree and a repository in miniature, and of what patches/ has to be like."""
 
 import contextlib
 import io
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 from typing import Dict, List, Optional
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import kernel  # noqa: E402
-import overlay  # noqa: E402
-import patches  # noqa: E402
-import series  # noqa: E402
-from checklib import project_files  # noqa: E402
-from hostlib import TOP, Failure  # noqa: E402
+from harness import kernel, overlay, patches, series
+from harness.checklib import project_files
+from harness.hostlib import TOP, Failure
 
 MAKEFILE = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\n"
 OBJECTS = "obj-y += fork.o\nobj-y += exec.o\nobj-y += time.o\nobj-y += exit.o\nobj-$(CONFIG_KCOV) += kcov.o\nobj-y += cpu.o\nobj-y += pid.o\nobj-y += sys.o\nobj-y += kmod.o\n"

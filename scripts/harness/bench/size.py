@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-import guest
-from bench import hooks
-from bench.boots import Boot, lines_of
-from bench.figures import IMPLS, Figure, pair
-from bench.layout import Task
-from hostlib import command_output, die, shown
+from .. import guest
+from . import hooks
+from .boots import Boot, lines_of
+from .figures import IMPLS, Figure, pair
+from .layout import Task
+from ..hostlib import command_output, die, shown
 
 # Sections that are freed after boot, or turned into tables that both implementations have alike.
 TEMPORARY = re.compile(r"\.init|\.exit|\.discard|\.modinfo|\.export_symbol|\.orc_unwind|\.kunit")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from checklib import FAILED, SKIPPED, Result, failed
-from hostlib import SCRIPTS, shown
+from .checklib import FAILED, SKIPPED, Result, failed
+from .hostlib import HARNESS, shown
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Se
         if found:
             seen.add(found)
         elif result.outcome == SKIPPED:
-            detail = f"it was skipped, which {shown(SCRIPTS / 'skips.py')} does not expect: {result.detail}"
+            detail = f"it was skipped, which {shown(HARNESS / 'skips.py')} does not expect: {result.detail}"
             result = failed(result.name, detail)
         yield result
     # What ended early may not have come to its skips.
@@ -183,7 +183,7 @@ def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Se
                 if (skip, pattern) not in seen:
                     yield failed(
                         f"the expected skip of {pattern}",
-                        f"nothing was skipped with `{skip.said}`; remove it from {shown(SCRIPTS / 'skips.py')}.",
+                        f"nothing was skipped with `{skip.said}`; remove it from {shown(HARNESS / 'skips.py')}.",
                     )
 
 

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-import kconfig
-from hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
+from . import kconfig
+from .hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
 COMPILERS = {

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Dict
 
-import programs
-from hostlib import BUILD, TOP, die, run_logged, shown
+from . import programs
+from .hostlib import BUILD, TOP, die, run_logged, shown
 
 WORKSPACE = TOP / "tools/kcov"
 TARGET_DIR = BUILD / "cargo"

@@ -8,12 +8,10 @@ them run on one CPU, or what is measured is where the host's scheduler has put t
 from pathlib import Path
 from typing import Callable, Dict, List
 
-import guest
-import kernel
-import programs
-from bench.calls import SOURCE, command, values_of
-from bench.figures import IMPLS, Figure, pair
-from hostlib import die
+from .. import guest, kernel, programs
+from .calls import SOURCE, command, values_of
+from .figures import IMPLS, Figure, pair
+from ..hostlib import die
 
 BOOTS = 15
 ROUNDS = 61

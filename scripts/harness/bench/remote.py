@@ -9,15 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Dict, List, Tuple
 
-import guest
-import programs
-from bench.boots import Boot, lines_of
-from bench.figures import IMPLS, Figure, pair
-from hostlib import BUILD, die, run_logged, shown
-from kernel import Kernel
+from .. import guest, programs
+from .boots import Boot, lines_of
+from .figures import IMPLS, Figure, pair
+from ..hostlib import BUILD, SCRIPTS, die, run_logged, shown
+from ..kernel import Kernel
 
-HERE = Path(__file__).parent
-HANDLES_SOURCE = HERE / "handles.c"
+SOURCES = SCRIPTS / "bench"
+HANDLES_SOURCE = SOURCES / "handles.c"
 # Room for records that a section asks for.
 AREA_WORDS = 4096
 
@@ -49,7 +48,7 @@ def module(impl: str, obj: Path) -> Path:
     out = BUILD / "bench" / f"module-{impl}"
     out.mkdir(parents=True, exist_ok=True)
     kernel = Kernel(impl=impl, arch="x86_64", out=obj, jobs=1)
-    command = kernel.make(programs.tree_of(obj), f"M={HERE / 'module'}", f"MO={out}", "modules")
+    command = kernel.make(programs.tree_of(obj), f"M={SOURCES / 'module'}", f"MO={out}", "modules")
     log = BUILD / "log" / f"bench-module-{impl}.log"
     run_logged(log, f"Building the module that measures ({impl})", command, env=kernel.environment())
     return out / "kcov_bench.ko"
@@ -70,7 +69,7 @@ def boot(impl: str, objs: Dict[str, Path], cases: Tuple[Case, ...], smoke: bool)
         "\n".join(lines) + "\n",
         {
             "/lib/kcov_bench.ko": module(impl, objs[impl]),
-            "/bin/sections": HERE / "sections.sh",
+            "/bin/sections": SOURCES / "sections.sh",
             "/bin/handles": programs.build(HANDLES_SOURCE, objs["rust"]),
         },
     )

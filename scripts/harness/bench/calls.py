@@ -8,13 +8,12 @@ import re
 from pathlib import Path
 from typing import Dict, List
 
-import guest
-import programs
-from bench.boots import Boot, lines_of
-from bench.figures import IMPLS, Figure, pair
-from hostlib import die, shown
+from .. import guest, programs
+from .boots import Boot, lines_of
+from .figures import IMPLS, Figure, pair
+from ..hostlib import SCRIPTS, die, shown
 
-SOURCE = Path(__file__).with_name("calls.c")
+SOURCE = SCRIPTS / "bench/calls.c"
 MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
 
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import List, Tuple
 
-from hostlib import SCRIPTS, die, shown
+from .hostlib import SCRIPTS, die, shown
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A page of some megabytes takes seconds on a machine that does other things as well.

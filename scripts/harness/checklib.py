@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import guest
-from hostlib import BUILD, TOP, Failure, git_environment
+from . import guest
+from .hostlib import BUILD, TOP, Failure, git_environment
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 LOGS = BUILD / "log"

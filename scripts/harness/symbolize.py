@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from hostlib import CACHE, die, first_line
+from .hostlib import CACHE, die, first_line
 
 UNKNOWN = "??"
 # Rust's library is no part of the kernel tree; its files are named from this directory on.

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 # shellcheck disable=SC2034 # the scripts use these that source this one
-TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck disable=SC2034 # the scripts use it that source this one
 CACHE=${KCOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcov-linux}
 

@@ -7,7 +7,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from typing import List, Optional, Sequence
 
-from bench.figures import Figure
+from .figures import Figure
 
 ROW, LABEL, CHART, MARGIN = 18, 330, 520, 40
 COLOURS = {True: "#2a7f3f", False: "#c0392b", None: "#5b7083"}

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List
 
-import guest
-import initramfs
-from hostlib import die, shown, warn
+from .. import guest, initramfs
+from ..hostlib import die, shown, warn
 
 
 # One instruction a nanosecond; no time for waiting; nothing from the host that differs from run to run.

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, List, Optional
 
-from bench import hooks
-from bench.figures import IMPLS, Figure, pair
-from bench.layout import Task
-from hostlib import command_output, die, shown
+from . import hooks
+from .figures import IMPLS, Figure, pair
+from .layout import Task
+from ..hostlib import SCRIPTS, command_output, die, shown
 
-SOURCE = Path(__file__).with_name("native_sections.c")
+SOURCE = SCRIPTS / "bench/native_sections.c"
 OUT = hooks.OUT.with_name("native_sections")
 
 TEXT = re.compile(r" *\d+ \.text +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +(?P<offset>[0-9a-f]+) ")

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-TOP = Path(__file__).resolve().parent.parent
+TOP = Path(__file__).resolve().parents[2]
 SCRIPTS = TOP / "scripts"
+HARNESS = SCRIPTS / "harness"
 CONFIG_DIR = SCRIPTS / "config"
 BUILD = Path(os.environ.get("BUILD") or TOP / "build").absolute()
 CACHE = Path(

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Dict
 
-from hostlib import command_output, die, shown
+from ..hostlib import command_output, die, shown
 
 # A small object file that knows the structure; vmlinux would do too, but takes far longer to read.
 OBJECT = "kernel/fork.o"

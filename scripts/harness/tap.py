@@ -1,18 +1,13 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
 Reads test results in the formats TAP and KTAP: what a selftest prints, and what KUnit writes to the console.
-
-  tap.py FILE...      prints a summary; the status is 0 if every test passed or was skipped and nothing is missing
 
 A document is incomplete until shown otherwise: a missing plan, a missing number or a bail-out is a problem, since
 a test program that dies half-way says nothing at all about the tests that it did not reach.
 """
 
 import re
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -183,28 +178,3 @@ def kunit(lines: Sequence[str]) -> Document:
     if not started:
         document.problems[:] = ["there is no KUnit report on the console; CONFIG_KUNIT is off or the boot ended early"]
     return document
-
-
-def main(paths: List[str]) -> int:
-    if not paths:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    status = 0
-    for path in paths:
-        document = parse(Path(path).read_text(encoding="utf-8", errors="replace").splitlines())
-        counts = {PASSED: 0, FAILED: 0, SKIPPED: 0}
-        for name, test in document.leaves():
-            counts[test.outcome] += 1
-            if test.outcome == FAILED:
-                print(f"{path}: failed: {name}")
-        problems = document.all_problems()
-        for problem in problems:
-            print(f"{path}: {problem}")
-        print(f"{path}: {counts[PASSED]} passed, {counts[FAILED]} failed, {counts[SKIPPED]} skipped")
-        if problems or counts[FAILED] or not sum(counts.values()):
-            status = 1
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

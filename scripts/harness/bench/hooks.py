@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, List, Sequence, Tuple
 
-import programs
-from bench.figures import IMPLS, Figure, pair
-from bench.layout import Task
-from hostlib import BUILD, die, shown
+from .. import programs
+from .figures import IMPLS, Figure, pair
+from .layout import Task
+from ..hostlib import BUILD, SCRIPTS, die, shown
 
-SOURCE = Path(__file__).with_name("hooks.c")
+SOURCE = SCRIPTS / "bench/hooks.c"
 OUT = BUILD / "bench/hooks"
 # Where the code of an implementation lies relative to cache lines is decided by what the kernel is linked from. To
 # give none of the two the better place by chance, each is measured at every place that its alignment allows.

@@ -1,10 +1,6 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
 Boots a kernel with a small initramfs, runs a command there and brings the result back; or gives a shell in it.
-
-  guest.py run   [options] -- COMMAND...    run a command (a shell line) in the guest; its exit status is the status
-  guest.py shell [options]                  an interactive shell, debugfs mounted; leave with `poweroff -f`
 
 KVM=1 in the environment uses KVM if a trial boot shows that it works here; QEMU's emulation is used otherwise.
 """
@@ -26,11 +22,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Callable, Dict, Iterator, List, Optional, Tuple
 
-import console
-import initramfs
-import kconfig
-import tsc
-from hostlib import BUILD, CACHE, SCRIPTS, chosen, command_output, die, main, say, shown, step, warn
+from . import console, initramfs, kconfig, tsc
+from .hostlib import BUILD, CACHE, SCRIPTS, chosen, command_output, die, shown, step, warn
 
 PORTS = ("output", "files", "verdict")
 RUNS = BUILD / "guest"
@@ -526,7 +519,7 @@ def shell(guest: Guest) -> int:
     """An interactive shell; the status is the emulator's."""
     check_emulator(guest.machine)
     if not sys.stdin.isatty():
-        die("a shell needs a terminal; `scripts/guest.py run -- COMMAND` runs a command without one.")
+        die("a shell needs a terminal; `scripts/shell.py -- COMMAND` runs a command without one.")
     guest = with_accelerator(guest)
     with run_directory(guest):
         initrd = guest.run / "initramfs.cpio"
@@ -548,70 +541,8 @@ def kernel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
 
 
-def guest_options(parser: argparse.ArgumentParser) -> None:
-    kernel_options(parser)
-    parser.add_argument("--name", help="name of the run's directory below build/guest")
-    parser.add_argument("--memory", default="2G")
-    parser.add_argument("--smp", type=int, default=2)
-    parser.add_argument("--append", default="", help="more kernel arguments")
-    parser.add_argument("--qemu", default="", help="more arguments for QEMU")
-    parser.add_argument(
-        "--file", action="append", default=[], metavar="GUEST=HOST", help="a file for the guest (repeatable)"
-    )
-
-
 def object_directory(impl: str, arch: str, small: bool = False) -> Path:
     """Builds the kernel of an implementation, if it is not up to date; returns the directory of its objects."""
-    import kernel  # pylint: disable=import-outside-toplevel  # with --obj a guest boots without what builds
+    from . import kernel  # pylint: disable=import-outside-toplevel  # with --obj a guest boots without what builds
 
     return kernel.build(kernel.Kernel(impl=impl, arch=arch, small=small))
-
-
-def from_options(options: argparse.Namespace, **more: object) -> Guest:
-    files: Dict[str, initramfs.Source] = {}
-    for pair in options.file:
-        name, separator, source = pair.partition("=")
-        if not separator or not name.startswith("/"):
-            die(f"--file takes GUEST=HOST with an absolute path in the guest, not '{pair}'.")
-        if not Path(source).is_file():
-            die(f"--file {pair}: {source} is no file.")
-        files[name] = Path(source)
-    obj = options.obj.absolute() if options.obj else object_directory(options.impl, options.arch)
-    return Guest(
-        obj=obj,
-        name=options.name or options.action,
-        arch=options.arch,
-        memory=options.memory,
-        smp=options.smp,
-        files=files,
-        kernel_args=tuple(options.append.split()),
-        qemu_args=tuple(shlex.split(options.qemu)),
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def command_interface(arguments: List[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="run|shell")
-    run_parser = actions.add_parser("run", help="run a command in the guest")
-    guest_options(run_parser)
-    run_parser.add_argument("--timeout", type=float, default=300)
-    run_parser.add_argument("command", nargs="+", help="a line for the guest's shell")
-    guest_options(actions.add_parser("shell", help="an interactive shell in the guest"))
-    options = parser.parse_args(arguments)
-    if options.action == "shell":
-        return shell(from_options(options))
-    outcome = boot(from_options(options, command=" ".join(options.command), timeout=options.timeout), say)
-    for problem in outcome.problems():
-        print(f"error: {problem}", file=sys.stderr)
-    if outcome.status is None or outcome.problems():
-        return 1
-    step(
-        f"Status {outcome.status}; booted in {outcome.boot_time:.1f} s, all in {outcome.total_time:.1f} s "
-        f"(log: {shown(outcome.guest.run)})"
-    )
-    return outcome.status
-
-
-if __name__ == "__main__":
-    main(command_interface)

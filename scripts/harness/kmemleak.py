@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Iterator, List, Tuple
 
-import guest
-from checklib import Result, failed, verdict
-from console import Expected
-from hostlib import die, shown, text_of
+from . import guest
+from .checklib import Result, failed, verdict
+from .console import Expected
+from .hostlib import die, shown, text_of
 
 OPTION = "CONFIG_DEBUG_KMEMLEAK"
 MODULE = Path("samples/kmemleak/kmemleak-test.ko")

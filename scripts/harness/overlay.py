@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from hostlib import TOP, die, git_output, replacing, say, shown, warn, write_if_changed
-from patches import LINK, PRODUCT, File, Patch, apply_all, is_executable, read_patches, repository_files, scratch_of
+from .hostlib import TOP, die, git_output, replacing, say, shown, warn, write_if_changed
+from .patches import LINK, PRODUCT, File, Patch, apply_all, is_executable, read_patches, repository_files, scratch_of
 
 # The first release whose interfaces are known to fit.
 OLDEST = (7, 3)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
 
-from hostlib import CONFIG_DIR, die, shown
+from .hostlib import CONFIG_DIR, die, shown
 
 SET = re.compile(r"(CONFIG_\w+)=(.*)")
 UNSET = re.compile(r"# (CONFIG_\w+) is not set")

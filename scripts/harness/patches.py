@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
-from hostlib import TOP, die, git_output, shown
+from .hostlib import TOP, die, git_output, shown
 
 # Parts of the repository that have another place in a tree.
 PLACES = {"Kconfig": "lib/Kconfig.kcov", "kcov": "kernel/kcov"}

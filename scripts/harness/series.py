@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List
 
-import allowances
-from hostlib import TOP, command_output, die, git_output, say, shown, step, write_if_changed
-from overlay import Tree, plan, some
-from patches import PLACES, Scratch, added_by, apply_all, edited_files, is_executable, read_patches, scratch_of
+from . import allowances
+from .hostlib import TOP, command_output, die, git_output, say, shown, step, write_if_changed
+from .overlay import Tree, plan, some
+from .patches import PLACES, Scratch, added_by, apply_all, edited_files, is_executable, read_patches, scratch_of
 
 
 def identity(tree: Path) -> Dict[str, str]:

@@ -64,7 +64,7 @@ class Fields:
         self.offsets = {name: offset for offset, name in self.names.items()}
         self.current = {image.elf.value(_CURRENT_WORD)} - {None}
         if not self.current:
-            raise Misuse(f"{image.elf.path} has no {' or '.join(_CURRENT_WORDS)}, so the check does not know the "
+            raise Misuse(f"{image.elf.path} has no {_CURRENT_WORD}, so the check does not know the "
                          "current task; add the kernel's name for it to scripts/leaf/publish.py.")
 
     def place(self, task, name):

@@ -17,8 +17,9 @@ import argparse
 from pathlib import Path
 from typing import List
 
+from harness.arch import ARCHITECTURES, DEFAULT
 from harness.hostlib import die, locked, main, say, shown
-from harness.kernel import ARCHITECTURES, IMPLEMENTATIONS, Kernel, build, configure, prepare_tree
+from harness.kernel import IMPLEMENTATIONS, Kernel, build, configure, prepare_tree
 
 
 def run(arguments: List[str]) -> int:
@@ -32,7 +33,7 @@ def run(arguments: List[str]) -> int:
     for name, text in texts.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--impl", choices=sorted(IMPLEMENTATIONS), help="which implementation (rust)")
-        command.add_argument("--arch", help=f"one of {' '.join(ARCHITECTURES)} (x86_64)")
+        command.add_argument("--arch", help=f"one of {' '.join(ARCHITECTURES)} ({DEFAULT})")
         command.add_argument("--small", action="store_true", help="without what only the tests need")
         command.add_argument("--fragment", action="append", default=[], metavar="NAME", help="more options")
         command.add_argument("--variant", default="", metavar="NAME", help="a suffix for the directory of the objects")

@@ -25,7 +25,8 @@ import traceback
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from harness import guest, kconfig, kernel, overlay, skips
+from harness import kconfig, kernel, machine, overlay, skips
+from harness.arch import ARCHITECTURES
 from harness.cells import CELLS, Cell, Forbidden, values
 from harness.checklib import FAILED, PASSED, Context, Result
 from harness.hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output
@@ -77,7 +78,7 @@ def tree_label() -> List[str]:
 def label_of(cell: Cell, built: kernel.Kernel) -> str:
     """Changes with everything that may change the outcome."""
     parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label()]
-    qemu = guest.MACHINES[cell.arch].qemu
+    qemu = ARCHITECTURES[cell.arch].qemu
     if qemu:
         parts.append(command_output(qemu, "--version") or "")
     for name, file in sorted(repository_files().items()):
@@ -134,7 +135,7 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     built_at = time.monotonic()
     progress = Progress(f"Testing {cell.name}")
     # The logs of a cell that failed outlive the next cell.
-    guest.RUNS = logs_of(cell)
+    machine.RUNS = logs_of(cell)
     context = Context(arch=cell.arch, impls=("rust",), objects={"rust": objects}, progress=progress.show)
     for name in cell.checks:
         results += importlib.import_module(f"checks.{name}").run(context)
@@ -229,7 +230,7 @@ def setup_parts(cells: Iterable[Cell]) -> List[str]:
     """The parts of setup.sh that cells need beyond the usual ones."""
     parts = set()
     for cell in cells:
-        parts.update(cell.needs, {cell.arch} & {"arm64", "riscv64"})
+        parts.update(cell.needs, {ARCHITECTURES[cell.arch].setup_part} - {"base"})
         if cell.llvm.startswith("-"):
             parts.add(f"clang{cell.llvm}")
         if cell.bindgen:

@@ -86,9 +86,9 @@ def judge_program(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Re
     if impl == "rust":
         if count.get("peak_descriptors", 0) < LEAST_DESCRIPTORS:
             missing.append(f"{LEAST_DESCRIPTORS} descriptors at one time")
-        if guest.has_option(outcome.guest, "CONFIG_JUMP_LABEL") and count.get("switches") != SWITCHES * rounds:
+        if outcome.guest.has("CONFIG_JUMP_LABEL") and count.get("switches") != SWITCHES * rounds:
             missing.append(f"{SWITCHES * rounds} switches of the hooks (there were {count.get('switches')})")
-    if guest.has_option(outcome.guest, "CONFIG_USB_RAW_GADGET") and not count.get("usb_devices"):
+    if outcome.guest.has("CONFIG_USB_RAW_GADGET") and not count.get("usb_devices"):
         missing.append("usb_devices")
     problems = [f"did not happen: {', '.join(missing)}"] if missing else []
     if impl == "rust" and count.get("unknown"):
@@ -107,7 +107,7 @@ def judge_sections(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
 
 def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
     yield from kmemleak.judge(impl, outcome)
-    if guest.has_option(outcome.guest, "CONFIG_PROVE_LOCKING"):
+    if outcome.guest.has("CONFIG_PROVE_LOCKING"):
         name = f"{impl}: lockdep is awake at the end"
         alive = re.search(r"^\s*debug_locks:\s*1$", text_of(outcome.results / "lockdep") or "", re.MULTILINE)
         yield passed(name) if alive else failed(name, "debug_locks in /proc/lockdep_stats is not 1")

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Dict, List, Optional
 
-from harness import guest, skips
+from harness import arch, skips
 from harness.checklib import FAILED, PASSED, SKIPPED, Context, Result, failed
-from harness.hostlib import SCRIPTS, Failure, Progress, chosen, die, duration, main, say, setup
+from harness.hostlib import SCRIPTS, Failure, Progress, die, duration, main, say, setup
 
 CHECKS = SCRIPTS / "checks"
 
@@ -109,7 +109,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this check only (repeatable)")
     parser.add_argument("--list", action="store_true", help="list the checks")
     parser.add_argument("--impl", action="append", choices=("rust", "c"), help="only this implementation (repeatable)")
-    parser.add_argument("--arch", choices=sorted(guest.MACHINES), default=chosen("ARCH", guest.MACHINES, "x86_64"))
+    parser.add_argument("--arch", choices=sorted(arch.ARCHITECTURES), default=arch.chosen())
     parser.add_argument(
         "--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already (repeatable)"
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from harness import guest, initramfs, kmemleak, programs, tap
+from harness.arch import ARCHITECTURES
 from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, passed, skipped
 from harness.console import Expected
 from harness.hostlib import BUILD, TOP, Failure, replacing, shown, text_of
@@ -56,7 +57,7 @@ UPSTREAM_EXPECTED = (
     ),
 )
 
-# The code of the kernel, where /proc/kcore does not have it: user-mode Linux knows of no memory of a machine.
+# The code of the kernel, where /proc/kcore does not have it.
 TEXT = "/kernel-text"
 # The kernel's configuration: few of them have it in /proc.
 CONFIG = "/kernel-config"
@@ -160,7 +161,7 @@ class Progress:
 
 def kernel_text(obj: Path, arch: str) -> Dict[str, initramfs.Source]:
     """The file that TEXT names, for guests that need one."""
-    if arch != "um":
+    if ARCHITECTURES[arch].code_in_kcore:
         return {}
     target = BUILD / "programs" / arch / f"kernel-text-{obj.name}"
     with replacing(target) as partial:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Set, Tuple, TypeVar
 
 from harness import guest, kconfig, programs, symbolize
+from harness.arch import ARCHITECTURES, DEFAULT
 from harness.checklib import Context, Result, failed, passed, verdict
 from harness.hostlib import SCRIPTS, Failure, shown
 
@@ -35,8 +36,6 @@ mkdir /results/traces && /differential /results/traces
 # Without the randomised base, what depends on physical addresses is the same more often. That PCs are canonical
 # with it is for the conformance suite to show.
 KERNEL_ARGS = ("nokaslr",)
-# A busy host makes the kernel distrust the TSC, and read its time in another way from then on.
-MACHINE_ARGS = {"x86_64": ("tsc=reliable",)}
 # Each kernel is booted with both, so that what depends on the size of the memory, or on how many tasks there are,
 # is seen to vary.
 BOOTS = (("2G", 0), ("1600M", 5))
@@ -51,11 +50,6 @@ GUEST_SECONDS = 300
 SHOWN_LINES = 40
 # Records around the first difference: those before it, and those in which the traces may meet again.
 CONTEXT, WINDOW = 3, 100
-
-# What is an address in the kernel: up to where negative error numbers begin, but for user-mode Linux, which has its
-# memory at the start of this.
-KERNEL_ADDRESSES = range(0xFF00 << 48, (1 << 64) - 4095)
-USER_MODE_ADDRESSES = range(0x60000000, 0x60000000 + (2 << 30))
 
 # A comparison with its operands, and whatever else is counted.
 Record = Tuple[str, str, str]
@@ -87,13 +81,13 @@ class Ignorance:
 
     KINDS = ("place", "operands", "order")
 
-    def __init__(self, entries: Sequence[Ignored], addresses: range = KERNEL_ADDRESSES):
+    def __init__(self, entries: Sequence[Ignored], addresses: range = ARCHITECTURES[DEFAULT].addresses):
         self.entries = list(entries)
         self.addresses = addresses
         self.known: Dict[Tuple[str, str], bool] = {}
 
     @classmethod
-    def read(cls, path: Path, addresses: range = KERNEL_ADDRESSES) -> "Ignorance":
+    def read(cls, path: Path, addresses: range = ARCHITECTURES[DEFAULT].addresses) -> "Ignorance":
         entries = []
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if not line.strip() or line.startswith("#"):
@@ -410,7 +404,7 @@ def booted(context: Context, impl: str, obj: Path) -> Iterator[guest.Outcome]:
                 arch=context.arch,
                 command=COMMAND.format(tasks=tasks),
                 files={"/differential": program},
-                kernel_args=KERNEL_ARGS + MACHINE_ARGS.get(context.arch, ()),
+                kernel_args=KERNEL_ARGS + ARCHITECTURES[context.arch].trusted_clock,
                 memory=memory,
                 timeout=GUEST_SECONDS,
             )
@@ -418,7 +412,7 @@ def booted(context: Context, impl: str, obj: Path) -> Iterator[guest.Outcome]:
 
 
 def run(context: Context) -> Iterator[Result]:
-    ignored = Ignorance.read(IGNORED, USER_MODE_ADDRESSES if context.arch == "um" else KERNEL_ADDRESSES)
+    ignored = Ignorance.read(IGNORED, ARCHITECTURES[context.arch].addresses)
     own = IGNORED.with_suffix(f".{context.arch}.txt")
     if own.exists():
         ignored.entries += Ignorance.read(own).entries
@@ -442,5 +436,5 @@ def run(context: Context) -> Iterator[Result]:
     yield verdict("both kernels have one configuration", different_options(*configs))
     yield from compare_all(IMPLS, sides[0], sides[1], ignored, context.progress)
     # What other architectures lack is no reason to remove a line.
-    if context.arch == "x86_64":
+    if context.arch == DEFAULT:
         yield verdict(f"{shown(IGNORED)}: every line is needed", [f"nothing fits this line: {line}" for line in ignored.unused()])

@@ -10,6 +10,7 @@ import re
 from typing import Iterator, List
 
 from harness import guest, programs
+from harness.arch import ARCHITECTURES
 from harness.checklib import Context, Result, boot_result, skipped, verdict
 from harness.hostlib import TOP
 
@@ -46,7 +47,7 @@ def judge(output: str) -> List[str]:
 def run(context: Context) -> Iterator[Result]:
     if "rust" not in context.impls:
         return
-    if context.arch != "x86_64":
+    if not ARCHITECTURES[context.arch].patches_by_breakpoint:
         yield skipped("rust: processors in threads of their own", "only x86 replaces instructions by way of a breakpoint")
         return
     obj = context.kernel("rust")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
 from harness import crates, guest, programs, symbolize
+from harness.arch import ARCHITECTURES
 from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
 from harness.hostlib import BUILD, SCRIPTS, TOP, Failure
 
@@ -23,7 +24,10 @@ PROGRAMS = ("pc", "cmp", "remote")
 # The programs in Rust run beside those in C, under names with this in front.
 RUST = "rust-"
 # Functions that a read(2) runs which fails, each of them in one of the names that compilers leave.
-READ_PATH = (("ksys_read", "__x64_sys_read", "__se_sys_read", "__arm64_sys_read", "__riscv_sys_read"), ("fdget", "fdget_pos", "__fget_light"))
+READ_PATH = (
+    ("ksys_read", "__se_sys_read", *(architecture.read_call for architecture in ARCHITECTURES.values())),
+    ("fdget", "fdget_pos", "__fget_light"),
+)
 # What the programs print for a comparison, and the odd number that each of them passed: the kernel must have compared it.
 COMPARISON = re.compile(r"pc (0x[0-9a-f]+) ([1248]) bytes (0x[0-9a-f]+) (0x[0-9a-f]+)( const)?$")
 ODD_NUMBERS = {

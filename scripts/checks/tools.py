@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 from harness import browser, crates, guest, kconfig, programs, tap
+from harness.arch import ARCHITECTURES
 from harness.checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
 from harness.hostlib import SCRIPTS, shown
 
@@ -142,7 +143,7 @@ def run(context: Context) -> Iterator[Result]:
     yield failed("documentation", end_of(output, LOGS / "cargo-doc.log")) if status else passed("documentation")
 
     in_guest: List[Result] = []
-    if context.arch in crates.WORKSPACE_ARCHITECTURES:
+    if ARCHITECTURES[context.arch].runs_host_programs:
         in_guest = list(each_kernel(context, lambda impl, obj: guest_tests(context, impl, obj)))
     # What the host has no KCOV for has run where there is one.
     elsewhere = {result.name.rpartition(": kcov: ")[2] for result in in_guest}

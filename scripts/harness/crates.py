@@ -10,20 +10,12 @@ from pathlib import Path
 from typing import Dict
 
 from . import programs
+from .arch import ARCHITECTURES
 from .hostlib import BUILD, TOP, die, run_logged, shown
 
 WORKSPACE = TOP / "tools/kcov"
 TARGET_DIR = BUILD / "cargo"
 LOGS = BUILD / "log"
-# What cargo calls the architectures.
-TARGETS = {
-    "x86_64": "x86_64-unknown-linux-gnu",
-    "um": "x86_64-unknown-linux-gnu",
-    "arm64": "aarch64-unknown-linux-gnu",
-    "riscv64": "riscv64gc-unknown-linux-gnu",
-}
-# Those for whose guests the workspace is built: they run programs that the host runs too.
-WORKSPACE_ARCHITECTURES = ("x86_64", "um")
 STATIC = "-C target-feature=+crt-static"
 
 
@@ -36,9 +28,10 @@ def static_environment() -> Dict[str, str]:
 
 
 def target_of(arch: str) -> str:
-    if arch not in WORKSPACE_ARCHITECTURES:
-        die(f"the crates are built for guests of {', '.join(WORKSPACE_ARCHITECTURES)} only, not of {arch}.")
-    return TARGETS[arch]
+    """Rust's name of an architecture for whose guests the workspace is built: they run programs that the host runs too."""
+    if not ARCHITECTURES[arch].runs_host_programs:
+        die(f"the crates are built for guests that run programs of the host, not for {arch}.")
+    return ARCHITECTURES[arch].rust_target
 
 
 def kcov_trace(arch: str = "x86_64") -> Path:
@@ -71,7 +64,7 @@ def device_tests(arch: str = "x86_64") -> Path:
 
 def programs_of(directory: Path, arch: str = "x86_64") -> Dict[str, Path]:
     """Builds the programs of a crate that is no part of the workspace, static; by name. rustc must not warn."""
-    target = TARGETS[arch]
+    target = ARCHITECTURES[arch].rust_target
     linker = f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER"
     # Objects with these flags have a directory of their own, or each change of the flags would compile them again.
     place = BUILD / "cargo-guest"

@@ -26,9 +26,6 @@ CACHE = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kcov-linux"
 ).absolute()
 
-# Names of architectures that people use, too.
-ARCHITECTURE_ALIASES = {"x86": "x86_64", "riscv": "riscv64"}
-
 
 class Failure(Exception):
     """One clear sentence for the person at the terminal: what is wrong and what to do about it."""
@@ -75,7 +72,6 @@ def main(run: Callable[[List[str]], Optional[int]]) -> None:
 def chosen(variable: str, known: Iterable[str], default: str) -> str:
     """The value of a variable of the environment that can only be one of those; argparse checks no defaults."""
     value = os.environ.get(variable) or default
-    value = ARCHITECTURE_ALIASES.get(value, value)
     if value not in known:
         die(f"{variable}={value} is not known here; it can be one of: {' '.join(known)}.")
     return value

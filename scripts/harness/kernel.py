@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from . import buildlog, kconfig, overlay
+from .arch import DEFAULT, Architecture, named
 from .hostlib import (
-    ARCHITECTURE_ALIASES,
     BUILD,
     CACHE,
     CONFIG_DIR,
@@ -47,24 +47,6 @@ PRIVATE_VARIABLES = (
 ).split()
 
 
-@dataclass(frozen=True)
-class Architecture:
-    make: str
-    image: str
-    image_path: str
-    # The prefix of GCC's cross compiler.
-    cross: str = ""
-    # What its kernels for the tests have besides the suite.
-    fragments: Tuple[str, ...] = ()
-
-
-ARCHITECTURES = {
-    "x86_64": Architecture("x86_64", "bzImage", "arch/x86/boot/bzImage", "x86_64-linux-gnu-", ("remote", "samples", "modules")),
-    # No USB: there is no bus in user-mode Linux.
-    "um": Architecture("um", "vmlinux", "vmlinux", "", ("vhost", "samples")),
-    "arm64": Architecture("arm64", "Image", "arch/arm64/boot/Image", "aarch64-linux-gnu-", ("remote", "samples")),
-    "riscv64": Architecture("riscv", "Image", "arch/riscv/boot/Image", "riscv64-linux-gnu-", ("remote", "samples")),
-}
 IMPLEMENTATIONS = {"rust": "CONFIG_KCOV_RUST", "c": "CONFIG_KCOV_C"}
 
 
@@ -73,7 +55,7 @@ class Kernel:
     """One kernel: its configuration, its compiler, and where it is built."""
 
     impl: str = field(default_factory=lambda: os.environ.get("IMPL") or "rust")
-    arch: str = field(default_factory=lambda: os.environ.get("ARCH") or "x86_64")
+    arch: str = field(default_factory=lambda: os.environ.get("ARCH") or DEFAULT)
     fragments: List[str] = field(default_factory=list)
     variant: str = ""
     jobs: int = 0
@@ -85,11 +67,9 @@ class Kernel:
     small: bool = False
 
     def __post_init__(self) -> None:
-        self.arch = ARCHITECTURE_ALIASES.get(self.arch, self.arch)
         if self.impl not in IMPLEMENTATIONS:
             die(f"there is no implementation '{self.impl}'; IMPL is rust or c.")
-        if self.arch not in ARCHITECTURES:
-            die(f"the architecture '{self.arch}' is not supported here; ARCH is one of: {' '.join(ARCHITECTURES)}.")
+        self.arch = self.architecture.name
         # Kernels of different configurations do not share a directory.
         kind = ["small"] if self.small else []
         named = [self.variant] if self.variant else [Path(name).stem for name in self.fragments]
@@ -100,7 +80,7 @@ class Kernel:
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
         names = ["base", self.arch, self.impl]
         if not self.small:
-            names += ["suite", f"suite-{self.impl}", *ARCHITECTURES[self.arch].fragments]
+            names += ["suite", f"suite-{self.impl}", *self.architecture.fragments]
         # Not each implementation has options of its own.
         optional = (self.impl, f"suite-{self.impl}")
         names = [name for name in names if name not in optional or (CONFIG_DIR / f"{name}.config").exists()]
@@ -120,6 +100,10 @@ class Kernel:
             self.jobs = int(text or len(os.sched_getaffinity(0)))
 
     @property
+    def architecture(self) -> Architecture:
+        return named(self.arch)
+
+    @property
     def objects(self) -> Path:
         """Where it is built: O=, or build/obj, holds a directory for every kernel."""
         if self.out:
@@ -129,7 +113,7 @@ class Kernel:
 
     @property
     def image(self) -> Path:
-        return self.objects / ARCHITECTURES[self.arch].image_path
+        return self.objects / self.architecture.image
 
     @property
     def compiler(self) -> str:
@@ -154,7 +138,7 @@ class Kernel:
 
     @property
     def cross(self) -> str:
-        prefix = ARCHITECTURES[self.arch].cross
+        prefix = self.architecture.cross
         return "" if prefix.startswith(f"{os.uname().machine}-") else prefix
 
     def compiler_name(self) -> str:
@@ -168,7 +152,7 @@ class Kernel:
 
     def variables(self) -> List[str]:
         """The variables on the command line of the kernel's make."""
-        result = [f"ARCH={ARCHITECTURES[self.arch].make}", f"O={self.objects}"]
+        result = [f"ARCH={self.architecture.make}", f"O={self.objects}"]
         cc = self.compiler
         if self.llvm != "gcc":
             result.append(f"LLVM={self.llvm}")
@@ -395,7 +379,7 @@ def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool =
         names = list(targets or [])
         if not [name for name in names if "=" not in name]:
             modules = kconfig.of_objects(objects).get("CONFIG_MODULES") == "y"
-            names += [ARCHITECTURES[kernel.arch].image] + (["modules"] if modules else [])
+            names += [kernel.architecture.target] + (["modules"] if modules else [])
         counter = Counter(kernel, not targets)
         log = objects / "build.log"
         run_logged(

@@ -52,7 +52,7 @@ exit $status
 
 def watched(boot: guest.Guest) -> guest.Guest:
     """The guest, with a search for leaks around its command where the kernel can do that."""
-    if not guest.has_option(boot, OPTION):
+    if not boot.has(OPTION):
         return boot
     module = boot.obj / MODULE
     if not module.exists():
@@ -94,5 +94,5 @@ def judge_results(impl: str, results: Path) -> Iterator[Result]:
 
 def judge(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
     """What the search in a guest that was watched has found."""
-    if guest.has_option(outcome.guest, OPTION):
+    if outcome.guest.has(OPTION):
         yield from judge_results(impl, outcome.results)

@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from . import kconfig
+from .arch import ARCHITECTURES
 from .hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
-COMPILERS = {
-    "x86_64": "gcc",
-    "um": "gcc",
-    "arm64": "aarch64-linux-gnu-gcc",
-    "riscv64": "riscv64-linux-gnu-gcc",
-}
-# The architecture whose headers a program includes. User-mode Linux runs programs of the host.
-HEADERS = {"x86_64": "x86", "um": "x86", "arm64": "arm64", "riscv64": "riscv"}
 # Variables of our own make that mean something else to the kernel's.
 PRIVATE_VARIABLES = "ARCH LLVM CC CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES".split()
 
@@ -33,10 +26,9 @@ def environment() -> Dict[str, str]:
 
 def compiler(arch: str) -> str:
     """The compiler for user programs of ARCH; CC_GUEST= names another one."""
-    name = os.environ.get("CC_GUEST") or COMPILERS[arch]
+    name = os.environ.get("CC_GUEST") or ARCHITECTURES[arch].compiler
     if not shutil.which(name):
-        part = "base" if arch in ("x86_64", "um") else arch
-        die(f"the compiler {name} was not found; install it with `scripts/setup.sh {part}`.")
+        die(f"the compiler {name} was not found; install it with `scripts/setup.sh {ARCHITECTURES[arch].setup_part}`.")
     return name
 
 
@@ -67,7 +59,8 @@ def sample_modules(obj: Path) -> Dict[str, Path]:
 
 def headers(tree: Path, arch: str) -> Path:
     """The directory of the kernel's headers for user space, up to date."""
-    out = BUILD / "headers" / HEADERS[arch]
+    name = ARCHITECTURES[arch].headers
+    out = BUILD / "headers" / name
     target, stamp = out / "usr/include", out / "stamp"
     # Installing takes a while; of the headers only ours changes within one release.
     parts = [str(tree).encode(), (tree / "Makefile").read_bytes(), (tree / "include/uapi/linux/kcov.h").read_bytes()]
@@ -79,8 +72,8 @@ def headers(tree: Path, arch: str) -> Path:
         # Neither these nor those, if it is interrupted.
         stamp.unlink(missing_ok=True)
         log = LOGS / "headers.log"
-        command = ["make", "-C", str(tree), f"O={out}", f"ARCH={HEADERS[arch]}", "headers"]
-        run_logged(log, f"Installing the kernel's headers for programs ({HEADERS[arch]})", command, env=environment())
+        command = ["make", "-C", str(tree), f"O={out}", f"ARCH={name}", "headers"]
+        run_logged(log, f"Installing the kernel's headers for programs ({name})", command, env=environment())
         if not (target / "linux/kcov.h").exists():
             die(f"`make headers` left no linux/kcov.h in {shown(target)}; the log is {shown(log)}.")
         write_if_changed(stamp, f"{label}\n".encode())

@@ -12,8 +12,9 @@ import struct
 import subprocess
 from collections import Counter, defaultdict, namedtuple
 
+from harness.arch import ARCHITECTURES
+
 from . import Misuse
-from .arch import ARCHES
 from .elf import ET_REL, SHF_ALLOC, SHF_EXECINSTR, STB_GLOBAL, STT_FUNC, STT_NOTYPE, Elf
 
 Insn = namedtuple("Insn", "addr end mnemonic operands text")
@@ -45,10 +46,11 @@ def find_objdump():
 class Image:
     def __init__(self, vmlinux, objects, objdump=None):
         self.elf = Elf(vmlinux)
-        if self.elf.machine not in ARCHES:
+        known = [arch.instructions for arch in ARCHITECTURES.values() if arch.instructions.machine == self.elf.machine]
+        if not known:
             raise Misuse(f"{vmlinux} is for a machine (ELF number {self.elf.machine}) that this check does not "
-                         "know; add a class to scripts/leaf/arch.py.")
-        self.arch = ARCHES[self.elf.machine]
+                         "know; add a file to scripts/harness/arch.")
+        self.arch = known[0]
         self.objdump = objdump or find_objdump()
         self.objects = objects
         self.regions = []

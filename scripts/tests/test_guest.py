@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from harness import guest, initramfs
+from harness import guest, initramfs, machine, tsc
+from harness.arch import ARCHITECTURES
 from harness.hostlib import Failure
 
 
@@ -45,99 +46,105 @@ class Initramfs(Directory):
 
 class CommandLine(Directory):
     def guest(self, arch="x86_64", **more):
-        image = self.root / guest.MACHINES[arch].image
+        image = self.root / ARCHITECTURES[arch].image
         image.parent.mkdir(parents=True, exist_ok=True)
         image.touch()
         return guest.Guest(obj=self.root, name="unit", arch=arch, **more)
 
     def test_results_do_not_travel_over_the_console(self):
-        command = guest.command_line(self.guest(), self.root / "initrd")
+        command = machine.command_line(self.guest(), self.root / "initrd")
         self.assertIn("chardev:console", command)
-        for port in guest.PORTS:
+        for port in machine.PORTS:
             self.assertIn(f"virtserialport,chardev={port},name={port}", command)
 
     def test_parameters(self):
         boot = self.guest(kernel_args=("nokaslr",), qemu_args=("-icount", "shift=0"), smp=1, memory="3G")
-        command = guest.command_line(boot, self.root / "initrd")
+        command = machine.command_line(boot, self.root / "initrd")
         self.assertIn("nokaslr", command[command.index("-append") + 1].split())
         self.assertEqual(command[-2:], ["-icount", "shift=0"])
         self.assertEqual(command[command.index("-smp") + 1], "1")
         self.assertEqual(command[command.index("-m") + 1], "3G")
-        self.assertEqual(command[command.index("-accel") + 1], guest.emulation("qemu-system-x86_64"))
-        single = guest.command_line(replace(boot, emulation="tcg,thread=single"), self.root / "initrd")
+        self.assertEqual(command[command.index("-accel") + 1], machine.emulation("qemu-system-x86_64"))
+        single = machine.command_line(replace(boot, emulation="tcg,thread=single"), self.root / "initrd")
         self.assertEqual(single[single.index("-accel") + 1], "tcg,thread=single")
-        self.assertIn("kvm", guest.command_line(replace(boot, kvm=True), self.root / "initrd"))
+        self.assertIn("kvm", machine.command_line(replace(boot, kvm=True), self.root / "initrd"))
 
     def qemu(self, version):
         """Guests of a QEMU of this version, None for one that does not say."""
         said = version and f"QEMU emulator version {version} (Debian)"
-        guest.locks_code.cache_clear()
-        self.addCleanup(guest.locks_code.cache_clear)
-        return mock.patch.object(guest, "command_output", return_value=said)
+        machine.locks_code.cache_clear()
+        self.addCleanup(machine.locks_code.cache_clear)
+        return mock.patch.object(machine, "command_output", return_value=said)
 
     def test_threads_only_where_code_is_locked(self):
         versions = (("7.2.22", "single"), ("8.0.5", "single"), ("8.1.0", "multi"), ("10.0.2", "multi"), (None, "single"))
         for version, threads in versions:
             with self.qemu(version):
-                self.assertEqual(guest.emulation("qemu"), f"tcg,thread={threads}")
+                self.assertEqual(machine.emulation("qemu"), f"tcg,thread={threads}")
 
     def test_hooks_are_switched_where_that_is_safe(self):
         (self.root / ".config").write_text("CONFIG_KCOV_RUST=y\n")
         switched = ["kcov_hooks=switched"]
         threads = {"smp": 2, "emulation": "tcg,thread=multi"}
         with self.qemu("7.2.22"):
-            self.assertEqual(guest.hooks_args(self.guest()), switched)
-            self.assertEqual(guest.hooks_args(self.guest(**threads)), [])
-            self.assertEqual(guest.hooks_args(self.guest(**{**threads, "smp": 1})), switched)
-            self.assertEqual(guest.hooks_args(self.guest(**threads, kvm=True)), switched)
-            self.assertEqual(guest.hooks_args(self.guest("um")), switched)
-            command = guest.command_line(self.guest(), self.root / "initrd")
+            self.assertEqual(machine.hooks_args(self.guest()), switched)
+            self.assertEqual(machine.hooks_args(self.guest(**threads)), [])
+            self.assertEqual(machine.hooks_args(self.guest(**{**threads, "smp": 1})), switched)
+            self.assertEqual(machine.hooks_args(self.guest(**threads, kvm=True)), switched)
+            self.assertEqual(machine.hooks_args(self.guest("um")), switched)
+            command = machine.command_line(self.guest(), self.root / "initrd")
             self.assertIn("kcov_hooks=switched", command[command.index("-append") + 1].split())
         with self.qemu("8.1.0"):
-            self.assertEqual(guest.hooks_args(self.guest(**threads)), switched)
+            self.assertEqual(machine.hooks_args(self.guest(**threads)), switched)
         (self.root / ".config").write_text("CONFIG_KCOV_C=y\n")
-        self.assertEqual(guest.hooks_args(self.guest()), [])
+        self.assertEqual(machine.hooks_args(self.guest()), [])
 
     def test_clock(self):
-        with mock.patch.object(guest.tsc, "kilohertz", return_value=2596142):
-            self.assertIn("tsc_early_khz=2596142", guest.clock_args(self.guest()))
+        with mock.patch.object(tsc, "kilohertz", return_value=2596142):
+            self.assertIn("tsc_early_khz=2596142", machine.clock_args(self.guest()))
             # There the counter follows the instructions, or KVM tells its frequency.
-            self.assertEqual(guest.clock_args(self.guest(qemu_args=("-icount", "shift=0"))), [])
-            self.assertEqual(guest.clock_args(self.guest(kvm=True)), [])
-            self.assertEqual(guest.clock_args(self.guest("arm64")), [])
-        with mock.patch.object(guest.tsc, "kilohertz", return_value=None):
-            self.assertEqual(guest.clock_args(self.guest()), [])
+            self.assertEqual(machine.clock_args(self.guest(qemu_args=("-icount", "shift=0"))), [])
+            self.assertEqual(machine.clock_args(self.guest(kvm=True)), [])
+            self.assertEqual(machine.clock_args(self.guest("arm64")), [])
+        with mock.patch.object(tsc, "kilohertz", return_value=None):
+            self.assertEqual(machine.clock_args(self.guest()), [])
 
     def test_page_tables(self):
-        self.assertEqual(guest.paging_args(self.guest()), [])
+        self.assertEqual(machine.option_args(self.guest()), [])
         (self.root / ".config").write_text("# CONFIG_KASAN is not set\nCONFIG_KASAN_VMALLOC=y\n")
-        self.assertEqual(guest.paging_args(self.guest()), [])
+        self.assertEqual(machine.option_args(self.guest()), [])
         (self.root / ".config").write_text("CONFIG_KASAN=y\n")
-        self.assertEqual(guest.paging_args(self.guest()), ["no5lvl"])
-        self.assertEqual(guest.paging_args(self.guest("arm64")), [])
-        command = guest.command_line(self.guest(), self.root / "initrd")
+        self.assertEqual(machine.option_args(self.guest()), ["no5lvl"])
+        self.assertEqual(machine.option_args(self.guest("arm64")), [])
+        command = machine.command_line(self.guest(), self.root / "initrd")
         self.assertIn("no5lvl", command[command.index("-append") + 1].split())
 
+    def test_large_kernels(self):
+        self.assertEqual(machine.large_options(self.guest()), ())
+        (self.root / ".config").write_text("CONFIG_DEBUG_KMEMLEAK=y\n")
+        self.assertEqual(machine.large_options(self.guest("arm64")), ())
+        self.assertEqual(machine.command_line(self.guest(), self.root / "initrd")[-2:], ["-machine", "q35"])
+
     def test_watchdogs(self):
-        self.assertEqual(guest.watchdog_args(self.guest()), [])
+        self.assertEqual(machine.watchdog_args(self.guest()), [])
         (self.root / ".config").write_text("CONFIG_RCU_STALL_COMMON=y\n# CONFIG_SOFTLOCKUP_DETECTOR is not set\n")
         for seconds, limit in ((300, 100), (180, 60), (30, 21), (3600, 100)):
             boot = self.guest(timeout=seconds)
-            self.assertEqual(guest.watchdog_args(boot), [f"rcupdate.rcu_cpu_stall_timeout={limit}"])
+            self.assertEqual(machine.watchdog_args(boot), [f"rcupdate.rcu_cpu_stall_timeout={limit}"])
         (self.root / ".config").write_text("CONFIG_SOFTLOCKUP_DETECTOR=y\nCONFIG_WQ_WATCHDOG=y\n")
-        self.assertEqual(guest.watchdog_args(self.guest()), ["watchdog_thresh=50", "workqueue.watchdog_thresh=100"])
-        command = guest.command_line(self.guest(), self.root / "initrd")
+        self.assertEqual(machine.watchdog_args(self.guest()), ["watchdog_thresh=50", "workqueue.watchdog_thresh=100"])
+        command = machine.command_line(self.guest(), self.root / "initrd")
         self.assertIn("watchdog_thresh=50", command[command.index("-append") + 1].split())
 
     def test_every_machine(self):
-        for arch, machine in guest.MACHINES.items():
-            command = guest.command_line(self.guest(arch), self.root / "initrd")
-            self.assertEqual(command[0], machine.qemu or str(self.root / machine.image))
-            self.assertIn(f"console={machine.console}", " ".join(command))
+        for name, architecture in ARCHITECTURES.items():
+            command = machine.command_line(self.guest(name), self.root / "initrd")
+            self.assertEqual(command[0], architecture.qemu or str(self.root / architecture.image))
+            self.assertIn(f"console={architecture.console}", " ".join(command))
 
     def test_missing_kernel(self):
         with self.assertRaisesRegex(Failure, "no kernel"):
-            guest.command_line(guest.Guest(obj=self.root, name="unit"), self.root / "initrd")
+            machine.command_line(guest.Guest(obj=self.root, name="unit"), self.root / "initrd")
 
 
 class Verdict(Directory):
@@ -158,7 +165,7 @@ class Verdict(Directory):
                     tar.addfile(member, io.BytesIO(data))
         else:
             (run / "ports/files").write_bytes(b"\0" * 100 + b"no archive")
-        with mock.patch.object(guest, "RUNS", self.root):
+        with mock.patch.object(machine, "RUNS", self.root):
             boot = guest.Guest(obj=self.root, name="run")
             return guest._outcome(boot, status, timed_out, 3.0)  # pylint: disable=protected-access
 

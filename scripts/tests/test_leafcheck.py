@@ -15,8 +15,11 @@ from types import SimpleNamespace
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=protected-access
+from harness.arch.arm64 import Arm64
+from harness.arch.instructions import Flow
+from harness.arch.riscv64 import Riscv
+from harness.arch.x86_64 import X86
 from leaf import Misuse, machine, order, publish, selftest
-from leaf.arch import Arm64, Flow, Riscv, X86
 from leaf.check import check
 from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol
 from leaf.helpers import instrumented_calls

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness import guest
+from harness.arch import ARCHITECTURES
 import matrix
 from harness.cells import CELLS, Cell, Forbidden, values
 from harness.hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure
@@ -22,7 +22,7 @@ class Cells(unittest.TestCase):
 
     def test_cells_name_what_exists(self) -> None:
         for cell in CELLS:
-            self.assertIn(cell.arch, guest.MACHINES)
+            self.assertIn(cell.arch, ARCHITECTURES)
             for check in cell.checks:
                 self.assertTrue((SCRIPTS / "checks" / f"{check}.py").exists(), f"{cell.name}: {check}")
             if isinstance(cell, Forbidden):

@@ -81,7 +81,7 @@ class RustTests(unittest.TestCase):
         self.assertEqual(self.check(host, ""), {"one": SKIPPED})
 
     def test_other_architectures_are_refused(self):
-        with self.assertRaisesRegex(Failure, "not of arm64"):
+        with self.assertRaisesRegex(Failure, "not for arm64"):
             crates.kcov_trace("arm64")
 
 

@@ -8,6 +8,7 @@
 use crate::{
     area::Area,
     buffer::{Buffer, LaidOutBuffer},
+    context::Context,
     descriptor::{Descriptor, RemoteRequest},
     gate, hooks,
     layout::Layout,
@@ -17,6 +18,7 @@ use crate::{
     records::{canonical, Comparison, Kind},
     remote::{
         handle::{Handle, HandleList},
+        pool,
         section, //
     },
     set::{
@@ -25,7 +27,7 @@ use crate::{
         position,
         start as set_start, //
     },
-    task,
+    statistics, task,
 };
 use core::hint::black_box;
 use kernel::{interrupt::local_interrupt_disable, prelude::*, sync::Arc};
@@ -895,6 +897,26 @@ mod cases {
         assert!(run(&|| Ok(()))? > first);
         descriptor.disable(0)?;
         assert!(run(&|| Ok(())).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn larger_areas_are_kept() -> Result {
+        const LARGE: usize = 1 << 16;
+        // Areas of tasks are kept while there is a user.
+        pool::open();
+        let kept = || -> Result<bool> {
+            // More than a CPU has slots for.
+            for words in [64, 64, 64, LARGE] {
+                pool::give_back(Context::Task, Area::new(words, GFP_KERNEL)?);
+            }
+            let before = statistics::areas();
+            let area = pool::lend(Context::Task, LARGE).ok_or(ENOMEM)?;
+            Ok(area.words() >= LARGE && statistics::areas() == before)
+        };
+        let kept = kept();
+        pool::close();
+        assert_eq!(kept, Ok(true));
         Ok(())
     }
 

@@ -229,8 +229,8 @@ pub(crate) fn give_back(context: Context, area: Area) {
     }
 }
 
-/// Areas of softirqs all have a slot somewhere, those of tasks are kept by the CPU that used them
-/// last.
+/// Areas of softirqs all have a slot somewhere. The CPU that used an area of a task last keeps it,
+/// and gives up smaller ones for it.
 #[cold]
 #[inline(never)]
 fn give_back_elsewhere(here: usize, context: Context, area: Area) {
@@ -238,7 +238,11 @@ fn give_back_elsewhere(here: usize, context: Context, area: Area) {
         Context::Task => 1,
         Context::Softirq => SHARDS,
     };
-    drop(put_from(here, reach, context, area));
+    let left = put_from(here, reach, context, area);
+    if let (Context::Task, Some(area)) = (context, left) {
+        evict_smaller(&POOL[here], area.words());
+        drop(put_from(here, 1, context, area));
+    }
 }
 
 /// Puts an area into the first empty slot of the next `reach` CPUs, or gives it back.

@@ -21,7 +21,7 @@ use crate::{
 use core::{
     ffi::c_void,
     marker::PhantomData,
-    mem::{ManuallyDrop, MaybeUninit},
+    mem::{offset_of, ManuallyDrop, MaybeUninit},
     ptr::NonNull, //
 };
 use kernel::{
@@ -41,6 +41,9 @@ pub(crate) struct Header {
     laid_out_for: Option<(Mode, usize)>,
     section: MaybeUninit<Section>,
 }
+
+/// All that a hook reads to record a PC shares a cache line of 64 bytes.
+const _: () = assert!(offset_of!(Header, layout) + Layout::BYTES_FOR_PCS <= 64);
 
 /// Memory to record a section in.
 ///
@@ -143,19 +146,17 @@ impl Area {
         self.lay_out(target.mode, target.words);
         let section = Section::new(target, context, outer());
         self.header_mut().section.write(section);
-        let recording = Recording {
-            softirq: u32::from(context == Context::Softirq),
-            section: self.0.as_ptr().cast(),
-            ..Recording::into_layout(target.mode, self.layout())
-        };
+        // SAFETY: The area was laid out for the mode. It is given back after the recording.
+        let recording = unsafe { Recording::into_layout(target.mode, self.layout()) };
         // The recording owns the area.
-        let _ = ManuallyDrop::new(self);
-        recording
+        let area = ManuallyDrop::new(self);
+        // SAFETY: The recording goes to this area.
+        unsafe { recording.of_section(context, area.0.as_ptr().cast()) }
     }
 }
 
 impl<'a> LentArea<'a> {
-    /// Returns the area that [`Recording::section`] points to.
+    /// Returns the area of a section.
     ///
     /// # Safety
     ///
@@ -178,8 +179,8 @@ impl<'a> LentArea<'a> {
 
     /// Returns the area of the section that this one runs in.
     pub(crate) fn outer(&self) -> Option<Self> {
-        // SAFETY: The pointer was read from the task. Inner sections end before outer ones.
-        unsafe { Self::from_ptr(self.section().outer().section) }
+        // SAFETY: By the invariant of `Recording`. Inner sections end before outer ones.
+        unsafe { Self::from_ptr(self.section().outer().parts().section) }
     }
 
     /// Takes the area back.

@@ -16,6 +16,7 @@ use crate::{
     set::Set,
 };
 use core::{
+    mem::offset_of,
     ptr,
     sync::atomic::{AtomicUsize, Ordering::Relaxed}, //
 };
@@ -39,14 +40,14 @@ pub(crate) struct Layout {
     dropped: AtomicUsize,
 }
 
-/// All that a hook reads to record a PC shares a cache line, in an area with the size of the area.
-const _: () = assert!(size_of::<Layout>() <= 80);
-
 // SAFETY: What the pointers lead to is memory of the owner of the layout, who lets only one CPU at
 // a time write to it.
 unsafe impl Send for Layout {}
 
 impl Layout {
+    /// The number of bytes at the start that are looked at to record a PC.
+    pub(crate) const BYTES_FOR_PCS: usize = offset_of!(Self, comparisons);
+
     /// No memory, laid out for nothing.
     pub(crate) const fn nothing() -> Self {
         Self {
@@ -162,10 +163,10 @@ impl Layout {
         }
         busy.set(1);
         let words = self.pcs.start().cast::<usize>();
-        // SAFETY: Hooks push PCs in modes that have a trace of them.
+        // SAFETY: By the invariant of `Trace`.
         let count = unsafe { Volatile::at(words, 0) }.get();
         if self.wants(pc, count) {
-            // SAFETY: There is space for one more.
+            // SAFETY: `count` is less than the capacity, so there is space for one more.
             unsafe { records::write_pc(words, count, pc) };
         }
         busy.set(0);

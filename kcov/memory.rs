@@ -46,8 +46,8 @@ impl<T: Copy> Volatile<T> {
 ///
 /// # Invariants
 ///
-/// `start` points to `words` words, which are valid as long as a layout of them is used. Nothing
-/// but layouts of them refers to them.
+/// `start` points to `words` words, which are valid as long as a layout of them is used. Kernel code
+/// accesses them through layouts of them only. User space may access those of a buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     start: *mut usize,

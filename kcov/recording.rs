@@ -2,6 +2,8 @@
 
 //! The state of recording as values: a recording, a section, and the destination of its records.
 
+#![expect(unsafe_code)]
+
 use crate::{
     context::Context,
     layout::Layout,
@@ -16,12 +18,9 @@ use core::{
     sync::atomic::{AtomicU32, Ordering::Relaxed}, //
 };
 
-/// The fields that the hooks look at, as a value.
-///
-/// The pointers are plain: the code that writes a recording to a task keeps them valid until the
-/// recording ends.
+/// The fields of a task that say what is recorded, as plain data.
 #[derive(Clone, Copy)]
-pub(crate) struct Recording {
+pub(crate) struct Parts {
     pub(crate) mode: u32,
     pub(crate) softirq: u32,
     pub(crate) capacity: u32,
@@ -30,28 +29,77 @@ pub(crate) struct Recording {
     pub(crate) section: *mut c_void,
 }
 
+/// What is recorded on a task, and where to.
+///
+/// # Invariants
+///
+/// Until the recording has ended:
+///
+/// - `section` is null, or came from [`Area::lend`](crate::area::Area::lend), and the area has not
+///   been given back.
+/// - Unless the mode is [`mode::DISABLED`], `layout` points to a layout for the mode, and `area`
+///   and `capacity` are its fast path.
+#[derive(Clone, Copy)]
+pub(crate) struct Recording(Parts);
+
 impl Recording {
-    pub(crate) const NOTHING: Self = Self {
+    // INVARIANT: The mode is `DISABLED`, and there is no section.
+    pub(crate) const NOTHING: Self = Self(Parts {
         mode: mode::DISABLED,
         softirq: 0,
         capacity: 0,
         area: ptr::null_mut(),
         layout: ptr::null(),
         section: ptr::null_mut(),
-    };
+    });
 
-    /// Recording into memory with the given layout, outside all sections.
+    /// # Safety
+    ///
+    /// The parts fulfil the type's invariants.
     #[inline(always)]
-    pub(crate) fn into_layout(mode: Mode, layout: &Layout) -> Self {
+    pub(crate) unsafe fn new(parts: Parts) -> Self {
+        // INVARIANT: By this function's requirement.
+        Self(parts)
+    }
+
+    /// Returns a recording into memory with the given layout, outside all sections.
+    ///
+    /// # Safety
+    ///
+    /// `layout` is one for `mode`, and stays valid until the recording has ended.
+    #[inline(always)]
+    pub(crate) unsafe fn into_layout(mode: Mode, layout: &Layout) -> Self {
         let (area, capacity) = layout.fast_path(mode);
-        Self {
+        // INVARIANT: By this function's requirement.
+        Self(Parts {
             mode: mode.word(),
             // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
             capacity: capacity as u32,
             area,
             layout,
-            ..Self::NOTHING
-        }
+            ..Self::NOTHING.0
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn parts(&self) -> Parts {
+        self.0
+    }
+
+    /// Returns the recording as that of a section.
+    ///
+    /// # Safety
+    ///
+    /// `section` points to the area that the recording goes to. The caller lends that area until
+    /// the recording has ended.
+    #[inline(always)]
+    pub(crate) unsafe fn of_section(self, context: Context, section: *mut c_void) -> Self {
+        // INVARIANT: By this function's requirement.
+        Self(Parts {
+            softirq: u32::from(context == Context::Softirq),
+            section,
+            ..self.0
+        })
     }
 }
 

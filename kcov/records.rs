@@ -10,10 +10,7 @@
 #![expect(unsafe_code)]
 
 use crate::memory::{Memory, Volatile};
-use core::{
-    marker::PhantomData,
-    ptr, //
-};
+use core::marker::PhantomData;
 use kernel::{bindings, prelude::*};
 
 /// The size of the interface's words, `unsigned long`.
@@ -66,8 +63,8 @@ pub(crate) struct Comparison {
 ///
 /// # Invariants
 ///
-/// If `capacity` is not 0, `start` points to a count and `capacity` records, which are valid as
-/// long as the trace is used.
+/// `start` points to a count and `capacity` records, which are valid as long as the trace is used.
+/// If `capacity` is 0, the count is only read.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Trace {
@@ -75,14 +72,21 @@ pub(crate) struct Trace {
     capacity: usize,
 }
 
+/// The count of traces that have no memory.
+static NO_RECORDS: u64 = 0;
+
 impl Trace {
+    // INVARIANT: There is a count.
     pub(crate) const NONE: Self = Self {
-        start: ptr::null_mut(),
+        start: (&raw const NO_RECORDS).cast_mut().cast(),
         capacity: 0,
     };
 
     /// A trace that takes all of `memory`.
     pub(crate) fn new(kind: Kind, memory: Memory) -> Self {
+        if memory.words() * WORD < kind.count_bytes() {
+            return Self::NONE;
+        }
         // INVARIANT: By that of `Memory`.
         Self {
             start: memory.start().cast(),
@@ -100,7 +104,7 @@ impl Trace {
         self.capacity
     }
 
-    /// Returns the count, which may be larger than the capacity; 0 if there is no trace.
+    /// Returns the count, which may be larger than the capacity; 0 if there is no space for records.
     #[inline(always)]
     pub(crate) fn count(self, kind: Kind) -> usize {
         if self.capacity == 0 {
@@ -117,7 +121,7 @@ impl Trace {
         }
     }
 
-    /// Sets the count, if there is a trace.
+    /// Sets the count, if there is space for records.
     #[inline(always)]
     pub(crate) fn set_count(self, kind: Kind, count: usize) {
         if self.capacity == 0 {

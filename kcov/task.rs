@@ -26,7 +26,7 @@ use crate::{
     mode::{self, Mode},
     offsets,
     recorder::Recorder,
-    recording::{Recording, Target},
+    recording::{Parts, Recording, Target},
 };
 use core::{
     ffi::c_void,
@@ -156,27 +156,32 @@ impl Task {
         unsafe { LentArea::from_ptr(self.section.get()) }
     }
 
-    /// Reads the recording, with `mode` in place of the task's mode.
+    /// Reads the recording, with `mode` in place of the task's mode: the mode that [`pause`] has
+    /// found.
     #[inline(always)]
     fn recording(&self, mode: u32) -> Recording {
-        Recording {
+        let parts = Parts {
             mode,
             softirq: self.softirq.get(),
             capacity: self.capacity.get(),
             area: self.area.get(),
             layout: self.layout.get(),
             section: self.section.get(),
-        }
+        };
+        // SAFETY: The fields are those of the recording that `set_recording` wrote last, or zeroed
+        // as in `Recording::NOTHING`.
+        unsafe { Recording::new(parts) }
     }
 
     /// Writes all of a recording but the mode, which is [`mode::DISABLED`].
     #[inline(always)]
     fn set_recording(&self, recording: &Recording) {
-        self.softirq.set(recording.softirq);
-        self.capacity.set(recording.capacity);
-        self.area.set(recording.area);
-        self.layout.set(recording.layout);
-        self.section.set(recording.section);
+        let parts = recording.parts();
+        self.softirq.set(parts.softirq);
+        self.capacity.set(parts.capacity);
+        self.area.set(parts.area);
+        self.layout.set(parts.layout);
+        self.section.set(parts.section);
     }
 }
 
@@ -240,12 +245,10 @@ impl Drop for Paused {
 
 impl Paused {
     /// Changes what is recorded from the end of the pause on.
-    ///
-    /// The caller keeps what `recording` points to until another recording has taken its place.
     #[inline(always)]
     fn set(&mut self, recording: &Recording) {
         self.task.set_recording(recording);
-        self.mode = recording.mode;
+        self.mode = recording.parts().mode;
     }
 
     /// Starts a section on `area`, on top of what was recorded.
@@ -274,14 +277,16 @@ impl Paused {
     ///
     /// # Safety
     ///
-    /// The layout stays valid until [`Paused::detach_local`] has been called for `descriptor`.
+    /// The layout is one for `mode`, and stays valid until [`Paused::detach_local`] has been called
+    /// for `descriptor`.
     pub(crate) unsafe fn attach_local(
         &mut self,
         descriptor: Arc<Descriptor>,
         layout: &Layout,
         mode: Mode,
     ) {
-        self.set_bottom(Recording::into_layout(mode, layout));
+        // SAFETY: By this function's requirement: `detach_local` ends the recording.
+        self.set_bottom(unsafe { Recording::into_layout(mode, layout) });
         self.task.local.put(descriptor);
     }
 
@@ -326,7 +331,7 @@ impl Paused {
         let lent = self.task.innermost()?;
         let outer = lent.section().outer();
         self.task.set_recording(&outer);
-        self.mode = outer.mode;
+        self.mode = outer.parts().mode;
         // SAFETY: The task is paused, its fields no longer refer to the section, and softirqs that
         // found it there have returned.
         Some(unsafe { lent.give_back() })
@@ -414,8 +419,8 @@ pub(crate) fn probe(area: &mut Area, mode: Mode, words: usize, body: impl FnOnce
     let mut paused = pause();
     area.lay_out(mode, words);
     let outer = paused.task.recording(paused.mode);
-    // The area outlives the recording.
-    paused.set(&Recording::into_layout(mode, area.layout()));
+    // SAFETY: The area was laid out for the mode, and outlives the recording.
+    paused.set(&unsafe { Recording::into_layout(mode, area.layout()) });
     drop(paused);
     body();
     pause().set(&outer);

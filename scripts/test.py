@@ -3,7 +3,10 @@
 """
 `make test`: runs what this project can check about itself, but for what is on demand.
 
-  test.py [--only NAME]... [--impl rust|c]... [--list]
+  test.py [--only NAME[:PART]]... [--impl rust|c]... [--list]
+
+A PART is a program of the conformance suite: `--only conformance:pc_test` runs that one. ONLY=NAME[:PART],... in the
+environment names checks too.
 
 The last line says `N passed, N failed, N skipped`; the status is 0 if something passed and nothing failed. A check
 that ends early, or finds nothing to look at, has failed. On the usual kernels, so has one that skips something that
@@ -98,15 +101,31 @@ def report(name: str, results: List[Result], seconds: float, verbose: bool) -> N
             say(f"      skipped {line}")
 
 
-def not_run(checks: Dict[str, ModuleType], only: List[str]) -> str:
+def chosen_checks(words: List[str], checks: Dict[str, ModuleType]) -> Dict[str, List[str]]:
+    """The checks that the words name, each with its parts if not all of it is asked for."""
+    chosen: Dict[str, List[str]] = {}
+    for word in words:
+        name, _, part = word.partition(":")
+        if name not in checks:
+            die(f"there is no check '{name}'; the checks are: {' '.join(checks)}.")
+        if part and not getattr(checks[name], "HAS_PARTS", False):
+            having = [name for name, module in checks.items() if getattr(module, "HAS_PARTS", False)]
+            die(f"the check '{name}' has no parts to choose; those that have: {' '.join(having)}.")
+        chosen.setdefault(name, []).extend([part] if part else [])
+    return chosen
+
+
+def not_run(checks: Dict[str, ModuleType]) -> str:
     """What a run of everything does not come to, in one line."""
-    names = [name for name, module in checks.items() if on_demand(module) and name not in only]
+    names = [name for name, module in checks.items() if on_demand(module)]
     return f"Not run, but on demand: {', '.join(names)} (--only NAME); kernels with KASAN, lockdep and more (make matrix, make stress)"
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this check only (repeatable)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME[:PART]", help="run this check, or this part of it, only (repeatable)"
+    )
     parser.add_argument("--list", action="store_true", help="list the checks")
     parser.add_argument("--impl", action="append", choices=("rust", "c"), help="only this implementation (repeatable)")
     parser.add_argument("--arch", choices=sorted(arch.ARCHITECTURES), default=arch.chosen())
@@ -122,10 +141,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         for name, module in checks.items():
             say(f"{name:14} {title(module)}{' (on demand)' if on_demand(module) else ''}")
         return 0
-    only = options.only or (os.environ.get("ONLY") or "").replace(",", " ").split()
-    unknown = [name for name in only if name not in checks]
-    if unknown:
-        die(f"there is no check '{unknown[0]}'; the checks are: {' '.join(checks)}.")
+    only = chosen_checks(options.only or (os.environ.get("ONLY") or "").replace(",", " ").split(), checks)
     objects = dict(pair.split("=", 1) for pair in options.obj if "=" in pair)
     if len(objects) != len(options.obj):
         die("--obj takes IMPL=DIR, such as c=build/obj/x86_64-c.")
@@ -145,7 +161,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         if name not in only and (only or on_demand(module)):
             continue
         progress = Progress(f"Checking {name}: {title(module)}")
-        context.progress = progress.show
+        context.progress, context.parts = progress.show, tuple(only.get(name, ()))
         results = run_check(name, module, context)
         if progress.live:
             sys.stdout.write("\r\033[K")
@@ -159,7 +175,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         for line in broken:
             say(f"    {line}")
     if not only:
-        say(not_run(checks, only))
+        say(not_run(checks))
     say(f"Time: {duration(time.monotonic() - started)}")
     say(totals(everything))
     return 0 if count(everything, PASSED) and not broken else 1

@@ -55,13 +55,17 @@ class Context:
     # Object directories of kernels that were built by somebody else.
     objects: Dict[str, Path] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda text: None
+    # The parts of the check that are asked for; empty: all.
+    parts: Tuple[str, ...] = ()
     _kernels: Dict[str, Path] = field(default_factory=dict)
     _broken: Dict[str, str] = field(default_factory=dict)
 
     @property
     def usual(self) -> bool:
-        """Whether the kernels are those of `make test` as it stands; others may lack anything."""
-        other = any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
+        """
+        Whether the kernels are those of `make test` as it stands, and nothing is left out; others may lack anything.
+        """
+        other = self.parts or any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
         return self.arch == "x86_64" and not self.objects and not other
 
     def kernel(self, impl: str) -> Path:

@@ -47,7 +47,7 @@ class Frames(unittest.TestCase):
 
         self.assertEqual(self.outcomes(run), [PASSED, FAILED])
         # What this one lacks is not known.
-        for other in (Context(arch="um"), Context(objects={"rust": Path("/")})):
+        for other in (Context(arch="um"), Context(objects={"rust": Path("/")}), Context(parts=("second",))):
             results = frame.run_check("unit", module(run), other)
             self.assertEqual([result.outcome for result in results], [PASSED, SKIPPED])
 
@@ -55,9 +55,23 @@ class Frames(unittest.TestCase):
         checks = {name: module(None, name) for name in ("always", "slow", "never")}
         for name in ("slow", "never"):
             checks[name].ON_DEMAND = True
-        self.assertIn(": slow, never (", frame.not_run(checks, []))
-        self.assertIn(": never (", frame.not_run(checks, ["slow"]))
-        self.assertNotIn("\n", frame.not_run(checks, []))
+        self.assertIn(": slow, never (", frame.not_run(checks))
+        self.assertNotIn("\n", frame.not_run(checks))
+
+    def test_parts(self):
+        checks = {name: module(None, name) for name in ("whole", "parted")}
+        checks["parted"].HAS_PARTS = True
+        words = ["whole", "parted:one_test", "parted:two_test"]
+        self.assertEqual(frame.chosen_checks(words, checks), {"whole": [], "parted": ["one_test", "two_test"]})
+        for wrong in ("whole:one_test", "unknown", "unknown:one_test"):
+            with self.subTest(wrong), self.assertRaises(Failure):
+                frame.chosen_checks([wrong], checks)
+        self.assertFalse(Context(parts=("one_test",)).usual)
+        suite = {"one_test": Path("/1"), "two_test": Path("/2")}
+        self.assertEqual(conformance.chosen_programs(suite, ()), suite)
+        self.assertEqual(conformance.chosen_programs(suite, ("two_test",)), {"two_test": Path("/2")})
+        with self.assertRaises(Failure):
+            conformance.chosen_programs(suite, ("three_test",))
 
     def test_totals(self):
         self.assertEqual(frame.totals([passed("a"), skipped("b", "c"), passed("d")]), "2 passed, 0 failed, 1 skipped")

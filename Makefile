@@ -47,7 +47,7 @@ help:
 	@echo 'Variables:'
 	@echo '  KERNEL=DIR      your own Linux tree, 7.3 or later, instead of one that is downloaded'
 	@echo '  IMPL=rust|c     which implementation of KCOV, where one kernel is built (rust)'
-	@echo '  KVM=1           run guests with KVM, if that works here, instead of emulating the processor'
+	@echo '  KVM=0|1         0: emulate processors even where KVM works; 1: try again whether it does (one trial for each machine)'
 	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'
 	@echo '  LLVM=SUFFIX     the compiler as in the kernel: LLVM=-22, LLVM=1; LLVM=gcc is GCC (the newest clang that fits rustc)'
 	@echo '  KCOV_BINDGEN=V  a version of bindgen, from 0.71.1 on, or "newest"; set-up builds it (the bindgen in PATH, or a new one)'

@@ -6,7 +6,7 @@
   shell.py [OPTION...]                  an interactive shell
   shell.py [OPTION...] -- COMMAND...    run a command (a shell line) in the guest; its exit status is the status
 
-KVM=1 in the environment uses KVM if a trial boot shows that it works here; QEMU's emulation is used otherwise.
+The guest runs with KVM if a trial boot has shown that it works here; KVM=0 in the environment asks for QEMU's emulation.
 """
 
 import argparse

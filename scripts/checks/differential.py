@@ -407,6 +407,7 @@ def booted(context: Context, impl: str, obj: Path) -> Iterator[guest.Outcome]:
                 kernel_args=KERNEL_ARGS + ARCHITECTURES[context.arch].trusted_clock,
                 memory=memory,
                 timeout=GUEST_SECONDS,
+                kvm=False,
             )
         )
 

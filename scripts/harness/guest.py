@@ -2,12 +2,15 @@
 """
 Boots a kernel with a small initramfs, runs a command there and brings the result back; or gives a shell in it.
 
-KVM=1 in the environment uses KVM if a trial boot shows that it works here; QEMU's emulation is used otherwise.
+Guests run with KVM if a trial boot shows that it works here, and are emulated by QEMU otherwise. The result of the trial
+is kept. KVM=0 in the environment asks for emulation, KVM=1 for a new trial.
 """
 
 import argparse
 import fcntl
+import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -19,10 +22,10 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from . import arch, console
-from .hostlib import chosen, command_output, die, shown, step, warn
+from .hostlib import CACHE, chosen, command_output, die, shown, step, warn, write_if_changed
 from .machine import PORTS, Guest, check_emulator, command_line, write_initramfs
 
 
@@ -88,23 +91,46 @@ def run_directory(guest: Guest) -> Iterator[None]:
         yield
 
 
-# Whether KVM boots a given kernel image here.
-_kvm_works: Dict[Path, bool] = {}
+# Where the results of trials of KVM are kept, and the seconds that one may take. A kernel that boots takes two.
+TRIALS = CACHE / "kvm.json"
+TRIAL_SECONDS = 5
 
 
 def with_accelerator(guest: Guest) -> Guest:
-    """GUEST with KVM if that was asked for and a trial boot shows that it works."""
-    if os.environ.get("KVM", "0") in ("", "0", "n") or guest.architecture.qemu is None:
+    """GUEST with KVM, if it may have that and a trial boot has shown that KVM works here."""
+    asked = os.environ.get("KVM", "")
+    if guest.kvm is not None or guest.emulation or asked in ("0", "n") or not may_use_kvm(guest):
+        if asked == "1" and guest.kvm is None and not guest.emulation:
+            warn("KVM cannot run this guest here; going on with QEMU's emulation.")
         return guest
-    if guest.obj not in _kvm_works:
-        works = False
-        if guest.architecture.native == os.uname().machine and os.access("/dev/kvm", os.R_OK | os.W_OK):
-            trial = Guest(obj=guest.obj, name=f"{guest.name}-kvm", arch=guest.arch, timeout=30, kvm=True)
-            works = _boot(trial, None).status == 0
-        if not works:
-            warn("KVM does not run this kernel here; going on with QEMU's emulation.")
-        _kvm_works[guest.obj] = works
-    return replace(guest, kvm=_kvm_works[guest.obj])
+    return replace(guest, kvm=kvm_works(guest, anew=asked == "1"))
+
+
+def may_use_kvm(guest: Guest) -> bool:
+    """Whether the host has KVM for guests of this architecture. Instructions are counted by emulation only."""
+    native = guest.architecture.qemu is not None and guest.architecture.native == platform.machine()
+    return native and "-icount" not in guest.qemu_args and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+# Trials that were made anew, as they are made once.
+_tried: Set[str] = set()
+
+
+def kvm_works(guest: Guest, anew: bool) -> bool:
+    """Whether a kernel boots with KVM on this machine and its kernel: one trial for each, whose result is kept."""
+    host = " ".join((platform.node(), platform.release(), guest.architecture.name))
+    try:
+        known = dict(json.loads(TRIALS.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        known = {}
+    if host not in known or anew and host not in _tried:
+        trial = replace(guest, name=f"{guest.name}-kvm", command="true", files={}, timeout=TRIAL_SECONDS, kvm=True)
+        known[host] = _boot(trial, None).status == 0
+        _tried.add(host)
+        write_if_changed(TRIALS, (json.dumps(known, indent=1) + "\n").encode())
+        if not known[host]:
+            warn("KVM does not run a kernel here; going on with QEMU's emulation. KVM=1 tries again.")
+    return bool(known[host])
 
 
 def boot(guest: Guest, on_output: Optional[Callable[[str], None]] = None) -> Outcome:

@@ -9,7 +9,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from . import console, initramfs, kconfig
 from .arch import ARCHITECTURES, DEFAULT, Architecture
@@ -37,7 +37,8 @@ class Guest:
     qemu_args: Tuple[str, ...] = ()
     # Reports on the console that are no failure.
     expected: Tuple[console.Expected, ...] = ()
-    kvm: bool = False
+    # Whether KVM runs it; None: if it works here, and nothing else was asked for.
+    kvm: Optional[bool] = None
     # Whether the kernel decides about its hooks by itself, see hooks_args().
     default_hooks: bool = False
     # What QEMU does without KVM; chosen by its version if empty. With -icount among qemu_args, only one thread is
@@ -167,7 +168,7 @@ def accelerator(guest: Guest) -> str:
 def patches_safely(guest: Guest) -> bool:
     """Whether a guest may replace instructions while another of its processors runs them."""
     qemu = guest.architecture.qemu
-    return guest.kvm or qemu is None or guest.smp == 1 or locks_code(qemu) or "thread=multi" not in accelerator(guest)
+    return bool(guest.kvm) or qemu is None or guest.smp == 1 or locks_code(qemu) or "thread=multi" not in accelerator(guest)
 
 
 def hooks_args(guest: Guest) -> List[str]:

@@ -109,6 +109,44 @@ class CommandLine(Directory):
         with mock.patch.object(tsc, "kilohertz", return_value=None):
             self.assertEqual(machine.clock_args(self.guest()), [])
 
+    def test_kvm_is_tried_once(self):
+        boots = []
+
+        def boot(trial, _on_output):
+            boots.append(trial)
+            return mock.Mock(status=0 if works else None)
+
+        def kvm(asked="", **more):
+            guest._tried.clear()
+            with mock.patch.dict(guest.os.environ, {"KVM": asked}):
+                return bool(guest.with_accelerator(self.guest(**more)).kvm)
+
+        patches = (
+            mock.patch.object(guest, "_boot", boot),
+            mock.patch.object(guest, "TRIALS", self.root / "kvm.json"),
+            mock.patch.object(guest, "warn"),
+            mock.patch.object(guest.os, "access", return_value=True),
+            mock.patch.object(guest.platform, "machine", return_value="x86_64"),
+        )
+        for patch in patches:
+            patch.start()
+            self.addCleanup(patch.stop)
+        works = False
+        self.assertFalse(kvm())
+        self.assertEqual([(trial.kvm, trial.timeout, trial.files) for trial in boots], [(True, 5, {})])
+        works = True
+        self.assertFalse(kvm())
+        self.assertEqual(len(boots), 1)
+        self.assertTrue(kvm(asked="1"))
+        self.assertTrue(kvm())
+        self.assertEqual(len(boots), 2)
+        self.assertFalse(kvm(asked="0"))
+        for emulated in ({"kvm": False}, {"emulation": "tcg"}, {"qemu_args": ("-icount", "0")}, {"arch": "arm64"}, {"arch": "um"}):
+            self.assertFalse(kvm(**emulated))
+        with mock.patch.object(guest.platform, "release", return_value="another"):
+            self.assertTrue(kvm())
+        self.assertEqual(len(boots), 3)
+
     def test_page_tables(self):
         self.assertEqual(machine.option_args(self.guest()), [])
         (self.root / ".config").write_text("# CONFIG_KASAN is not set\nCONFIG_KASAN_VMALLOC=y\n")

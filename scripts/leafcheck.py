@@ -30,6 +30,7 @@ import sys
 from leaf import Misuse
 from leaf.check import check, open_image
 
+
 def show(image, hooks, sections, violations):
     print(f"{image.elf.path} ({image.arch.name}), object {', '.join(image.objects)}")
     print(f"{'hook':36} {'instructions':>12} {'bytes':>6}  {'stores':11}  functions reached")
@@ -62,7 +63,7 @@ def main(arguments):
                         help="build small good and bad programs and show that each bad one is caught")
     options = parser.parse_args(arguments)
     if options.self_test:
-        from leaf.selftest import self_test     # pylint: disable=import-outside-toplevel
+        from leaf.selftest import self_test
         return self_test(options.objdump)
     if not options.vmlinux:
         parser.error("name a vmlinux, or use --self-test")

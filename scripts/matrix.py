@@ -23,14 +23,31 @@ import shutil
 import time
 import traceback
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 from harness import kconfig, kernel, machine, overlay, skips
 from harness.arch import ARCHITECTURES
 from harness.cells import CELLS, Cell, Forbidden, values
 from harness.checklib import FAILED, PASSED, Context, Result
-from harness.hostlib import BUILD, CACHE, SCRIPTS, Failure, Progress, command_output, die, duration, git_output
-from harness.hostlib import first_line, main, results_in, say, setup, shown, write_if_changed, write_results
+from harness.hostlib import (
+    BUILD,
+    CACHE,
+    SCRIPTS,
+    Failure,
+    Progress,
+    command_output,
+    die,
+    duration,
+    first_line,
+    git_output,
+    main,
+    results_in,
+    say,
+    setup,
+    shown,
+    write_if_changed,
+    write_results,
+)
 from harness.patches import read_patches, repository_files
 
 STATE = BUILD / "matrix"
@@ -90,7 +107,7 @@ def label_of(cell: Cell, built: kernel.Kernel) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def remembered(cell: Cell) -> Dict[str, object]:
+def remembered(cell: Cell) -> Dict[str, Any]:
     try:
         return dict(json.loads((STATE / f"{cell.name}.json").read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -110,7 +127,6 @@ def forbidding_line(cell: Forbidden, tree: Path) -> int:
         f"{cell.file} has no line `{cell.line}` for {cell.option} any more; see what the tree says now, and correct "
         "scripts/harness/cells.py."
     )
-    raise AssertionError
 
 
 def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
@@ -126,7 +142,6 @@ def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
             raise
         return FORBIDDEN, f"{cell.file}:{number}: `{cell.line}`"
     die("the tree takes this configuration; make it a cell that is built (scripts/harness/cells.py).")
-    raise AssertionError
 
 
 def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
@@ -167,7 +182,7 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
             outcome, said = run_checks(cell, built)
     except Failure as failure:
         outcome, said = RED, str(failure)
-    except Exception:  # pylint: disable=broad-except  # whatever it is, the other cells shall still run
+    except Exception:  # whatever it is, the other cells shall still run
         outcome, said = RED, f"the check itself broke\n{traceback.format_exc()}"
     result = {
         "label": label,
@@ -228,7 +243,7 @@ def document(path: Path) -> None:
 
 def setup_parts(cells: Iterable[Cell]) -> List[str]:
     """The parts of setup.sh that cells need beyond the usual ones."""
-    parts = set()
+    parts: Set[str] = set()
     for cell in cells:
         parts.update(cell.needs, {ARCHITECTURES[cell.arch].setup_part} - {"base"})
         if cell.llvm.startswith("-"):

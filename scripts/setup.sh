@@ -9,7 +9,7 @@
 #
 #   base       compilers, QEMU, what the kernel's own build wants, bindgen, the Rust library source (default)
 #   linux      the Linux source as a tarball in the cache (default)
-#   lint       shellcheck
+#   lint       shellcheck, and ruff and mypy in the cache
 #   arm64      QEMU, a compiler and a busybox for ARCH=arm64
 #   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
 #   browser    Chromium, to look at the coverage report
@@ -35,6 +35,9 @@ BINDGEN_MIN=0.71.1
 BINDGEN_MIN_CLANG_22=0.72.1
 # Every rustc from RUSTC_MIN on can build this bindgen.
 BINDGEN_FALLBACK=0.72.1
+
+# What judges the scripts in Python, from PyPI: other versions complain about other things.
+PYTHON_TOOLS=(ruff==0.17.6 mypy==2.4.1)
 
 LOGS=$CACHE/log
 APT_LISTS_READ=
@@ -400,7 +403,27 @@ part_base() {
 	default_bindgen "$minimum"
 }
 
-part_lint() { want_packages shellcheck; }
+# new_python_tools DIRECTORY: installs them in a virtual environment.
+new_python_tools() {
+	rm -rf "$1"
+	python3 -m venv "$1" && "$1/bin/python" -m pip --disable-pip-version-check --no-input install "${PYTHON_TOOLS[@]}"
+}
+
+part_lint() {
+	local dir=$CACHE/lint label
+	! is_debian || want_packages shellcheck
+	have python3 || ! is_debian || want_packages python3
+	label="$(python3 --version) ${PYTHON_TOOLS[*]}"
+	[ "$(cat "$dir/complete" 2>/dev/null)" != "$label" ] || return 0
+	# Debian has the installer of Python's packages in a package of its own.
+	! is_debian || python3 -c 'import ensurepip' 2>/dev/null || want_packages python3-venv
+	if run_logged "$LOGS/lint.log" "Installing ${PYTHON_TOOLS[*]}" new_python_tools "$dir"; then
+		keep "$dir/complete" "$label"
+	else
+		warn "without ruff and mypy the style check fails, and nothing else does."
+	fi
+}
+
 part_symbols() { want_packages libdw-dev zlib1g-dev; }
 part_browser() { have chromium || want_packages chromium; }
 

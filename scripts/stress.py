@@ -149,7 +149,8 @@ def command_interface(arguments: List[str]) -> int:
     if options.obj:
         obj = options.obj.absolute()
     else:
-        from harness import kernel  # pylint: disable=import-outside-toplevel  # with --obj nothing is built
+        # With --obj nothing is built.
+        from harness import kernel
 
         obj = kernel.build(kernel.Kernel(impl=options.impl, arch=options.arch, fragments=["debug"]))
     results, outcome = run(options.impl, options.arch, obj, options.rounds, options.seed)

@@ -36,7 +36,7 @@ def load_checks() -> Dict[str, ModuleType]:
     for path in sorted(CHECKS.glob("[!_]*.py")):
         try:
             modules[path.stem] = importlib.import_module(f"checks.{path.stem}")
-        except Exception as error:  # pylint: disable=broad-except  # one broken check shall not hide the others
+        except Exception as error:  # one broken check shall not hide the others
             modules[path.stem] = broken_check(path.stem, f"{type(error).__name__}: {error}")
     return dict(sorted(modules.items(), key=lambda item: (item[1].ORDER, item[0])))
 
@@ -44,8 +44,7 @@ def load_checks() -> Dict[str, ModuleType]:
 def broken_check(name: str, error: str) -> ModuleType:
     """Stands for a check that cannot be loaded, and fails in its place."""
     module = ModuleType(name, f"Cannot be loaded: {error}.")
-    module.ORDER = 0  # type: ignore[attr-defined]
-    module.run = lambda context: iter([failed("cannot be loaded", error)])  # type: ignore[attr-defined]
+    vars(module).update(ORDER=0, run=lambda context: iter([failed("cannot be loaded", error)]))
     return module
 
 
@@ -68,7 +67,7 @@ def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
         results.append(failed("could not go on", str(failure)))
     except KeyboardInterrupt:
         raise
-    except Exception:  # pylint: disable=broad-except  # whatever it is, the other checks shall still run
+    except Exception:  # whatever it is, the other checks shall still run
         results.append(failed("the check itself broke", traceback.format_exc()))
     if not results:
         results.append(failed("found nothing to check", f"scripts/checks/{name}.py gave no result; mend or remove it."))

@@ -8,7 +8,7 @@ expected of C, and only there; passing shows that the list is wrong.
 
 import re
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, List, Sequence, Set
 
 from harness import guest, initramfs, kmemleak, programs, tap
 from harness.arch import ARCHITECTURES
@@ -133,7 +133,7 @@ def program_results(impl: str, program: str, results: Path, known: Dict[str, str
     problems = document.all_problems() + unbalanced(impl, program, results)
     code = int(status.read_text(encoding="ascii"))
     any_failed = any(test.outcome == tap.FAILED for _, test in document.leaves())
-    if code == 124 or code == 137:
+    if code in (124, 137):
         problems.append(f"it was still running after {PROGRAM_SECONDS} seconds, or was killed")
     elif code not in (0, 1, KSFT_SKIP) or (code == 1) != any_failed:
         problems.append(f"its status {code} does not belong to its results")
@@ -183,7 +183,7 @@ def chosen_programs(suite: Dict[str, Path], names: Sequence[str]) -> Dict[str, P
 
 def run(context: Context) -> Iterator[Result]:
     known = known_failures(UPSTREAM_FAILURES)
-    seen = set()
+    seen: Set[str] = set()
 
     def one(impl: str, obj: Path) -> Iterator[Result]:
         suite = chosen_programs(programs.selftests(obj, context.arch), context.parts)

@@ -280,7 +280,9 @@ def compare_counts(names: Tuple[str, str], left: Dict[Shape, Group], right: Dict
     # One shape suffices of repetitions that are alike.
     sides = [extremes([Counter(shape.lines) for shape in groups]) for groups in (left, right)]
     result.records = min(sum(least.values()) for least, _ in sides)
-    for impl, other, (least, _), (_, most) in ((*names, *sides), (*names[::-1], *sides[::-1])):
+    for one, another in ((0, 1), (1, 0)):
+        least, most = sides[one][0], sides[another][1]
+        impl, other = names[one], names[another]
         for line in least - most:
             result.difference.append(f"{impl} records it {least[line]} times or more, {other} {most[line]} times at most: {line}")
     result.difference = shortened(result.difference)
@@ -292,7 +294,8 @@ def compare_sequences(names: Tuple[str, str], left: Dict[Shape, Group], right: D
     result = Comparison()
     for impl, groups in zip(names, (left, right)):
         if not stable(groups):
-            result.difference.append(f"{impl}: none of {sum(group.count for group in groups.values())} repetitions has the same trace as another")
+            times = sum(group.count for group in groups.values())
+            result.difference.append(f"{impl}: none of {times} repetitions has the same trace as another")
             result.difference += alternatives(groups)
     if result.difference:
         return result
@@ -334,8 +337,8 @@ def diff(names: Tuple[str, str], left: Sequence[str], right: Sequence[str]) -> L
     """The first place where two traces part, as a patch. Whole traces are far too long for difflib."""
     start = next((index for index, (one, other) in enumerate(zip(left, right)) if one != other), min(len(left), len(right)))
     first = max(start - CONTEXT, 0)
-    windows = [list(lines[first : start + WINDOW]) for lines in (left, right)]
-    lines = difflib.unified_diff(*windows, *names, lineterm="", n=CONTEXT)
+    window = slice(first, start + WINDOW)
+    lines = difflib.unified_diff(left[window], right[window], names[0], names[1], lineterm="", n=CONTEXT)
     head = f"{names[0]} has {len(left)} records, {names[1]} has {len(right)}; they part at record {start + 1}:"
     return shortened([head, *lines])
 

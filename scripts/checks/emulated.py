@@ -38,10 +38,8 @@ def judge(output: str) -> List[str]:
     problems = []
     if not re.search(r"^0x[0-9a-f]+$", output, re.M):
         problems.append(f"the program printed no PC: {output[-500:]}")
-    for line in ("hooks always", "switches 0"):
-        if line not in output.splitlines():
-            problems.append(f"the guest did not say `{line}`: {output[-500:]}")
-    return problems
+    missing = [line for line in ("hooks always", "switches 0") if line not in output.splitlines()]
+    return problems + [f"the guest did not say `{line}`: {output[-500:]}" for line in missing]
 
 
 def run(context: Context) -> Iterator[Result]:

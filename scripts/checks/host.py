@@ -5,7 +5,7 @@ The unit tests of the scripts, and the Python that they may use.
 
 import ast
 import unittest
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 from harness import checklib
 from harness.checklib import Context, Result, failed, passed, skipped, verdict
@@ -27,15 +27,16 @@ class Collector(unittest.TestResult):
     def addSuccess(self, test: unittest.TestCase) -> None:
         self.results.append(passed(test.id()))
 
-    def addError(self, test: unittest.TestCase, err) -> None:  # type: ignore[no-untyped-def]
-        self.results.append(failed(test.id(), self._exc_info_to_string(err, test)))  # type: ignore[attr-defined]
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        super().addError(test, err)
+        self.results.append(failed(test.id(), self.errors[-1][1]))
 
     addFailure = addError
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         self.results.append(skipped(test.id(), reason))
 
-    def addSubTest(self, test, subtest, err) -> None:  # type: ignore[no-untyped-def]
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         if err is not None:
             self.addError(subtest, err)
 

@@ -5,10 +5,10 @@ The coverage report of `make report`, made of a guest and opened in Chromium.
 
 import re
 from pathlib import Path
-from typing import Iterator, List
+from typing import Dict, Iterator, List
 
-from harness import browser, crates
 import report
+from harness import browser, crates
 from harness.checklib import Context, Result, boot_result, each_kernel, passed, skipped, verdict
 
 ORDER = 58
@@ -32,7 +32,7 @@ ENTRY = "SYSCALL_DEFINE3(read,"
 
 def tree_problems(page: str) -> List[str]:
     """What is wrong with the folders of the page."""
-    found = {}
+    found: Dict[str, int] = {}
     problems = []
     for name, percent, covered, instrumented in SUMMARY.findall(page):
         found.setdefault(name, int(covered))

@@ -7,8 +7,8 @@ Descriptors come and go while sections run everywhere, for a minute.
 
 from typing import Iterator
 
-from harness import guest
 import stress
+from harness import guest
 from harness.checklib import Context, Result
 
 ORDER = 80

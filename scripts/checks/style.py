@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Style of every file: shellcheck, rustfmt, checkpatch, licence lines, nothing of one machine.
+Style of every file: shellcheck, ruff, mypy, rustfmt, checkpatch, licence lines, nothing of one machine.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Iterator, List, Sequence
 
 from harness import allowances, checklib, kernel
 from harness.checklib import Context, Result, failed, output_of, passed, verdict
-from harness.hostlib import BUILD, TOP
+from harness.hostlib import BUILD, CACHE, SCRIPTS, TOP
 
 ORDER = 12
 
@@ -29,6 +29,11 @@ MACHINE = re.compile(
 # Files whose format leaves no place for a licence line.
 NO_LICENCE = re.compile(r"(?:^|/)(?:\.gitignore|\.gitattributes|LICENSE.*|COPYING|Cargo\.lock)$|\.(?:png|svg|json|patch)$")
 
+
+# The tools that judge Python.
+PYTHON_TOOLS = CACHE / "lint/bin"
+# What installs them, and shellcheck.
+LINT = "run `scripts/setup.sh lint`."
 
 # A program of its own, not a part of the kernel.
 NOT_KERNEL_STYLE = "tools/kcov/"
@@ -86,6 +91,14 @@ def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
         yield failed(name, output.strip()[:4000] or remedy) if status else passed(name)
 
 
+def python(files: Sequence[Path]) -> Iterator[Result]:
+    ruff, mypy = PYTHON_TOOLS / "ruff", PYTHON_TOOLS / "mypy"
+    # ruff finds the rules by itself; given their place, it would take the paths in there for paths from the top.
+    yield tool_result("ruff", str(ruff), [ruff, "check", "--quiet", "--no-cache", "--output-format=concise"], files, LINT)
+    command = [mypy, "--no-error-summary", "--cache-dir", BUILD / "mypy", "--config-file", SCRIPTS / "pyproject.toml"]
+    yield tool_result("mypy", str(mypy), command, files, LINT)
+
+
 def names_place_below(directory: Path, line: bytes) -> bool:
     """
     Whether a line has the path of something that is below DIRECTORY. That may be as short a name as /build, which
@@ -118,7 +131,9 @@ def run(context: Context) -> Iterator[Result]:
     context.progress("shellcheck")
     shell = [path for path in files if path.suffix == ".sh" or SHELL.match((TOP / path).read_bytes()[:120])]
     command = ["shellcheck", "--format=gcc"]
-    yield tool_result("shellcheck", "shellcheck", command, shell, "run `scripts/setup.sh lint`.")
+    yield tool_result("shellcheck", "shellcheck", command, shell, LINT)
+    context.progress("ruff and mypy")
+    yield from python([path for path in files if path.suffix == ".py"])
     context.progress("rustfmt")
     yield from rustfmt([path for path in files if path.suffix == ".rs"])
     context.progress("checkpatch")

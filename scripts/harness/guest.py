@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Callable, Dict, Iterator, List, Optional, Set, Tuple
@@ -123,7 +123,7 @@ def kvm_works(guest: Guest, anew: bool) -> bool:
         known = dict(json.loads(TRIALS.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         known = {}
-    if host not in known or anew and host not in _tried:
+    if host not in known or (anew and host not in _tried):
         trial = replace(guest, name=f"{guest.name}-kvm", command="true", files={}, timeout=TRIAL_SECONDS, kvm=True)
         known[host] = _boot(trial, None).status == 0
         _tried.add(host)
@@ -195,10 +195,8 @@ def _wait(
                     on_output(line.decode(errors="replace").rstrip("\r"))
             if ended or time.monotonic() > until:
                 break
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                pass
     if on_output and pending:
         on_output(pending.decode(errors="replace"))
     return ended
@@ -292,6 +290,7 @@ def kernel_options(parser: argparse.ArgumentParser) -> None:
 
 def object_directory(impl: str, arch: str, small: bool = False) -> Path:
     """Builds the kernel of an implementation, if it is not up to date; returns the directory of its objects."""
-    from . import kernel  # pylint: disable=import-outside-toplevel  # with --obj a guest boots without what builds
+    # With --obj a guest boots without what builds.
+    from . import kernel
 
     return kernel.build(kernel.Kernel(impl=impl, arch=arch, small=small))

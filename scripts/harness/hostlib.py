@@ -14,7 +14,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import IO, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 TOP = Path(__file__).resolve().parents[2]
 SCRIPTS = TOP / "scripts"
@@ -43,7 +43,7 @@ def warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
-def die(text: str) -> None:
+def die(text: str) -> NoReturn:
     """Ends the script with one sentence; main() below prints it."""
     raise Failure(text)
 
@@ -170,7 +170,7 @@ class Progress:
     INTERVAL = 30
 
     def __init__(self, title: str):
-        self.title = title
+        self.title, self.state = title, ""
         self.started = time.monotonic()
         self.printed = self.started
         self.live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -181,7 +181,12 @@ class Progress:
         return time.monotonic() - self.started
 
     def show(self, state: str) -> None:
-        now = time.monotonic()
+        self.state = state
+        self.again()
+
+    def again(self) -> None:
+        """Shows the same state with the time that it is now."""
+        state, now = self.state, time.monotonic()
         text = f"==> {self.title}: {state}{', ' if state else ''}{duration(self.elapsed())}"
         if self.live:
             if now - self.printed >= 0.2 or self.printed == self.started:
@@ -221,7 +226,6 @@ def run_logged(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     progress = Progress(title)
-    current = ""
     with open(log, "ab" if append else "wb") as output:
         begin = output.tell()
         try:
@@ -237,11 +241,11 @@ def run_logged(
             die(f"the program {command[0]} was not found; install it, or run `make setup`.")
         assert process.stdout is not None
         try:
-            for line in _lines(process.stdout, lambda: progress.show(current)):
+            for line in _lines(process.stdout, progress.again):
                 output.write(line)
                 if state:
-                    current = state(line.decode(errors="replace").rstrip("\n"))
-                progress.show(current)
+                    progress.state = state(line.decode(errors="replace").rstrip("\n"))
+                progress.again()
         except BaseException:
             process.terminate()
             process.wait()
@@ -254,8 +258,8 @@ def run_logged(
     with open(log, "rb") as finished:
         finished.seek(begin)
         lines = finished.read().decode(errors="replace").splitlines()
-    for line in excerpt(lines) if excerpt else lines[-25:]:
-        print(f"    {line}", file=sys.stderr)
+    for said in excerpt(lines) if excerpt else lines[-25:]:
+        print(f"    {said}", file=sys.stderr)
     sys.stderr.flush()
     if check:
         die(f"{title} failed (status {status}); the whole log is in {shown(log)}")

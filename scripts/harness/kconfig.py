@@ -16,11 +16,11 @@ def parse(text: str, name: str = "") -> Dict[str, str]:
     options: Dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
-        match = SET.fullmatch(line)
+        match, unset = SET.fullmatch(line), UNSET.fullmatch(line)
         if match:
             options[match[1]] = match[2]
-        elif UNSET.fullmatch(line):
-            options[UNSET.fullmatch(line)[1]] = "n"  # type: ignore[index]
+        elif unset:
+            options[unset[1]] = "n"
         elif line and not line.startswith("#") and name:
             die(
                 f"line {number} of {name} is no configuration option: '{line}'; "
@@ -43,7 +43,6 @@ def fragment(name: str) -> Path:
         return Path(name)
     known = sorted(path.stem for path in CONFIG_DIR.glob("*.config"))
     die(f"there is no configuration fragment '{name}'; name a file, or one of: {' '.join(known)}.")
-    raise AssertionError
 
 
 def merged(names: Iterable[str], extra: Dict[str, str]) -> Dict[str, str]:

@@ -69,7 +69,8 @@ def watched(boot: guest.Guest) -> guest.Guest:
 
 def leaks(text: str) -> Tuple[List[str], List[str]]:
     """The leaks in a report of kmemleak: those that were made on purpose, and the others."""
-    purpose, others = [], []
+    purpose: List[str] = []
+    others: List[str] = []
     for block in re.split(r"^(?=unreferenced object)", text, flags=re.MULTILINE):
         if block:
             (purpose if f'comm "{LEAKER}",' in block else others).append(block)

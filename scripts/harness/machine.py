@@ -9,7 +9,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from . import console, initramfs, kconfig
 from .arch import ARCHITECTURES, DEFAULT, Architecture
@@ -26,7 +26,7 @@ class Guest:
     obj: Path
     name: str
     command: str = "true"
-    files: Dict[str, initramfs.Source] = field(default_factory=dict)
+    files: Mapping[str, initramfs.Source] = field(default_factory=dict)
     arch: str = DEFAULT
     timeout: float = 300
     memory: str = "2G"
@@ -69,7 +69,7 @@ def busybox(architecture: Architecture) -> Path:
         candidates = [path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists()]
     if not candidates:
         die(f"there is no busybox for a guest of {architecture.name}; run `scripts/setup.sh {architecture.setup_part}`.")
-    if b"\x7fELF" != candidates[0].read_bytes()[:4]:
+    if candidates[0].read_bytes()[:4] != b"\x7fELF":
         die(f"{candidates[0]} is no ELF program; a static busybox is needed (`scripts/setup.sh base`).")
     return candidates[0].resolve()
 
@@ -155,7 +155,7 @@ def emulation(qemu: str) -> str:
 def locks_code(qemu: str) -> bool:
     """Whether this QEMU is one of those that lock a page of code while they translate it."""
     version = re.search(r"version (\d+)\.(\d+)", command_output(qemu, "--version") or "")
-    return bool(version) and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
+    return version is not None and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
 
 
 def accelerator(guest: Guest) -> str:

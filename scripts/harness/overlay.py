@@ -224,7 +224,7 @@ def check_replaced(
     tree: Tree, patches: Sequence[Patch], files: Dict[str, File], originals: Dict[str, Optional[bytes]], force: bool
 ) -> List[str]:
     """Refuses to overwrite files of the tree, apart from those that a patch names; remarks if one of them has changed."""
-    replaced = {}
+    replaced: Dict[str, str] = {}
     for patch in patches:
         words = patch.named("Replaces")
         replaced.update(zip(words[::2], words[1::2]))

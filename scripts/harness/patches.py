@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
@@ -237,7 +238,8 @@ def first_missing(expected: List[str], present: List[str]) -> str:
             return name
     # All of them are there, but not together.
     starts = [number for number, line in enumerate(present) if line == expected[0]]
-    found = max(len(os.path.commonprefix([present[start:], expected])) for start in starts)
+    alike = ((have == line for have, line in zip(present[start:], expected)) for start in starts)
+    found = max(len(list(takewhile(bool, pairs))) for pairs in alike)
     return f"{quoted[found]} after {quoted[found - 1]}" if found < len(expected) else f"{quoted[0]} there"
 
 

@@ -64,7 +64,6 @@ def tool(name: str) -> str:
         if found:
             return found
     die(f"{name} was not found; install LLVM's tools with `scripts/setup.sh base`.")
-    raise AssertionError
 
 
 class Symbolizer:

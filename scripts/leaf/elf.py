@@ -4,6 +4,7 @@
 import bisect
 import struct
 from collections import namedtuple
+from typing import Any, Dict, List
 
 from . import Misuse
 
@@ -20,6 +21,7 @@ Symbol = namedtuple("Symbol", "name value size type bind shndx")
 class Elf:
     def __init__(self, path):
         self.path = path
+        self.file: Any = None
         try:
             with open(path, "rb") as file:
                 self.file = file
@@ -46,9 +48,7 @@ class Elf:
         self.type, self.machine = struct.unpack_from("<HH", head, 16)
         (shoff,) = struct.unpack_from("<Q", head, 40)
         shentsize, shnum, shstrndx = struct.unpack_from("<HHH", head, 58)
-        raw = []
-        for index in range(shnum):
-            raw.append(struct.unpack("<IIQQQQIIQQ", self._at(shoff + index * shentsize, 64)))
+        raw = [struct.unpack("<IIQQQQIIQQ", self._at(shoff + index * shentsize, 64)) for index in range(shnum)]
         if not raw or shstrndx >= len(raw):
             raise Misuse(f"{self.path} has no section table, so its functions cannot be found; use an "
                          "unstripped file.")
@@ -72,7 +72,7 @@ class Elf:
             raise Misuse(f"{self.path} has no symbol table; use an unstripped file.")
 
     def _load_needed(self):
-        self.by_name = {}
+        self.by_name: Dict[str, List[Symbol]] = {}
         for symbol in self.symbols:
             if symbol.shndx and symbol.name:
                 self.by_name.setdefault(symbol.name, []).append(symbol)

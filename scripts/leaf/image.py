@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 from collections import Counter, defaultdict, namedtuple
+from typing import List
 
 from harness.arch import ARCHITECTURES
 
@@ -53,7 +54,7 @@ class Image:
         self.arch = known[0]
         self.objdump = objdump or find_objdump()
         self.objects = objects
-        self.regions = []
+        self.regions: List[Region] = []
         for path in objects:
             self._locate(path)
         self.regions.sort()
@@ -93,7 +94,7 @@ class Image:
     def _locate_section(self, path, section, symbols):
         # Every function says where its section would begin. Names of static functions can occur elsewhere
         # in the kernel too, so the place that most functions agree on is the section's.
-        votes = Counter()
+        votes: Counter[int] = Counter()
         for symbol in symbols:
             votes.update({s.value - symbol.value for s in self._same(symbol)})
         if not votes:
@@ -190,6 +191,6 @@ class Image:
 
     def traced_places(self):
         """Addresses in the object that the function tracer patches."""
-        start, data = self.elf.table("__start_mcount_loc", "__stop_mcount_loc", "__mcount_loc")
+        _, data = self.elf.table("__start_mcount_loc", "__stop_mcount_loc", "__mcount_loc")
         places = struct.unpack(f"<{len(data) // 8}Q", data[:len(data) // 8 * 8])
         return [place for place in places if self.owns(place)]

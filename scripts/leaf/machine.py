@@ -13,6 +13,7 @@ from collections import namedtuple
 from heapq import heappop, heappush
 from itertools import count
 from math import gcd
+from typing import Any, Optional, Tuple
 
 from .walk import Violation
 
@@ -116,7 +117,7 @@ class State:
 
     def __init__(self, regs, slots, loads, phase, bounds=()):
         self.regs, self.slots, self.loads, self.phase = regs, slots, loads, phase
-        self.bounds = None if bounds is None else dict(bounds)
+        self.bounds: Any = None if bounds is None else dict(bounds)
 
     def copy(self):
         return State(dict(self.regs), dict(self.slots), dict(self.loads), self.phase, self.bounds)
@@ -184,8 +185,8 @@ class Machine:
     stores that are not to the stack with _store(), and at the end of the walk's functions with _check_return().
     """
 
-    first = None
-    bounds = ()
+    first: Any = None
+    bounds: Optional[Tuple[Any, ...]] = ()
     max_steps = 20000
 
     def __init__(self, walk):

@@ -14,6 +14,7 @@ only the order of the stores is checked: with one CPU, and on x86_64 if the help
 
 import os
 import re
+from typing import Any, Dict
 
 from .publish import Paths
 from .walk import PANIC, Violation
@@ -163,7 +164,7 @@ def _starts(image):
     for insn in image.insns.values():
         name, offset = image.elf.name_of(insn.addr)
         calls = image.arch.flow(insn.mnemonic, insn.operands).kind in ("call", "jump", "indirect-call")
-        if _APPEND.match(name) or calls and _BARRIER.match(_called(image, insn)):
+        if _APPEND.match(name) or (calls and _BARRIER.match(_called(image, insn))):
             called.add(insn.addr - offset)
         elif image.arch.orders_stores(insn.mnemonic, insn.operands):
             others.add(insn.addr - offset)
@@ -174,7 +175,8 @@ def check_merge(image):
     """Checks every function of the Rust object that appends records; gives (one dictionary per place, violations)."""
     if not any(image.elf.name_of(addr)[0].startswith("_R") for addr in image.insns):
         return [], []
-    visible, places, violations, copies = _visible(image), {}, {}, set()
+    visible, places, copies = _visible(image), {}, set()
+    violations: Dict[Any, Violation] = {}
     for start in sorted(_starts(image)):
         merge = Merge(image, start, visible)
         copies |= merge.copies

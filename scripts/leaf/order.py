@@ -16,6 +16,7 @@ one would land on the same place.
 """
 
 from collections import namedtuple
+from typing import Set
 
 from .machine import Machine, constant, lower_bound, opaque, plus, signed, sole, strip_size
 from .walk import HOOK_PC, HOOK_SWITCH
@@ -35,7 +36,7 @@ class Order(Machine):
         super().__init__(walk)
         self.words = 1 if walk.hook == HOOK_PC else 4
         self.batches = walk.hook == HOOK_SWITCH
-        self.records = set()
+        self.records: Set[int] = set()
         self._run()
         if not self.found and not self.records:
             self._report("stores no record, or none that this check recognises", self.image.insns[walk.entry])
@@ -55,7 +56,7 @@ class Order(Machine):
     # The rules.
 
     def _store(self, address, value, insn, state, wide):
-        idle = state.phase in (_NONE, _DONE) or isinstance(state.phase, _Batch) and not state.phase.words
+        idle = state.phase in (_NONE, _DONE) or (isinstance(state.phase, _Batch) and not state.phase.words)
         if idle and self._is_note(address, insn):
             return
         counted = self._counted(address, value, state) if wide else None

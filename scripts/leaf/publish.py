@@ -18,6 +18,7 @@ as the calling convention says.
 import os
 import re
 from collections import namedtuple
+from typing import Any, Dict
 
 from . import Misuse
 from .machine import REGS, WIDE, Machine, constant, on_stack, opaque, plus, signed, sole, split_operands
@@ -74,7 +75,7 @@ class Fields:
     def is_current(self, operand, insn):
         """Whether an operand is the word that points to the current task."""
         match = _WORD.match(operand)
-        return bool(match) and (int(match[1], 0) + (insn.end if match[2] else 0)) % (1 << 64) in self.current
+        return match is not None and (int(match[1], 0) + (insn.end if match[2] else 0)) % (1 << 64) in self.current
 
     def mentioned(self, insn):
         """Whether an instruction loads the current task, or has the distance of a field in it."""
@@ -145,7 +146,7 @@ class Publish(Machine):
         # caller has saved is none of them, and nothing replaces a pointer to the current task.
         lowest = min((signed(slot) for slot in given if slot != "?"), default=None)
         for slot, value in list(state.slots.items()):
-            if isinstance(slot, int) and ("?" in given or lowest is not None and signed(slot) >= lowest):
+            if isinstance(slot, int) and ("?" in given or (lowest is not None and signed(slot) >= lowest)):
                 if value != state.slots.get(("pushed", slot)) and not _has_current(value):
                     del state.slots[slot]
         for reg in WIDE - _KEPT_BY_CALLS:
@@ -223,7 +224,7 @@ class Publish(Machine):
                 state.slots[address] = constant()
         elif address and self._in_header(address, state):
             self._report("stores to the header of a section after the pointer to it", insn)
-        elif state.phase.new and not (_CURRENT in terms or address and not terms or "(%rip)" in insn.operands):
+        elif state.phase.new and not (_CURRENT in terms or (address and not terms) or "(%rip)" in insn.operands):
             self._report("can store to the header of a section after the pointer to it: the place cannot be told", insn)
 
     def _store_field(self, task, offset, value, insn, state, wide):
@@ -290,7 +291,7 @@ def _size(insn, wide):
     if wide:
         return 8
     narrow = any(reg[0] == "e" or re.match(r"r\d+d$", reg) for reg in registers)
-    return 4 if narrow or not registers and insn.mnemonic.endswith("l") else None
+    return 4 if narrow or (not registers and insn.mnemonic.endswith("l")) else None
 
 
 def touching(image, fields):
@@ -298,7 +299,8 @@ def touching(image, fields):
     Where the functions start that refer to the current task, or call one that does; and which of them to begin at. A
     function that has a caller in the object is checked with its callers, unless code in C may call it too.
     """
-    found, callers = set(), {}
+    found = set()
+    callers: Dict[int, Any] = {}
     for insn in image.insns.values():
         start = insn.addr - image.elf.name_of(insn.addr)[1]
         if fields.mentioned(insn):
@@ -312,7 +314,7 @@ def touching(image, fields):
         found |= new
         todo += new
     return found, {start for start in found if not callers.get(start, set()) - {start}
-                   or not image.elf.name_of(start)[0].startswith("_R") and image.elf.is_global(start)}
+                   or (not image.elf.name_of(start)[0].startswith("_R") and image.elf.is_global(start))}
 
 
 def _offsets(image):
@@ -333,7 +335,8 @@ def check_sections(image):
         return [], []
     fields = Fields(image, path)
     known, starts = touching(image, fields)
-    sections, violations = set(), {}
+    sections = set()
+    violations: Dict[Any, Violation] = {}
     for start in sorted(starts & set(image.insns)):
         name = image.elf.name_of(start)[0]
         if name not in HOOKS and not _TESTS.search(name):

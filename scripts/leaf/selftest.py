@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import namedtuple
+from typing import Any, Dict
 
 from . import Misuse
 from .check import check
@@ -509,7 +510,7 @@ _FLAGS = ("-O2 -ffreestanding -fno-pic -fno-pie -fcf-protection=none -fno-asynch
 def compilers():
     """Every C compiler here that makes x86_64 programs."""
     names = ["gcc", "x86_64-linux-gnu-gcc", "clang"] + [f"clang-{version}" for version in range(30, 13, -1)]
-    kinds = {}
+    kinds: Dict[Any, Any] = {}
     for name in names:
         path = shutil.which(name)
         if not path:
@@ -553,7 +554,8 @@ def build(compiler, directory, case):
 def run_case(compiler, case, objdump=None):
     """Builds and checks one case; gives (as expected?, what was found)."""
     with tempfile.TemporaryDirectory() as directory:
-        return judge(*build(compiler, directory, case), case, objdump)
+        program, kcov = build(compiler, directory, case)
+        return judge(program, kcov, case, objdump)
 
 
 def judge(program, kcov, case, objdump=None):

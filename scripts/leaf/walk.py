@@ -7,6 +7,7 @@ violation with the place and the way there.
 import re
 import struct
 from collections import namedtuple
+from typing import Dict, List, Optional, Tuple
 
 Violation = namedtuple("Violation", "hook reason addr place text path")
 Edge = namedtuple("Edge", "target kind")
@@ -32,7 +33,7 @@ class Walk:
         self.image, self.hook, self.entry = image, hook, entry
         self.hook_entries = hook_entries
         self.violations = []
-        self.came_from = {entry: None}
+        self.came_from: Dict[int, Optional[Tuple[int, str]]] = {entry: None}
         self.successors = {}
         todo = [entry]
         while todo:
@@ -60,13 +61,14 @@ class Walk:
 
     def path(self, addr):
         """The way from the hook to an instruction: the steps that change the function."""
-        steps = []
-        while addr is not None and self.came_from.get(addr):
-            previous, kind = self.came_from[addr]
+        steps: List[str] = []
+        came_from = self.came_from.get(addr)
+        while came_from:
+            previous, kind = came_from
             if kind in ("call", "static branch", "alternative", "exception fix-up") or (
                     self.image.elf.name_of(previous)[0] != self.image.elf.name_of(addr)[0]):
                 steps.append(f"{self.image.elf.show(previous)} -({kind})-> {self.image.elf.show(addr)}")
-            addr = previous
+            addr, came_from = previous, self.came_from.get(previous)
         return [self.hook] + steps[::-1]
 
     def _report(self, reason, insn):
@@ -136,7 +138,7 @@ class Walk:
         """Edges of a switch statement's jump table; anything else that is computed is a violation."""
         table = self.image.arch.jump_table(insn.mnemonic, insn.operands)
         name = self.image.elf.name_of(insn.addr)[0]
-        targets = []
+        targets: List[int] = []
         while table is not None:
             data = self.image.elf.read(table + 8 * len(targets), 8)
             target = struct.unpack("<Q", data)[0] if data else 0

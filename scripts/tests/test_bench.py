@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 import unittest
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
+from xml.etree import ElementTree
 
 import bench
 from harness.bench import boots, calls, figures, hooks, layout, native_sections, plot, remote, size
@@ -193,8 +193,13 @@ class Reading(unittest.TestCase):
 
     def test_layout_of_a_structure_of_its_own(self):
         lines = [line for line in PAHOLE.splitlines() if "kcov_" not in line]
-        lines.insert(lines.index("\tstruct kmap_ctrl           kmap_ctrl;            /*  2184     0 */"), "\tstruct kcov_ctx            kcov_ctx;             /*  2120    64 */")
-        inner = "struct kcov_ctx {\n\tunsigned int               mode;                 /*     0     4 */\n\tvoid *                     area;                 /*    16     8 */\n};"
+        place = lines.index("\tstruct kmap_ctrl           kmap_ctrl;            /*  2184     0 */")
+        lines.insert(place, "\tstruct kcov_ctx            kcov_ctx;             /*  2120    64 */")
+        inner = (
+            "struct kcov_ctx {\n"
+            "\tunsigned int               mode;                 /*     0     4 */\n"
+            "\tvoid *                     area;                 /*    16     8 */\n};"
+        )
         task = layout.parse("\n".join(lines), inner)
         self.assertEqual(task.fields, {"kcov_mode": layout.Field(2120, 4), "kcov_area": layout.Field(2136, 8)})
         self.assertEqual(task.used, 64)
@@ -291,7 +296,7 @@ class Results(unittest.TestCase):
         names = [figure.name for figure in self.guest_figures()]
         hook_names = re.findall(r'^\t\{ "([\w.]+)", loop_', (SCRIPTS / "bench/hooks.c").read_text(), re.MULTILINE)
         samples = {impl: {name: [1.0, 2.0] for name in hook_names} for impl in IMPLS}
-        counted = {impl: {name: 1.0 for name in hook_names} for impl in IMPLS}
+        counted = {impl: dict.fromkeys(hook_names, 1.0) for impl in IMPLS}
         names += [figure.name for figure in hooks.figures(counted, samples)]
         source = (SCRIPTS / "bench/native_sections.c").read_text()
         for what in re.findall(r'\{ "(\w+)", ', source):
@@ -476,7 +481,7 @@ class Command(unittest.TestCase):
 
     def test_one_failed_measurement(self):
         """The others are measured all the same, and the failure is told."""
-        objs = {impl: self.root for impl in IMPLS}
+        objs = dict.fromkeys(IMPLS, self.root)
         with mock.patch.object(self.script.size, "object_figures", side_effect=Failure("no objdump")), mock.patch.object(
             self.script, "measure_counting", return_value=[Figure("size.handle", "bytes", 1, 1)]
         ), mock.patch("sys.stdout"):
@@ -486,7 +491,7 @@ class Command(unittest.TestCase):
 
     def test_one_cpu(self):
         """A short run leaves out what needs two; otherwise it is missing."""
-        objs = {impl: self.root for impl in IMPLS}
+        objs = dict.fromkeys(IMPLS, self.root)
         with mock.patch.object(native_sections.os, "sched_getaffinity", return_value={CPU}), mock.patch.object(
             self.script, "measure_counting", return_value=[]
         ), mock.patch.object(self.script, "measure_timed", return_value=[]), mock.patch("sys.stdout"):

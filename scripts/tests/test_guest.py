@@ -205,7 +205,7 @@ class Verdict(Directory):
             (run / "ports/files").write_bytes(b"\0" * 100 + b"no archive")
         with mock.patch.object(machine, "RUNS", self.root):
             boot = guest.Guest(obj=self.root, name="run")
-            return guest._outcome(boot, status, timed_out, 3.0)  # pylint: disable=protected-access
+            return guest._outcome(boot, status, timed_out, 3.0)
 
     def test_success(self):
         outcome = self.outcome()

@@ -90,7 +90,7 @@ class LogTest(unittest.TestCase):
 class KernelTest(unittest.TestCase):
     def setUp(self) -> None:
         names = ("IMPL", "ARCH", "LLVM", "KCOV_BINDGEN", "O", "J", "KERNEL")
-        patch = mock.patch.dict(os.environ, {name: "" for name in names})
+        patch = mock.patch.dict(os.environ, dict.fromkeys(names, ""))
         patch.start()
         self.addCleanup(patch.stop)
 

@@ -12,9 +12,6 @@ import tempfile
 import unittest
 from types import SimpleNamespace
 
-SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-
-# pylint: disable=protected-access
 from harness.arch.arm64 import Arm64
 from harness.arch.instructions import Flow
 from harness.arch.riscv64 import Riscv
@@ -25,6 +22,8 @@ from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol
 from leaf.helpers import instrumented_calls
 from leaf.image import Image, Insn
 from leaf.walk import HOOKS_CMP
+
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def compilers():
@@ -85,7 +84,7 @@ class Programs(unittest.TestCase):
             program, kcov = selftest.build(next(iter(compilers().values())), directory,
                                            case("panic in a helper function"))
             _, _, violations = check(Image(program, [kcov]))
-        way = [v for v in violations if "panic" in v.reason][0].path
+        way = next(v for v in violations if "panic" in v.reason).path
         self.assertEqual(way[0], "__sanitizer_cov_trace_pc")
         self.assertRegex(way[1], r"^__sanitizer_cov_trace_pc\+0x\w+ -\(\w+\)-> helper")
 
@@ -340,11 +339,13 @@ class OtherArchitectures(unittest.TestCase):
 	__attribute__((noinline)) static void helper(void) { area[0]++; %s; }
 	void __sanitizer_cov_trace_pc(void) { if (area[1]) helper(); area[2] = 1; }
 	"""
-    REST = "void outside(void) { __asm__ volatile(\"nop\"); } void __sanitizer_cov_trace_pc(void); " \
-           "void _start(void) { __sanitizer_cov_trace_pc(); }" \
-           "void rust_helper_smp_wmb(void) { __asm__ volatile(\"nop\"); }" \
-           "void *memcpy(void *a, const void *b, unsigned long n)" \
-           "{ while (n--) ((volatile char *)a)[n] = ((char *)b)[n]; return a; }"
+    REST = (
+        "void outside(void) { __asm__ volatile(\"nop\"); } void __sanitizer_cov_trace_pc(void); "
+        "void _start(void) { __sanitizer_cov_trace_pc(); }"
+        "void rust_helper_smp_wmb(void) { __asm__ volatile(\"nop\"); }"
+        "void *memcpy(void *a, const void *b, unsigned long n)"
+        "{ while (n--) ((volatile char *)a)[n] = ((char *)b)[n]; return a; }"
+    )
 
     def build(self, compiler, directory, triple, source):
         paths = []
@@ -387,15 +388,15 @@ class OtherArchitectures(unittest.TestCase):
         inlined = '__asm__ volatile("{}" ::: "memory"); ' + count
         arm64, riscv64 = "aarch64-linux-gnu", "riscv64-linux-gnu"
         missing = "the count without a barrier"
-        for triple, publish, reason in [
+        for triple, stores, reason in [
                 (triple, *one) for triple in (arm64, riscv64) for one in (
                     (f"{wmb}; {count}", None), (release, None), (count, missing), (f"{count}; {wmb}", missing),
                     (f"{wmb}; {selftest.LATE}; {count}", "between the barrier and the count"),
                     (f"{wmb}; {count}; {selftest.LATE}", "after the count"))] + [
                         (arm64, inlined.format("dmb ishst"), None), (arm64, inlined.format("dmb ishld"), missing),
                         (riscv64, inlined.format("fence w, w"), None), (riscv64, inlined.format("fence r, rw"), missing)]:
-            with self.subTest(triple=triple, publish=publish), tempfile.TemporaryDirectory() as directory:
-                source = "typedef unsigned long u64; void *memcpy(void *, const void *, u64);" + selftest.merge(publish)
+            with self.subTest(triple=triple, stores=stores), tempfile.TemporaryDirectory() as directory:
+                source = "typedef unsigned long u64; void *memcpy(void *, const void *, u64);" + selftest.merge(stores)
                 program, kcov = self.build(compilers()["clang"], directory, triple, self.SOURCE % "" + source)
                 _, places, violations = check(Image(program, [kcov]))
                 if reason is None:

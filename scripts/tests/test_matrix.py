@@ -7,8 +7,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness.arch import ARCHITECTURES
 import matrix
+from harness.arch import ARCHITECTURES
 from harness.cells import CELLS, Cell, Forbidden, values
 from harness.hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure
 

@@ -51,6 +51,14 @@ policy) printf 'bindgen:\\n  Candidate: %s\\n' "${CANDIDATE-(none)}" ;;
 esac""",
     "sudo": """[ "$1" != -n ] || shift
 exec "$@\"""",
+    # A virtual environment, whose own Python is pip.
+    "python3": """case $1 in
+--version) echo "Python ${PYTHON-3.11.2}" ;;
+-m) echo "python3 $*" >>"$CALLS"
+	mkdir -p "$3/bin"
+	printf '#!/bin/sh\\necho "pip $*" >>"$CALLS"\\nexit ${PIP-0}\\n' >"$3/bin/python"
+	chmod +x "$3/bin/python" ;;
+esac""",
 }
 
 
@@ -242,6 +250,24 @@ class Bindgen(Setup):
         result = self.run_setup("bindgen-newest", NEWEST="")
         self.assertEqual(0, result.returncode)
         self.assertIn("0.73.2 stays", result.stderr)
+
+
+class Lint(Setup):
+    def test_the_tools_are_installed_once(self) -> None:
+        self.succeeds("lint")
+        self.assertEqual([f"python3 -m venv {self.cache / 'lint'}"], self.calls("python3"))
+        self.assertRegex(" ".join(self.calls("pip")), r" install ruff==\S+ mypy==\S+$")
+        self.succeeds("lint")
+        self.assertEqual([], self.calls("pip"))
+        self.succeeds("lint", PYTHON="3.13.5")
+        self.assertEqual(1, len(self.calls("pip")))
+
+    def test_without_a_network(self) -> None:
+        for _ in range(2):
+            result = self.run_setup("lint", PIP="1")
+            self.assertEqual(0, result.returncode)
+            self.assertIn("the style check fails", result.stderr)
+            self.assertEqual(1, len(self.calls("pip")))
 
 
 class Library(Setup):

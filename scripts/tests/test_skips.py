@@ -3,8 +3,8 @@
 
 import unittest
 
-from harness import skips
 import test as frame
+from harness import skips
 from harness.checklib import FAILED, PASSED, SKIPPED, failed, passed, skipped
 from harness.skips import Skip
 

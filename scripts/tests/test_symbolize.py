@@ -89,7 +89,8 @@ class Lookup(Directory):
         self.assertIsNotNone(match, listing)
         pc = int(match[1], 16)
         frames = symbolize.Symbolizer(self.root).frames(pc)
-        self.assertEqual([(frame.function, frame.place) for frame in frames], [("inner", "kernel/thing.c:5"), ("outer", "kernel/thing.c:11")])
+        expected = [("inner", "kernel/thing.c:5"), ("outer", "kernel/thing.c:11")]
+        self.assertEqual([(frame.function, frame.place) for frame in frames], expected)
 
     def test_no_vmlinux(self):
         with self.assertRaisesRegex(Failure, "no vmlinux"):

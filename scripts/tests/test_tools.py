@@ -7,9 +7,9 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+from checks import report, tools
 from harness import browser, crates
 from harness.checklib import FAILED, PASSED, SKIPPED, Context
-from checks import report, tools
 from harness.hostlib import Failure
 
 OUTPUT = """

@@ -5,8 +5,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness.checklib import FAILED, PASSED
 from checks import tracing
+from harness.checklib import FAILED, PASSED
 
 HOOKS = {"__sanitizer_cov_trace_pc"}
 

@@ -18,7 +18,10 @@ from harness.checklib import project_files
 from harness.hostlib import TOP, Failure
 
 MAKEFILE = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\n"
-OBJECTS = "obj-y += fork.o\nobj-y += exec.o\nobj-y += time.o\nobj-y += exit.o\nobj-$(CONFIG_KCOV) += kcov.o\nobj-y += cpu.o\nobj-y += pid.o\nobj-y += sys.o\nobj-y += kmod.o\n"
+OBJECTS = (
+    "obj-y += fork.o\nobj-y += exec.o\nobj-y += time.o\nobj-y += exit.o\nobj-$(CONFIG_KCOV) += kcov.o\n"
+    "obj-y += cpu.o\nobj-y += pid.o\nobj-y += sys.o\nobj-y += kmod.o\n"
+)
 RUST_OBJECT = "obj-$(CONFIG_KCOV_RUST) += kcov/\n"
 ENTRY = "KCOV\nM:\tA Person\nL:\tlist\nS:\tMaintained\nF:\tkernel/kcov.c\nF:\tscripts/Makefile.kcov\nT:\tgit\n"
 ENTRY += "KCSAN\nM:\tA Person\nL:\tlist\nF:\tkernel/kcsan/\nSAMPLES\nF:\tsamples/a/\nF:\tsamples/m/\nF:\tsamples/z/\n"
@@ -324,7 +327,7 @@ class OverlayTest(TreeTest):
         for path, file in patches.repository_files(self.top).items():
             # Debug information names the C files of the kernel, which ccache would call by the names of ours.
             linked = path != "kernel/kcov/gate.c"
-            self.assertEqual(overlay.LINK + os.fsencode(file.source) if linked else b"/* gate */\n", overlay.read(self.tree / path))
+            self.assertEqual(overlay.LINK + os.fsencode(str(file.source)) if linked else b"/* gate */\n", overlay.read(self.tree / path))
             self.assertFalse((self.tree / path).parent.is_symlink())
         self.assertEqual(self.top / "kcov/Makefile", (self.tree / "kernel/kcov/Makefile").resolve())
         self.assertFalse((self.tree / "kernel/Makefile").is_symlink())

@@ -22,7 +22,6 @@ def named(name: str) -> Architecture:
         if name in (architecture.name, *architecture.aliases):
             return architecture
     die(f"the architecture '{name}' is not supported here; ARCH is one of: {' '.join(ARCHITECTURES)}.")
-    raise AssertionError
 
 
 def chosen() -> str:

@@ -4,6 +4,7 @@ arm64, as QEMU's virtual machine.
 """
 
 import re
+from typing import Optional, Tuple
 
 from .base import Architecture
 from .instructions import NEXT, Flow, Instructions, Stored, direct_target
@@ -15,10 +16,10 @@ class Arm64(Instructions):
     stack, frame = "sp", "x29"
     _place = re.compile(r"(\[[^\]]*\]!?)")
 
-    def sets_frame(self, text):
+    def sets_frame(self, text: str) -> bool:
         return bool(re.match(r"(mov x29, sp|add x29, sp,.*)$", text))
 
-    def stored(self, mnemonic, operands):
+    def stored(self, mnemonic: str, operands: str) -> Optional[Stored]:
         place = self._place.search(operands)
         if not place or not re.match(r"(st[pnru]|stl|stx|stz|st1|cas|swp|ldadd|ldset|ldclr)", mnemonic):
             return None
@@ -27,20 +28,20 @@ class Arm64(Instructions):
         plain = bool(whole) and re.sub(r",\s*#0(x0)?\]", "]", place[1]) == f"[{base}]" and operands.endswith("]")
         return Stored(base, plain, place[1])
 
-    def loaded(self, mnemonic, operands):
+    def loaded(self, mnemonic: str, operands: str) -> Optional[Tuple[str, str]]:
         place = self._place.search(operands)
-        return (operands.split(",")[0], place[1]) if place and mnemonic in ("ldr", "ldar") else None
+        return (operands.split(",", maxsplit=1)[0], place[1]) if place and mnemonic in ("ldr", "ldar") else None
 
-    def orders_stores(self, mnemonic, operands):
+    def orders_stores(self, mnemonic: str, operands: str) -> bool:
         return mnemonic in ("dmb", "dsb") and re.match(r"(|sy|st|ish|ishst|osh|oshst)$", operands) is not None
 
-    def releases(self, mnemonic):
+    def releases(self, mnemonic: str) -> bool:
         return mnemonic == "stlr"
 
     _traps = {"brk", "svc", "hvc", "smc", "hlt", "udf", "eret", "eretaa", "eretab", "<unknown>", ".inst",
               ".word"}
 
-    def flow(self, mnemonic, operands):
+    def flow(self, mnemonic: str, operands: str) -> Flow:
         if mnemonic in self._traps:
             return Flow("trap", None)
         if mnemonic in ("ret", "retaa", "retab"):

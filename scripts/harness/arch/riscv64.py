@@ -4,6 +4,7 @@
 """
 
 import re
+from typing import Optional, Tuple
 
 from .base import Architecture
 from .instructions import NEXT, Flow, Instructions, Stored, direct_target
@@ -17,10 +18,10 @@ class Riscv(Instructions):
     stack, frame = "sp", "s0"
     _place = re.compile(r"(-?(?:0x)?[0-9a-f]*)\((\w+)\)$")
 
-    def sets_frame(self, text):
+    def sets_frame(self, text: str) -> bool:
         return bool(re.match(r"(c\.)?addi(4spn)? s0, ?sp,", text))
 
-    def stored(self, mnemonic, operands):
+    def stored(self, mnemonic: str, operands: str) -> Optional[Stored]:
         mnemonic = mnemonic.removeprefix("c.")
         place = self._place.search(operands)
         if mnemonic.startswith(("amo", "sc.")):
@@ -29,20 +30,20 @@ class Riscv(Instructions):
             return None
         return Stored(place[2], mnemonic == "sd" and place[1] in ("", "0", "0x0"), place[0])
 
-    def loaded(self, mnemonic, operands):
+    def loaded(self, mnemonic: str, operands: str) -> Optional[Tuple[str, str]]:
         place = self._place.search(operands)
-        return (operands.split(",")[0], place[0]) if place and mnemonic.removeprefix("c.") == "ld" else None
+        return (operands.split(",", maxsplit=1)[0], place[0]) if place and mnemonic.removeprefix("c.") == "ld" else None
 
-    def orders_stores(self, mnemonic, operands):
+    def orders_stores(self, mnemonic: str, operands: str) -> bool:
         before, _, behind = operands.replace(" ", "").partition(",")
-        return mnemonic == "fence" and (not operands or "w" in before and "w" in behind)
+        return mnemonic == "fence" and (not operands or ("w" in before and "w" in behind))
 
     _traps = {"ebreak", "c.ebreak", "ecall", "unimp", "c.unimp", "mret", "sret", "<unknown>", ".word",
               ".short", ".2byte", ".4byte"}
     _branches = {"beq", "bne", "blt", "bge", "bltu", "bgeu", "beqz", "bnez", "bltz", "bgez", "blez", "bgtz",
                  "bgt", "ble", "bgtu", "bleu"}
 
-    def flow(self, mnemonic, operands):
+    def flow(self, mnemonic: str, operands: str) -> Flow:
         if mnemonic in self._traps:
             return Flow("trap", None)
         if mnemonic.startswith("c."):
@@ -52,12 +53,12 @@ class Riscv(Instructions):
         if mnemonic == "j":
             return Flow("jump", direct_target(operands))
         if mnemonic == "jal":
-            link = operands.split(",")[0].strip() if "," in operands else "ra"
+            link = operands.split(",", maxsplit=1)[0].strip() if "," in operands else "ra"
             return Flow("jump" if link == "zero" else "call", direct_target(operands))
         if mnemonic == "jr":
             return Flow("return" if operands.strip() == "ra" else "indirect-jump", None)
         if mnemonic == "jalr":
-            link = operands.split(",")[0].strip() if "," in operands else "ra"
+            link = operands.split(",", maxsplit=1)[0].strip() if "," in operands else "ra"
             return Flow("indirect-jump" if link == "zero" else "indirect-call", None)
         if mnemonic in self._branches:
             return Flow("branch", direct_target(operands))

@@ -4,7 +4,7 @@ x86-64, as QEMU's PC.
 """
 
 import re
-from typing import Tuple
+from typing import Optional, Tuple
 
 from .. import tsc
 from .base import Architecture
@@ -16,10 +16,17 @@ class X86(Instructions):
     machine = 62
     has_store_order = True
     alternatives = ("__alt_instructions", "__alt_instructions_end", ".altinstructions", 14, "<BB", 12)
-    allowed = {
-        name: "return thunk: does what a return instruction does"
-        for name in ("__x86_return_thunk", "retbleed_return_thunk", "srso_return_thunk",
-                     "srso_alias_return_thunk", "its_return_thunk", "call_depth_return_thunk")}
+    allowed = dict.fromkeys(
+        (
+            "__x86_return_thunk",
+            "retbleed_return_thunk",
+            "srso_return_thunk",
+            "srso_alias_return_thunk",
+            "its_return_thunk",
+            "call_depth_return_thunk",
+        ),
+        "return thunk: does what a return instruction does",
+    )
     _prefixes = {"notrack", "bnd", "rep", "repz", "repe", "repne", "repnz", "lock", "data16", "cs", "ds",
                  "addr32", "rex64", "rex.W"}
     _traps = re.compile(r"^(ud[012].*|int[13o]?|int|into|hlt|syscall|sysenter|sysexit.*|sysret.*|iret.*|"
@@ -30,10 +37,10 @@ class X86(Instructions):
     _reads = re.compile(r"^(cmp|test|bt[bwlq]?$|nop|prefetch|call|j|loop|endbr|clflush|verw|ret|lea|push|mul|div|"
                         r"imul|idiv|ud)")
 
-    def sets_frame(self, text):
+    def sets_frame(self, text: str) -> bool:
         return bool(re.match(r"movq? %rsp, ?%rbp$", text))
 
-    def stored(self, mnemonic, operands):
+    def stored(self, mnemonic: str, operands: str) -> Optional[Stored]:
         mnemonic, operands = self.split(mnemonic, operands)
         parts = re.split(r",(?![^(]*\))", operands.replace(" ", ""))
         if re.match(r"(movs[bwlq]?|stos[bwlq]?)$", mnemonic) and "%rdi" in operands:
@@ -41,32 +48,32 @@ class X86(Instructions):
         match = self._memory.match(parts[-1])
         if not match or self._reads.match(mnemonic):
             return None
-        whole = mnemonic == "movq" or mnemonic == "mov" and re.match(r"%r([a-ds]x|[sd]i|[sb]p|[89]|1[0-5])$", parts[0])
+        whole = mnemonic == "movq" or (mnemonic == "mov" and re.match(r"%r([a-ds]x|[sd]i|[sb]p|[89]|1[0-5])$", parts[0]))
         plain = bool(whole) and match[1] in ("", "0", "0x0") and not match[3]
         return Stored(match[2], plain, parts[-1])
 
-    def loaded(self, mnemonic, operands):
+    def loaded(self, mnemonic: str, operands: str) -> Optional[Tuple[str, str]]:
         parts = re.split(r",(?![^(]*\))", operands.replace(" ", ""))
         known = mnemonic in ("mov", "movq") and len(parts) == 2 and self._memory.match(parts[0])
         return (parts[1][1:], parts[0]) if known else None
 
-    def writes(self, mnemonic, operands, register):
+    def writes(self, mnemonic: str, operands: str, register: str) -> bool:
         if self._reads.match(mnemonic) and not mnemonic.startswith("lea"):
             return False
         names = {register, "e" + register[1:]} if register[1].isalpha() else {register, register + "d"}
         return operands.replace(" ", "").rpartition(",")[2] in {f"%{name}" for name in names}
 
-    def orders_stores(self, mnemonic, _operands):
+    def orders_stores(self, mnemonic: str, operands: str) -> bool:
         return mnemonic in ("mfence", "sfence")
 
-    def split(self, mnemonic, operands):
+    def split(self, mnemonic: str, operands: str) -> Tuple[str, str]:
         """Takes prefixes off the mnemonic."""
         while mnemonic in self._prefixes and operands:
             parts = operands.split(None, 1)
             mnemonic, operands = parts[0], parts[1] if len(parts) > 1 else ""
         return mnemonic, operands
 
-    def flow(self, mnemonic, operands):
+    def flow(self, mnemonic: str, operands: str) -> Flow:
         mnemonic, operands = self.split(mnemonic, operands)
         mnemonic = mnemonic.split(",")[0]
         if self._traps.match(mnemonic):
@@ -81,11 +88,11 @@ class X86(Instructions):
             if "*" in operands:
                 return Flow("indirect-jump", None)
             return Flow("jump", direct_target(operands))
-        if mnemonic.startswith("j") or mnemonic.startswith("loop") or mnemonic == "xbegin":
+        if mnemonic.startswith(("j", "loop")) or mnemonic == "xbegin":
             return Flow("branch", direct_target(operands))
         return NEXT
 
-    def jump_table(self, mnemonic, operands):
+    def jump_table(self, mnemonic: str, operands: str) -> Optional[int]:
         mnemonic, operands = self.split(mnemonic, operands)
         match = re.match(r"\*(-?)(0x[0-9a-f]+|[0-9]+)\(,%r\w+,8\)$", operands.replace(" ", ""))
         if not match:

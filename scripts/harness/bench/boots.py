@@ -10,7 +10,6 @@ from typing import Callable, Dict, List
 from .. import guest, initramfs
 from ..hostlib import die, shown, warn
 
-
 # One instruction a nanosecond; no time for waiting; nothing from the host that differs from run to run.
 COUNTING = ("-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01,clock=vm")
 

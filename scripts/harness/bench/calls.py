@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Dict, List
 
 from .. import guest, programs
+from ..hostlib import SCRIPTS, die, shown
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
-from ..hostlib import SCRIPTS, die, shown
 
 SOURCE = SCRIPTS / "bench/calls.c"
 MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}

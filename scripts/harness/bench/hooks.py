@@ -11,9 +11,9 @@ from statistics import median
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from .. import programs
+from ..hostlib import BUILD, SCRIPTS, die, shown
 from .figures import IMPLS, Figure, pair
 from .layout import Task
-from ..hostlib import BUILD, SCRIPTS, die, shown
 
 SOURCE = SCRIPTS / "bench/hooks.c"
 OUT = BUILD / "bench/hooks"

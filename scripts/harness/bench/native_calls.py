@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Callable, Dict, List
 
 from .. import guest, kernel, programs
+from ..hostlib import die
 from .calls import SOURCE, command, values_of
 from .figures import IMPLS, Figure, pair
-from ..hostlib import die
 
 BOOTS = 15
 ROUNDS = 61

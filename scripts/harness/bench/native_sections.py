@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, List, Optional
 
+from ..hostlib import SCRIPTS, command_output, die, shown
 from . import hooks
 from .figures import IMPLS, Figure, pair
 from .layout import Task
-from ..hostlib import SCRIPTS, command_output, die, shown
 
 SOURCE = SCRIPTS / "bench/native_sections.c"
 OUT = hooks.OUT.with_name("native_sections")
@@ -78,7 +78,7 @@ def measure(objs: Dict[str, Path], smoke: bool, progress: Callable[[str], None])
     result = []
     # Not the minimum: CPUs that do not meet are no contention.
     for name in ticks["c"]:
-        what, number = name.split(".")
-        title = f"remote.{what}.native.{number}cpu{'s' if number != '1' else ''}"
+        what, cpus_used = name.split(".")
+        title = f"remote.{what}.native.{cpus_used}cpu{'s' if cpus_used != '1' else ''}"
         result.append(pair(title, "ticks", {impl: median(ticks[impl][name]) for impl in IMPLS}))
     return result

@@ -4,8 +4,8 @@ Draws the ratios of the two implementations as a picture in SVG.
 """
 
 import math
-import xml.etree.ElementTree as ElementTree
 from typing import List, Optional, Sequence
+from xml.etree import ElementTree
 
 from .figures import Figure
 

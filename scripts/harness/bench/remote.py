@@ -10,10 +10,10 @@ from statistics import median
 from typing import Dict, List, Tuple
 
 from .. import guest, programs
-from .boots import Boot, lines_of
-from .figures import IMPLS, Figure, pair
 from ..hostlib import BUILD, SCRIPTS, die, run_logged, shown
 from ..kernel import Kernel
+from .boots import Boot, lines_of
+from .figures import IMPLS, Figure, pair
 
 SOURCES = SCRIPTS / "bench"
 HANDLES_SOURCE = SOURCES / "handles.c"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from .. import guest
+from ..hostlib import command_output, die, shown
 from . import hooks
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 from .layout import Task
-from ..hostlib import command_output, die, shown
 
 # Sections that are freed after boot, or turned into tables that both implementations have alike.
 TEMPORARY = re.compile(r"\.init|\.exit|\.discard|\.modinfo|\.export_symbol|\.orc_unwind|\.kunit")

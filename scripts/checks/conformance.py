@@ -95,9 +95,9 @@ def known_failures(path: Path) -> Dict[str, str]:
     return found
 
 
-def judge(impl: str, program: str, name: str, test: tap.Test, known: Dict[str, str]) -> Result:
-    title = f"{impl}: {program}: {name}"
-    reason = known.get(f"{program}:{name}") or known.get(name)
+def judge(impl: str, program: str, test: tap.Test, known: Dict[str, str]) -> Result:
+    title = f"{impl}: {program}: {test.name}"
+    reason = known.get(f"{program}:{test.name}") or known.get(test.name)
     if impl == "c" and reason:
         if test.outcome == tap.FAILED:
             return passed(title, f"expected failure: {reason}")
@@ -130,9 +130,9 @@ def program_results(impl: str, program: str, results: Path, known: Dict[str, str
         yield failed(f"{impl}: {program}", "has no result: the guest ended before or in it")
         return
     document = tap.parse(output.read_text(encoding="utf-8", errors="replace").splitlines())
-    problems = document.all_problems() + unbalanced(impl, program, results)
+    problems = document.problems + unbalanced(impl, program, results)
     code = int(status.read_text(encoding="ascii"))
-    any_failed = any(test.outcome == tap.FAILED for _, test in document.leaves())
+    any_failed = any(test.outcome == tap.FAILED for test in document.tests)
     if code in (124, 137):
         problems.append(f"it was still running after {PROGRAM_SECONDS} seconds, or was killed")
     elif code not in (0, 1, KSFT_SKIP) or (code == 1) != any_failed:
@@ -141,8 +141,8 @@ def program_results(impl: str, program: str, results: Path, known: Dict[str, str
         yield skipped(f"{impl}: {program}", document.skipped)
     elif not document.tests:
         problems.append("it ran no test")
-    for name, test in document.leaves():
-        yield judge(impl, program, name, test, known)
+    for test in document.tests:
+        yield judge(impl, program, test, known)
     if problems:
         yield failed(f"{impl}: {program}", "\n".join([*problems, f"its output: {shown(output)}"]))
 

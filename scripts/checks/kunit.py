@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Iterator, List
 
-from harness import guest, kconfig, tap
-from harness.checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped
+from harness import guest, kconfig, kunit, programs
+from harness.checklib import FAILED, PASSED, SKIPPED, Context, Result, boot_result, each_kernel, failed, passed, skipped
 from harness.hostlib import TOP, shown
 
 ORDER = 60
@@ -24,17 +24,16 @@ DOCTEST_SUITE = "rust_doctests_kernel"
 SELFTEST_END = re.compile(r"kcov: (done running self test|self test passed)")
 
 
-def doctests(impl: str, lines: List[str]) -> Iterator[Result]:
+def doctests(impl: str, report: kunit.Report) -> Iterator[Result]:
     """Every file of ours in the `kernel` crate that has examples, and what became of each example."""
     crate = TOP / "rust/kernel"
     files = [path for path in sorted(crate.rglob("*.rs")) if "/// ```\n" in path.read_text(encoding="utf-8")]
-    suite = next((suite for suite in tap.kunit(lines).tests if suite.name == DOCTEST_SUITE), None)
-    results = list(suite.subtests.leaves()) if suite and suite.subtests else []
+    results = [leaf for suite in report.suites if suite.name == DOCTEST_SUITE for leaf in kunit.leaves(suite)]
     for path in files:
         prefix = re.sub(r"\W", "_", f"rust_doctest_kernel/{path.relative_to(crate)}")
         mine = [(name, test) for name, test in results if re.fullmatch(prefix + r"_\d+", name)]
         title = f"{impl}: examples in {path.relative_to(TOP)}"
-        problems = [f"{name}: {test.outcome}" for name, test in mine if test.outcome != tap.PASSED]
+        problems = [f"{name}: {kunit.outcome(test)}" for name, test in mine if kunit.outcome(test) != PASSED]
         if not mine:
             problems.append(f"none of them ran ({DOCTEST_OPTION})")
         yield failed(title, "\n".join(problems)) if problems else passed(title)
@@ -46,28 +45,26 @@ def declared() -> List[str]:
     return [name for path in files for name in DECLARED.findall(path.read_text(encoding="utf-8"))]
 
 
-def suites(impl: str, lines: List[str]) -> Iterator[Result]:
-    document = tap.kunit(lines)
-    problems = document.all_problems()
-    if problems:
-        yield failed(f"{impl}: the report of KUnit", "\n".join(problems))
+def suites(impl: str, report: kunit.Report) -> Iterator[Result]:
+    if report.problems:
+        yield failed(f"{impl}: the report of KUnit", "\n".join(report.problems))
     found = False
-    for suite in document.tests:
+    for suite in report.suites:
         if not suite.name.startswith(SUITE):
             continue
-        leaves = list(suite.subtests.leaves()) if suite.subtests else []
+        leaves = list(kunit.leaves(suite))
         if not leaves:
             yield failed(f"{impl}: {suite.name}", "has no test")
         for name, test in leaves:
             found = True
             title = f"{impl}: {suite.name}: {name}"
-            if test.outcome == tap.FAILED:
-                yield failed(title, "\n".join(test.diagnostics[-12:]) or "no message")
-            elif test.outcome == tap.SKIPPED:
-                yield skipped(title, test.reason or "no reason given")
+            if kunit.outcome(test) == FAILED:
+                yield failed(title, "\n".join(line.strip() for line in test.log[-12:]) or "no message")
+            elif kunit.outcome(test) == SKIPPED:
+                yield skipped(title, test.skip_reason or "no reason given")
             else:
                 yield passed(title)
-    ran = {suite.name for suite in document.tests}
+    ran = {suite.name for suite in report.suites}
     for name in declared() if impl == "rust" else ():
         if name not in ran:
             yield failed(f"{impl}: {name}", "did not run")
@@ -81,12 +78,13 @@ def run(context: Context) -> Iterator[Result]:
         outcome = context.boot(boot)
         yield boot_result(f"{impl}: the kernel boots", outcome)
         lines = outcome.console_lines()
+        report = kunit.read(programs.tree_of(obj), lines)
         config = kconfig.of_objects(obj)
         if any(OPTION.match(name) and value == "y" for name, value in config.items()):
-            yield from suites(impl, lines)
+            yield from suites(impl, report)
         elif impl == "rust":
             yield failed(f"{impl}: KUnit", f"its tests are not built: no CONFIG_KCOV_*KUNIT_TEST=y in {shown(obj / '.config')}")
-        yield from doctests(impl, lines)
+        yield from doctests(impl, report)
         if config.get("CONFIG_KCOV_SELFTEST") == "y":
             complete = any(SELFTEST_END.search(line) for line in lines)
             name = f"{impl}: interrupts leave no coverage at boot"

@@ -115,9 +115,9 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
         yield failed(f"{impl}: kcov: the tests as a whole", f"status {status}\n{end_of(output, device)}")
 
     document = tap.parse(script.read_text(encoding="utf-8", errors="replace").splitlines())
-    problems = document.all_problems()
-    for name, test in document.leaves():
-        title = f"{impl}: kcov-trace: {name}"
+    problems = document.problems
+    for test in document.tests:
+        title = f"{impl}: kcov-trace: {test.name}"
         if test.outcome == tap.PASSED:
             yield passed(title)
         elif test.outcome == tap.SKIPPED:
@@ -125,7 +125,7 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
         else:
             yield failed(title, "\n".join([*test.diagnostics, f"the whole output is in {shown(script)}"]))
     status = (outcome.results / "tools.status").read_text(encoding="ascii").strip()
-    if (status != "0") != any(test.outcome == tap.FAILED for _, test in document.leaves()):
+    if (status != "0") != any(test.outcome == tap.FAILED for test in document.tests):
         problems.append(f"its status {status} does not belong to its results")
     if problems:
         yield failed(f"{impl}: kcov-trace: the tests as a whole", "\n".join(problems))

@@ -11,6 +11,7 @@ from unittest import mock
 import test as frame
 from checks import bench, conformance, kunit, samples, selftest, series, style, unique
 from harness import allowances, tap
+from harness import kunit as reports
 from harness.bench.figures import Figure
 from harness.checklib import FAILED, PASSED, SKIPPED, Context, output_of, passed, skipped
 from harness.hostlib import Failure
@@ -86,7 +87,8 @@ class KUnit(unittest.TestCase):
     def outcomes(self, impl, *names):
         text = self.REPORT.format(len(names)) + "".join(
             self.SUITE.format(name, number + 1) for number, name in enumerate(names))
-        return {result.name: result.outcome for result in kunit.suites(impl, text.splitlines())}
+        report = reports.read(style.tree(), text.splitlines())
+        return {result.name: result.outcome for result in kunit.suites(impl, report)}
 
     def test_all_suites(self):
         self.assertEqual(set(kunit.declared()), {"kcov_rust", "kcov_rcu_table"})
@@ -129,7 +131,7 @@ class Judging(unittest.TestCase):
     KNOWN = {"pc_test:pc.a": "upstream forgets it"}
 
     def judge(self, impl, outcome, name="pc.a"):
-        return conformance.judge(impl, "pc_test", name, tap.Test(name, outcome), self.KNOWN).outcome
+        return conformance.judge(impl, "pc_test", tap.Test(name, outcome), self.KNOWN).outcome
 
     def test_known_failure_is_excused_for_upstream_only(self):
         self.assertEqual(self.judge("c", tap.FAILED), PASSED)

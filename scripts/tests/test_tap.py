@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the reader of TAP and KTAP."""
+"""Tests of the reader of TAP."""
 
 import unittest
 
@@ -26,37 +26,6 @@ ok 4 global.last
 # Totals: pass:2 fail:1 xfail:0 xpass:0 skip:1 error:0
 """
 
-KUNIT = """\
-Booting something
-KTAP version 1
-1..2
-    KTAP version 1
-    # Subtest: kcov-buffer
-    # module: kcov_test
-    1..3
-    ok 1 positions
-random: crng init done
-        KTAP version 1
-        # Subtest: sizes
-        ok 1 one
-        not ok 2 two
-    # sizes: pass:1 fail:1 skip:0 total:2
-    not ok 2 sizes
-    # later: EXPECTATION FAILED at kernel/kcov/kcov_test.c:12
-    ok 3 later # SKIP no memory
-# kcov-buffer: pass:1 fail:1 skip:1 total:3
-# Totals: pass:2 fail:1 skip:1 total:4
-not ok 1 kcov-buffer
-    KTAP version 1
-    # Subtest: other
-    1..1
-    ok 1 thing
-ok 2 other
-Freeing unused kernel memory
-ok 7 this line is not KUnit's
-"""
-
-
 def parse(text):
     return tap.parse(text.splitlines())
 
@@ -64,8 +33,8 @@ def parse(text):
 class Tap(unittest.TestCase):
     def test_harness(self):
         document = parse(HARNESS)
-        self.assertEqual(document.all_problems(), [])
-        outcomes = {name: test.outcome for name, test in document.leaves()}
+        self.assertEqual(document.problems, [])
+        outcomes = {test.name: test.outcome for test in document.tests}
         self.assertEqual(
             outcomes,
             {
@@ -80,69 +49,40 @@ class Tap(unittest.TestCase):
 
     def test_program_that_dies_half_way(self):
         text = HARNESS[: HARNESS.index("not ok 2")]
-        self.assertIn("4 tests were announced, 1 have a result", parse(text).all_problems())
+        self.assertIn("4 tests were announced, 1 have a result", parse(text).problems)
 
     def test_empty_output_is_a_problem(self):
-        self.assertTrue(parse("").all_problems())
-        self.assertTrue(parse("Segmentation fault\n").all_problems())
+        self.assertTrue(parse("").problems)
+        self.assertTrue(parse("Segmentation fault\n").problems)
 
     def test_results_without_a_plan(self):
-        self.assertTrue(parse("TAP version 13\nok 1 a\n").all_problems())
+        self.assertTrue(parse("TAP version 13\nok 1 a\n").problems)
 
     def test_plan_may_stand_at_the_end(self):
-        self.assertEqual(parse("TAP version 13\nok 1 a\nok 2 b\n1..2\n").all_problems(), [])
+        self.assertEqual(parse("TAP version 13\nok 1 a\nok 2 b\n1..2\n").problems, [])
 
     def test_missing_number(self):
-        problems = parse("TAP version 13\n1..2\nok 1 a\nok 3 b\n").all_problems()
+        problems = parse("TAP version 13\n1..2\nok 1 a\nok 3 b\n").problems
         self.assertEqual(problems, ["result 3 (b) came where number 2 was due"])
 
     def test_number_twice(self):
-        self.assertTrue(parse("TAP version 13\n1..2\nok 1 a\nok 1 b\n").all_problems())
+        self.assertTrue(parse("TAP version 13\n1..2\nok 1 a\nok 1 b\n").problems)
 
     def test_bail_out(self):
         self.assertEqual(
-            parse("TAP version 13\n1..1\nok 1 a\nBail out! no debugfs\n").all_problems(), ["the program gave up: no debugfs"]
+            parse("TAP version 13\n1..1\nok 1 a\nBail out! no debugfs\n").problems, ["the program gave up: no debugfs"]
         )
 
     def test_all_skipped(self):
         document = parse("TAP version 13\n1..0 # SKIP no 32-bit programs here\n")
         self.assertEqual(document.skipped, "no 32-bit programs here")
-        self.assertEqual(document.all_problems(), [])
+        self.assertEqual(document.problems, [])
 
     def test_failed_test_is_not_skipped_by_a_directive(self):
         self.assertEqual(parse("1..1\nnot ok 1 a # SKIP b\n").tests[0].outcome, tap.FAILED)
 
     def test_two_outputs_mixed(self):
-        self.assertTrue(parse("TAP version 13\n1..1\nok 1 a\nTAP version 13\n").all_problems())
-
-
-class KUnit(unittest.TestCase):
-    def test_nesting(self):
-        document = tap.kunit(KUNIT.splitlines())
-        self.assertEqual(document.all_problems(), [])
-        self.assertEqual([test.name for test in document.tests], ["kcov-buffer", "other"])
-        outcomes = {name: test.outcome for name, test in document.leaves()}
-        self.assertEqual(
-            outcomes,
-            {
-                "kcov-buffer.positions": tap.PASSED,
-                "kcov-buffer.sizes.one": tap.PASSED,
-                "kcov-buffer.sizes.two": tap.FAILED,
-                "kcov-buffer.later": tap.SKIPPED,
-                "other.thing": tap.PASSED,
-            },
-        )
-
-    def test_boot_that_ends_within_a_suite(self):
-        text = KUNIT[: KUNIT.index("    not ok 2 sizes")]
-        self.assertTrue(tap.kunit(text.splitlines()).all_problems())
-
-    def test_suite_with_fewer_results_than_announced(self):
-        text = KUNIT.replace("    ok 3 later # SKIP no memory\n", "")
-        self.assertEqual(tap.kunit(text.splitlines()).all_problems(), ["kcov-buffer: 3 tests were announced, 2 have a result"])
-
-    def test_no_report(self):
-        self.assertTrue(tap.kunit(["Booting", "done"]).all_problems())
+        self.assertTrue(parse("TAP version 13\n1..1\nok 1 a\nTAP version 13\n").problems)
 
 
 if __name__ == "__main__":

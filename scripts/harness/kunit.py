@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""
+What KUnit reported on the console of a kernel, read by the parser of the kernel's tree.
+"""
+
+import importlib
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterator, List, Sequence, Tuple
+
+from .hostlib import die, shown
+from .tap import FAILED, PASSED, SKIPPED
+
+FOLDER = "tools/testing/kunit"
+# The parser prints what is wrong with a report among its other output.
+ERROR = "[ERROR] Test: "
+
+
+@dataclass(frozen=True)
+class Report:
+    # Objects of the class Test of kunit_parser.py.
+    suites: Sequence[Any]
+    # What is wrong with the report; empty if it is complete.
+    problems: List[str]
+
+
+def modules(tree: Path) -> Tuple[ModuleType, ModuleType]:
+    """The tree's parser, and what it prints with."""
+    if not (tree / FOLDER / "kunit_parser.py").exists():
+        die(f"{shown(tree)} has no {FOLDER}/kunit_parser.py, which reads KUnit's reports; name the tree of the kernel.")
+    sys.path.insert(0, str(tree / FOLDER))
+    try:
+        return importlib.import_module("kunit_parser"), importlib.import_module("kunit_printer")
+    finally:
+        sys.path.remove(str(tree / FOLDER))
+
+
+def read(tree: Path, lines: Sequence[str]) -> Report:
+    """The report in a console log whose LINES have no time stamps. Other messages of the kernel may be in between."""
+    parser, printer = modules(tree)
+    said = io.StringIO()
+    root = parser.parse_run_tests(lines, printer.Printer(output=said))
+    problems = [line.partition(ERROR)[2] for line in said.getvalue().splitlines() if ERROR in line]
+    return Report(root.subtests, list(dict.fromkeys(problems)))
+
+
+def leaves(test: Any, prefix: str = "") -> Iterator[Tuple[str, Any]]:
+    """The tests below a test that have none below them, with their full names."""
+    for below in test.subtests:
+        if below.subtests:
+            yield from leaves(below, f"{prefix}{below.name}.")
+        # One without a name is in the place of a test that did not run, and a problem of the report.
+        elif below.name:
+            yield prefix + below.name, below
+
+
+def outcome(test: Any) -> str:
+    if not test.ok_status():
+        return FAILED
+    return SKIPPED if test.status.name == "SKIPPED" else PASSED

@@ -11,7 +11,7 @@ from typing import Dict
 
 from . import programs
 from .arch import ARCHITECTURES
-from .hostlib import BUILD, TOP, die, run_logged, shown
+from .hostlib import BUILD, TOP, build_environment, die, run_logged, shown
 
 WORKSPACE = TOP / "tools/kcov"
 TARGET_DIR = BUILD / "cargo"
@@ -20,7 +20,7 @@ STATIC = "-C target-feature=+crt-static"
 
 
 def environment(**more: str) -> Dict[str, str]:
-    return {**programs.environment(), "CARGO_TARGET_DIR": str(TARGET_DIR), "CARGO_TERM_COLOR": "never", **more}
+    return {**build_environment(), "CARGO_TARGET_DIR": str(TARGET_DIR), "CARGO_TERM_COLOR": "never", **more}
 
 
 def static_environment() -> Dict[str, str]:

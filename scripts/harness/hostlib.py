@@ -302,6 +302,18 @@ def setup(*parts: str) -> None:
         die(f"the set-up ({' '.join(parts) or 'base linux'}) did not complete; see the message above.")
 
 
+# Variables that mean something to builds of the kernel and of programs, and are given to them only on purpose.
+BUILD_VARIABLES = (
+    "ARCH SUBARCH LLVM LLVM_IAS CC HOSTCC LD CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES "
+    "GNUMAKEFLAGS KCONFIG_ALLCONFIG KCONFIG_CONFIG KBUILD_OUTPUT BUILD CLIPPY FORCE"
+).split()
+
+
+def build_environment() -> Dict[str, str]:
+    """The environment in which a build goes by its command line."""
+    return {name: value for name, value in os.environ.items() if name not in BUILD_VARIABLES}
+
+
 # By these git ties its hooks, and all that they start, to one repository; the working directory counts no more then.
 GIT_TIES = (
     "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_NAMESPACE GIT_OBJECT_DIRECTORY "

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Writes the initramfs of a guest: a cpio archive in the format "newc", which needs neither root nor a program.
+Writes the initramfs of a guest: a cpio archive in the format "newc", which needs neither root nor a program. The tree's
+gen_init_cpio would have to be there for each kernel that is booted, and takes texts only as files of their own.
 """
 
 import stat

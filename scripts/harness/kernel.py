@@ -19,6 +19,7 @@ from .hostlib import (
     CACHE,
     CONFIG_DIR,
     TOP,
+    build_environment,
     command_output,
     die,
     first_line,
@@ -39,13 +40,6 @@ UNPACKED = BUILD / "linux"
 USUAL_STEPS = 2000
 TREE_MEBIBYTES = 2600
 OBJECT_MEBIBYTES = 2000
-
-# Variables that mean something to the kernel's make too, and are given to it only on purpose.
-PRIVATE_VARIABLES = (
-    "ARCH SUBARCH LLVM LLVM_IAS CC HOSTCC LD CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES "
-    "GNUMAKEFLAGS KCONFIG_ALLCONFIG KCONFIG_CONFIG KBUILD_OUTPUT BUILD CLIPPY FORCE"
-).split()
-
 
 IMPLEMENTATIONS = {"rust": "CONFIG_KCOV_RUST", "c": "CONFIG_KCOV_C"}
 
@@ -165,7 +159,7 @@ class Kernel:
         return result
 
     def environment(self) -> Dict[str, str]:
-        env = {name: value for name, value in os.environ.items() if name not in PRIVATE_VARIABLES}
+        env = build_environment()
         env["PATH"] = self.search_path
         env["LC_ALL"] = "C"
         version = re.search(r"rustc (\S+)", command_output("rustc", "--version") or "")

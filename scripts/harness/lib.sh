@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the shell scripts of this project share: where things are, and how they speak to the person who
-# started them. Sourced, never executed.
+# Where things are, and how set-up speaks to the person who started it. setup.sh sources this file. It has to run before
+# there is a Python, so the cache, die, need_space and run_logged are in hostlib.py, too.
 
 set -euo pipefail
 
-# shellcheck disable=SC2034 # the scripts use these that source this one
-TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# shellcheck disable=SC2034 # the scripts use it that source this one
+# shellcheck disable=SC2034 # setup.sh uses it
 CACHE=${KCOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcov-linux}
 
-say() { printf '%s\n' "$*"; }
 step() { printf '==> %s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 

@@ -13,15 +13,9 @@ from typing import Dict, List, Sequence
 
 from . import kconfig
 from .arch import ARCHITECTURES
-from .hostlib import BUILD, TOP, die, first_line, locked, replacing, run_logged, shown, write_if_changed
+from .hostlib import BUILD, TOP, build_environment, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
-# Variables of our own make that mean something else to the kernel's.
-PRIVATE_VARIABLES = "ARCH LLVM CC CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES".split()
-
-
-def environment() -> Dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in PRIVATE_VARIABLES}
 
 
 def compiler(arch: str) -> str:
@@ -73,7 +67,7 @@ def headers(tree: Path, arch: str) -> Path:
         stamp.unlink(missing_ok=True)
         log = LOGS / "headers.log"
         command = ["make", "-C", str(tree), f"O={out}", f"ARCH={name}", "headers"]
-        run_logged(log, f"Installing the kernel's headers for programs ({name})", command, env=environment())
+        run_logged(log, f"Installing the kernel's headers for programs ({name})", command, env=build_environment())
         if not (target / "linux/kcov.h").exists():
             die(f"`make headers` left no linux/kcov.h in {shown(target)}; the log is {shown(log)}.")
         write_if_changed(stamp, f"{label}\n".encode())
@@ -130,7 +124,7 @@ def make_selftests(suite: Path, out: Path, tree: Path, arch: str) -> Dict[str, P
     command = ["make", "-C", str(suite), f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers(tree, arch)}"]
     command.append(f"CROSS_COMPILE={cross}")
     log = LOGS / "selftests.log"
-    run_logged(log, "Building the conformance suite", command, env={**environment(), "MAKELEVEL": "0"})
+    run_logged(log, "Building the conformance suite", command, env={**build_environment(), "MAKELEVEL": "0"})
     warnings = [line for line in log.read_text(errors="replace").splitlines() if "warning:" in line]
     if warnings:
         die(f"the conformance suite does not compile cleanly ({shown(log)}): {warnings[0]}")

@@ -8,13 +8,13 @@ Addresses are those of vmlinux, whatever KASLR did.
 import json
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from .hostlib import CACHE, die, first_line
+from . import llvm
+from .hostlib import die
 
 UNKNOWN = "??"
 # Rust's library is no part of the kernel tree; its files are named from this directory on.
@@ -57,15 +57,6 @@ class Paths:
         return library[1] if library else normal
 
 
-def tool(name: str) -> str:
-    """A program of the LLVM that builds the kernel, or else the machine's default."""
-    for candidate in (f"{name}{first_line(CACHE / 'llvm.suffix') or ''}", name):
-        found = shutil.which(candidate)
-        if found:
-            return found
-    die(f"{name} was not found; install LLVM's tools with `scripts/setup.sh base`.")
-
-
 class Symbolizer:
     """Looks PCs up in the vmlinux of one object directory; what it found once it remembers."""
 
@@ -82,8 +73,11 @@ class Symbolizer:
         missing = sorted(set(pcs) - self.known.keys())
         if not missing:
             return
+        program = llvm.find("llvm-symbolizer")
+        if not program:
+            die("llvm-symbolizer was not found; install LLVM's tools with `scripts/setup.sh base`.")
         result = subprocess.run(
-            [tool("llvm-symbolizer"), "--output-style=JSON", f"--obj={self.vmlinux}"],
+            [program, "--output-style=JSON", f"--obj={self.vmlinux}"],
             input="".join(f"{pc - 1:#x}\n" for pc in missing).encode(),
             stdout=subprocess.PIPE,
             check=False,

@@ -4,7 +4,6 @@ The implementation's own code inside the linked kernel: where it is, what its in
 tables that make it run differently from how it reads (static branches, alternatives, exception fix-ups).
 """
 
-import glob
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 from collections import Counter, defaultdict, namedtuple
 from typing import List
 
+from harness import llvm
 from harness.arch import ARCHITECTURES
 
 from . import Misuse
@@ -25,23 +25,10 @@ _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
 
 def find_objdump():
     """The disassembler of the project's compiler, or else any that is installed."""
-    cache = os.environ.get("KCOV_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kcov-linux")
-    names = []
-    try:
-        with open(os.path.join(cache, "llvm.suffix"), encoding="ascii") as file:
-            names.append("llvm-objdump" + file.read().strip())
-    except OSError:
-        pass
-    names.append("llvm-objdump")
-    found = [path for directory in os.environ.get("PATH", "").split(":")
-             for path in glob.glob(os.path.join(glob.escape(directory), "llvm-objdump-[0-9]*"))]
-    found.sort(key=lambda path: -int(re.sub(r"\D", "", os.path.basename(path)) or 0))
-    for name in names + found + ["objdump"]:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise Misuse("no objdump was found; install llvm or binutils.")
+    found = llvm.find("llvm-objdump") or shutil.which("objdump")
+    if not found:
+        raise Misuse("no objdump was found; install llvm or binutils.")
+    return found
 
 
 class Image:

@@ -117,7 +117,8 @@ def chosen_checks(words: List[str], checks: Dict[str, ModuleType]) -> Dict[str, 
 def not_run(checks: Dict[str, ModuleType]) -> str:
     """What a run of everything does not come to, in one line."""
     names = [name for name, module in checks.items() if on_demand(module)]
-    return f"Not run, but on demand: {', '.join(names)} (--only NAME); kernels with KASAN, lockdep and more (make matrix, make stress)"
+    kernels = "kernels with KASAN, lockdep and more (make matrix, make stress)"
+    return f"Not run, but on demand: {', '.join(names)} (--only NAME); {kernels}"
 
 
 def command_interface(arguments: List[str]) -> Optional[int]:

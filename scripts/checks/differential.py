@@ -378,7 +378,9 @@ class Side:
         return group(self.traces.get((name, mode), []), self.places.name, ignored)
 
 
-def compare_all(names: Tuple[str, str], left: Side, right: Side, ignored: Ignorance, progress: Callable[[str], None]) -> Iterator[Result]:
+def compare_all(
+    names: Tuple[str, str], left: Side, right: Side, ignored: Ignorance, progress: Callable[[str], None]
+) -> Iterator[Result]:
     """One result for each program; the first that differs in detail, further ones by a few lines."""
     for name in sorted({name for name, _ in left.traces.keys() | right.traces.keys()}):
         progress(name)

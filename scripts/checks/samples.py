@@ -134,7 +134,10 @@ def each_once(impl: str, symbolizer: symbolize.Symbolizer, results: Path) -> Res
 def difference(traces: Dict[str, List[Place]]) -> List[str]:
     """Where the traces of two implementations differ, in words."""
     (one, first), (other, second) = traces.items()
-    lines = {impl: [" < ".join(f"{frame.function} {frame.place}" for frame in place) for place in trace] for impl, trace in traces.items()}
+    lines = {
+        impl: [" < ".join(f"{frame.function} {frame.place}" for frame in place) for place in trace]
+        for impl, trace in traces.items()
+    }
     if first == second:
         return []
     for index, (left, right) in enumerate(zip(lines[one], lines[other])):

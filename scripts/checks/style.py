@@ -72,9 +72,8 @@ def checkpatch(files: Sequence[Path]) -> Result:
 
 def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
     """Kernel code by the kernel's settings; crates that cargo builds by their own."""
-    crates = sorted(
-        (manifest.parent for manifest in checklib.project_files() if manifest.name == "Cargo.toml"), key=lambda path: len(path.parts)
-    )
+    manifests = [path for path in checklib.project_files() if path.name == "Cargo.toml"]
+    crates = sorted((manifest.parent for manifest in manifests), key=lambda path: len(path.parts))
     outer = [crate for index, crate in enumerate(crates) if not any(other in crate.parents for other in crates[:index])]
     kernel_files = [path for path in files if not any(crate in path.parents for crate in outer)]
     config = tree() / ".rustfmt.toml"

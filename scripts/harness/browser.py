@@ -25,7 +25,11 @@ def find() -> Tuple[str, str]:
     if found:
         return found, ""
     attempt = subprocess.run(
-        [str(SCRIPTS / "setup.sh"), "browser"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        [str(SCRIPTS / "setup.sh"), "browser"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     found = next((path for path in map(shutil.which, NAMES) if path), "")
     if found:

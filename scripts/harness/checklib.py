@@ -116,9 +116,8 @@ def project_files() -> List[Path]:
     else:
         names = [path.relative_to(TOP) for path in TOP.rglob("*")]
     products = {"build", "target", "__pycache__", ".git"}
-    return sorted(
-        {name for name in names if not products & set(name.parts) and (TOP / name).is_file() and BUILD not in (TOP / name).parents}
-    )
+    own = {name for name in names if not products & set(name.parts) and BUILD not in (TOP / name).parents}
+    return sorted(name for name in own if (TOP / name).is_file())
 
 
 def run_tool(

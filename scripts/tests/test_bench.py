@@ -285,7 +285,8 @@ class Results(unittest.TestCase):
     def test_values(self):
         found = {figure.name: figure for figure in self.guest_figures()}
         self.assertEqual(len(found), len(self.guest_figures()))
-        self.assertEqual(found["calls.getppid.nobody.instructions"], Figure("calls.getppid.nobody.instructions", "instr.", 200, 100))
+        name = "calls.getppid.nobody.instructions"
+        self.assertEqual(found[name], Figure(name, "instr.", 200, 100))
         self.assertEqual(found["remote.zero.64.2cpus.time"].c, 202)
         self.assertEqual(found["remote.hit.64.throughput_of_2cpus"].rust, 2)
         self.assertEqual(found["size.kept_after_last_user"].c, 100)

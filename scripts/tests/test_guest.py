@@ -32,7 +32,7 @@ class Initramfs(Directory):
         archive = self.root / "initramfs"
         initramfs.write(archive, {"/init": b"#!/bin/sh\n", "/deep/er/data": b"12345", "/bin/program": program})
         with open(archive, "rb") as stream:
-            listing = subprocess.run(["cpio", "-itv", "--quiet"], stdin=stream, stdout=subprocess.PIPE, check=True).stdout.decode()
+            listing = subprocess.check_output(["cpio", "-itv", "--quiet"], stdin=stream).decode()
         rows = {line.split()[-1]: line.split()[0] for line in listing.splitlines()}
         self.assertEqual(rows["init"], "-rwxr-xr-x")
         self.assertEqual(rows["bin/program"], "-rwxr-xr-x")
@@ -141,7 +141,8 @@ class CommandLine(Directory):
         self.assertTrue(kvm())
         self.assertEqual(len(boots), 2)
         self.assertFalse(kvm(asked="0"))
-        for emulated in ({"kvm": False}, {"emulation": "tcg"}, {"qemu_args": ("-icount", "0")}, {"arch": "arm64"}, {"arch": "um"}):
+        others = ({"kvm": False}, {"emulation": "tcg"}, {"qemu_args": ("-icount", "0")}, {"arch": "arm64"}, {"arch": "um"})
+        for emulated in others:
             self.assertFalse(kvm(**emulated))
         with mock.patch.object(guest.platform, "release", return_value="another"):
             self.assertTrue(kvm())

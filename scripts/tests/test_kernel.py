@@ -95,7 +95,8 @@ class KernelTest(unittest.TestCase):
         self.addCleanup(patch.stop)
 
     def test_compilers(self) -> None:
-        for llvm, compiler in (("-22", "clang-22"), ("1", "clang"), ("/opt/bin/", "/opt/bin/clang"), ("gcc", "gcc"), ("0", "gcc")):
+        names = {"-22": "clang-22", "1": "clang", "/opt/bin/": "/opt/bin/clang", "gcc": "gcc", "0": "gcc"}
+        for llvm, compiler in names.items():
             with self.subTest(llvm=llvm), mock.patch.object(kernel.shutil, "which", return_value="ccache"):
                 one = kernel.Kernel(llvm=llvm)
                 self.assertTrue(one.compiler.endswith(compiler))

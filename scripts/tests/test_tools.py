@@ -101,7 +101,8 @@ class Page(unittest.TestCase):
         return "".join(LINE.format(state, number, text) for number, (state, text) in enumerate(lines, 1))
 
     def test_a_good_source(self):
-        page = self.lines(("", "/* text */"), (" uncovered", "x"), ("", report.ENTRY + " unsigned int fd"), (" covered here", "{"))
+        entry = ("", report.ENTRY + " unsigned int fd")
+        page = self.lines(("", "/* text */"), (" uncovered", "x"), entry, (" covered here", "{"))
         self.assertEqual(report.source_problems(page), [])
 
     def test_a_source_without_colours_is_found(self):

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of harness/patches.py, overlay.py and series.py on a tree and a repository in miniature, and of what patches/ has to be like."""
+"""
+Tests of harness/patches.py, overlay.py and series.py on a tree and a repository in miniature, and of what patches/ has to
+be like.
+"""
 
 import contextlib
 import io
@@ -327,7 +330,8 @@ class OverlayTest(TreeTest):
         for path, file in patches.repository_files(self.top).items():
             # Debug information names the C files of the kernel, which ccache would call by the names of ours.
             linked = path != "kernel/kcov/gate.c"
-            self.assertEqual(overlay.LINK + os.fsencode(str(file.source)) if linked else b"/* gate */\n", overlay.read(self.tree / path))
+            expected = overlay.LINK + os.fsencode(str(file.source)) if linked else b"/* gate */\n"
+            self.assertEqual(expected, overlay.read(self.tree / path))
             self.assertFalse((self.tree / path).parent.is_symlink())
         self.assertEqual(self.top / "kcov/Makefile", (self.tree / "kernel/kcov/Makefile").resolve())
         self.assertFalse((self.tree / "kernel/Makefile").is_symlink())

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what harness/kernel.py decides without a kernel: configurations, compilers, and the reading of build logs."""
 

@@ -16,7 +16,7 @@ from harness.arch.arm64 import Arm64
 from harness.arch.instructions import Flow
 from harness.arch.riscv64 import Riscv
 from harness.arch.x86_64 import X86
-from leaf import Misuse, machine, order, publish, selftest
+from leaf import Misuse, cases, machine, order, publish, selftest
 from leaf.check import check
 from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol
 from leaf.helpers import instrumented_calls
@@ -34,7 +34,7 @@ def compilers():
 
 
 def case(name):
-    return next(c for c in selftest.CASES if c.name == name)
+    return next(c for c in cases.CASES if c.name == name)
 
 
 class Helpers(unittest.TestCase):
@@ -59,7 +59,7 @@ class Programs(unittest.TestCase):
     def test_every_case_with_every_disassembler(self):
         tools = [None] + [tool for tool in ("objdump",) if shutil.which(tool)]
         for kind, compiler in compilers().items():
-            for one in selftest.CASES:
+            for one in cases.CASES:
                 with tempfile.TemporaryDirectory() as directory:
                     program, kcov = selftest.build(compiler, directory, one)
                     for tool in tools:
@@ -69,7 +69,7 @@ class Programs(unittest.TestCase):
 
     def test_self_test_fails_when_a_bad_program_is_not_caught(self):
         for wrong in (case("all hooks, inlined")._replace(expect="calls"), case("indirect call")._replace(expect=None)):
-            saved, selftest.CASES = selftest.CASES, [wrong]
+            saved, cases.CASES = cases.CASES, [wrong]
             try:
                 compilers()
                 output = io.StringIO()
@@ -77,7 +77,7 @@ class Programs(unittest.TestCase):
                     self.assertEqual(selftest.self_test(), 1)
                 self.assertIn("FAILED", output.getvalue())
             finally:
-                selftest.CASES = saved
+                cases.CASES = saved
 
     def test_way_names_every_function(self):
         with tempfile.TemporaryDirectory() as directory:
@@ -383,7 +383,7 @@ class OtherArchitectures(unittest.TestCase):
     def test_merges(self):
         if "clang" not in compilers():
             raise unittest.SkipTest("there is no clang")
-        wmb, count = selftest.WMB, selftest.COUNT
+        wmb, count = cases.WMB, cases.COUNT
         release = "__atomic_store_n(t->start, count + added, __ATOMIC_RELEASE)"
         inlined = '__asm__ volatile("{}" ::: "memory"); ' + count
         arm64, riscv64 = "aarch64-linux-gnu", "riscv64-linux-gnu"
@@ -391,12 +391,12 @@ class OtherArchitectures(unittest.TestCase):
         for triple, stores, reason in [
                 (triple, *one) for triple in (arm64, riscv64) for one in (
                     (f"{wmb}; {count}", None), (release, None), (count, missing), (f"{count}; {wmb}", missing),
-                    (f"{wmb}; {selftest.LATE}; {count}", "between the barrier and the count"),
-                    (f"{wmb}; {count}; {selftest.LATE}", "after the count"))] + [
+                    (f"{wmb}; {cases.LATE}; {count}", "between the barrier and the count"),
+                    (f"{wmb}; {count}; {cases.LATE}", "after the count"))] + [
                         (arm64, inlined.format("dmb ishst"), None), (arm64, inlined.format("dmb ishld"), missing),
                         (riscv64, inlined.format("fence w, w"), None), (riscv64, inlined.format("fence r, rw"), missing)]:
             with self.subTest(triple=triple, stores=stores), tempfile.TemporaryDirectory() as directory:
-                source = "typedef unsigned long u64; void *memcpy(void *, const void *, u64);" + selftest.merge(stores)
+                source = "typedef unsigned long u64; void *memcpy(void *, const void *, u64);" + cases.merge(stores)
                 program, kcov = self.build(compilers()["clang"], directory, triple, self.SOURCE % "" + source)
                 _, places, violations = check(Image(program, [kcov]))
                 if reason is None:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what another run in the same build directory sees of programs that are built: whole ones."""
 

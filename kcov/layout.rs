@@ -15,11 +15,7 @@ use crate::{
     records::{self, Kind, Records, Trace, WORD},
     set::Set,
 };
-use core::{
-    mem::offset_of,
-    ptr,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed}, //
-};
+use core::{mem::offset_of, ptr};
 use kernel::{prelude::*, sync::barrier};
 
 /// The layout of memory, and the number of records that did not fit.
@@ -35,9 +31,8 @@ pub(crate) struct Layout {
     pcs: Trace,
     filter: Filter,
     comparisons: Trace,
-    /// Not an `Atomic` of the `kernel` crate, whose operations are calls. Written by one task or
-    /// under one lock.
-    dropped: AtomicUsize,
+    /// Written by one task or under one lock; other tasks may read it at the same time.
+    dropped: Volatile<usize>,
 }
 
 // SAFETY: What the pointers lead to is memory of the owner of the layout, who lets only one CPU at
@@ -55,7 +50,7 @@ impl Layout {
             pcs: Trace::NONE,
             filter: Filter::none(),
             comparisons: Trace::NONE,
-            dropped: AtomicUsize::new(0),
+            dropped: Volatile::new(0),
         }
     }
 
@@ -218,13 +213,12 @@ impl Layout {
     /// Counts records that were not recorded because they did not fit.
     #[inline(always)]
     pub(crate) fn drop_records(&self, number: usize) {
-        let dropped = self.dropped.load(Relaxed);
-        self.dropped.store(dropped.wrapping_add(number), Relaxed);
+        self.dropped.set(self.dropped.get().wrapping_add(number));
     }
 
     /// Returns the number of records that did not fit.
     pub(crate) fn dropped(&self) -> usize {
-        self.dropped.load(Relaxed)
+        self.dropped.get()
     }
 
     fn trace(&self, kind: Kind) -> Trace {
@@ -240,7 +234,7 @@ impl Layout {
             self.trace(kind).set_count(kind, 0);
         }
         self.filter.busy.set(0);
-        self.dropped.store(0, Relaxed);
+        self.dropped.set(0);
     }
 
     pub(crate) fn set(&self) -> &Set {

@@ -5,6 +5,7 @@
 #![expect(unsafe_code)]
 
 use core::cell::UnsafeCell;
+use kernel::sync::atomic::Atomic;
 
 /// A value that is read and written as a whole, by volatile accesses, which keep their order.
 ///
@@ -40,6 +41,22 @@ impl<T: Copy> Volatile<T> {
         // SAFETY: As above.
         unsafe { self.0.get().write_volatile(value) }
     }
+}
+
+/// Reads an atomic as `READ_ONCE()` does, which orders nothing. Inlined, where [`Atomic::load`]
+/// calls a function in C.
+#[inline(always)]
+pub(crate) fn read_once(atomic: &Atomic<usize>) -> usize {
+    // SAFETY: The pointer is valid, and a volatile access of a word is one access.
+    unsafe { atomic.as_ptr().read_volatile() }
+}
+
+/// Writes an atomic as `WRITE_ONCE()` does, which orders nothing. Only for atomics that are loaded
+/// and stored, and not changed by other operations.
+#[inline(always)]
+pub(crate) fn write_once(atomic: &Atomic<usize>, value: usize) {
+    // SAFETY: As above.
+    unsafe { atomic.as_ptr().write_volatile(value) }
 }
 
 /// Words that are still to be laid out.

@@ -7,6 +7,7 @@
 use crate::{
     context::Context,
     layout::Layout,
+    memory::Volatile,
     mode::{self, Mode},
     remote::handle::Key,
 };
@@ -14,8 +15,7 @@ use core::{
     cell::Cell,
     ffi::c_void,
     mem,
-    ptr,
-    sync::atomic::{AtomicU32, Ordering::Relaxed}, //
+    ptr, //
 };
 
 /// The fields of a task that say what is recorded, as plain data.
@@ -128,7 +128,7 @@ pub(crate) struct Section {
     context: Context,
     /// Sections that were started inside this one, are not recorded, and are still to be stopped:
     /// one count for each context, in the order of [`Context`].
-    missed: [AtomicU32; 2],
+    missed: [Volatile<u32>; 2],
     outer: Cell<Recording>,
 }
 
@@ -139,7 +139,7 @@ impl Section {
         Self {
             target,
             context,
-            missed: [const { AtomicU32::new(0) }; 2],
+            missed: [const { Volatile::new(0) }; 2],
             outer: Cell::new(outer),
         }
     }
@@ -171,16 +171,16 @@ impl Section {
         // Each count has one writer: the code of its context, which softirqs on top of it leave
         // alone.
         let missed = &self.missed[context as usize];
-        missed.store(missed.load(Relaxed).wrapping_add(1), Relaxed);
+        missed.set(missed.get().wrapping_add(1));
     }
 
     /// Takes one start of `context` off its count; returns whether there was one.
     #[inline(always)]
     pub(crate) fn take_miss(&self, context: Context) -> bool {
         let missed = &self.missed[context as usize];
-        let number = missed.load(Relaxed);
+        let number = missed.get();
         if number > 0 {
-            missed.store(number.wrapping_sub(1), Relaxed);
+            missed.set(number.wrapping_sub(1));
         }
         number > 0
     }

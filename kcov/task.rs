@@ -29,6 +29,7 @@ use crate::{
     recording::{Parts, Recording, Target},
 };
 use core::{
+    arch::asm,
     ffi::c_void,
     intrinsics,
     mem::{offset_of, size_of},
@@ -185,10 +186,12 @@ impl Task {
     }
 }
 
-/// Keeps the compiler from moving accesses across. Enough against code that runs on the same CPU.
+/// Keeps the compiler from moving accesses across, as `barrier()` in C does. Enough against code
+/// that runs on the same CPU.
 #[inline(always)]
 fn barrier() {
-    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    // SAFETY: An empty block. The compiler has to assume that it accesses all memory.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
 }
 
 /// Returns where a hook has to write, if the current context is recorded and the mode word has the

@@ -13,12 +13,14 @@
 //! Areas of tasks are kept for as long as descriptors are enabled for remote sections, and for some
 //! seconds after that: a fuzzer enables them anew for every program.
 
-use crate::{arch, area::Area, context::Context, statistics};
-use core::sync::atomic::{
-    AtomicBool,
-    AtomicUsize,
-    Ordering::{Relaxed, SeqCst}, //
+use crate::{
+    arch,
+    area::Area,
+    context::Context,
+    memory::{read_once, write_once},
+    statistics, //
 };
+use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use kernel::{
     alloc::flags::{__GFP_NORETRY, __GFP_RETRY_MAYFAIL},
     bindings,
@@ -28,7 +30,12 @@ use kernel::{
     new_delayed_work,
     new_work,
     prelude::*,
-    sync::{slot::Slot, Arc, SetOnce},
+    sync::{
+        atomic::{Atomic, AtomicFlag, Relaxed},
+        slot::Slot,
+        Arc,
+        SetOnce, //
+    },
     time::msecs_to_jiffies,
     workqueue::{self, DelayedWork, Work, WorkItem}, //
 };
@@ -53,21 +60,21 @@ const MAX_ADDED_BYTES: i64 = 64 << 20;
 struct AreaSlot {
     area: Slot<Area>,
     /// The size of the area in words, a hint: it is written after the area has been put there.
-    words: AtomicUsize,
+    words: Atomic<usize>,
 }
 
 impl AreaSlot {
     const fn new() -> Self {
         Self {
             area: Slot::new(),
-            words: AtomicUsize::new(0),
+            words: Atomic::new(0),
         }
     }
 
     /// Returns whether the slot had an area for `words` words a moment ago.
     #[inline(always)]
     fn suits(&self, words: usize) -> bool {
-        !self.area.is_empty() && self.words.load(Relaxed) >= words
+        !self.area.is_empty() && read_once(&self.words) >= words
     }
 
     /// Takes the area if it has space for `words` words.
@@ -97,7 +104,7 @@ impl AreaSlot {
     fn put(&self, area: Area) -> Result<(), Area> {
         let words = area.words();
         self.area.put(area)?;
-        self.words.store(words, Relaxed);
+        write_once(&self.words, words);
         Ok(())
     }
 }
@@ -140,14 +147,15 @@ static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 /// The number of requests that have handles in the registry. Areas of tasks are kept only while
 /// there are some, and a little longer.
 ///
-/// Not an `Atomic` of the `kernel` crate, whose operations are calls.
+/// Not an `Atomic` of the `kernel` crate: it is read in one order with the exchanges of [`Slot`],
+/// which are those of `core` too.
 static USERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Set when the last user goes, cleared when the worker looks.
-static RECENTLY_USED: AtomicBool = AtomicBool::new(false);
+static RECENTLY_USED: AtomicFlag = AtomicFlag::new(false);
 
 /// The largest number of words that a section has found no area for, since the worker looked.
-static WANTED: AtomicUsize = AtomicUsize::new(0);
+static WANTED: Atomic<usize> = Atomic::new(0);
 
 /// Allocates the areas of softirqs.
 pub(crate) fn init() -> Result {
@@ -196,12 +204,23 @@ fn lend_elsewhere(here: usize, context: Context, words: usize) -> Option<Area> {
         return area;
     }
     if !context.may_sleep() {
-        WANTED.fetch_max(words, Relaxed);
+        want(words);
         Worker::add_soon();
         return None;
     }
     evict_smaller(&POOL[here], words);
     Area::new(words, __GFP_RETRY_MAYFAIL).ok()
+}
+
+/// Raises [`WANTED`] to `words`.
+fn want(words: usize) {
+    let mut wanted = WANTED.load(Relaxed);
+    while wanted < words {
+        match WANTED.cmpxchg(wanted, words, Relaxed) {
+            Ok(_) => return,
+            Err(now) => wanted = now,
+        }
+    }
 }
 
 /// Frees the areas of tasks of a CPU that have no space for `words` words: later sections will ask
@@ -370,7 +389,7 @@ impl WorkItem<0> for Worker {
         if USERS.load(SeqCst) > 0 {
             return;
         }
-        if RECENTLY_USED.swap(false, Relaxed) {
+        if RECENTLY_USED.xchg(false, Relaxed) {
             Self::drain_later();
         } else {
             drain();
@@ -382,7 +401,7 @@ impl WorkItem<1> for Worker {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let words = WANTED.swap(0, Relaxed);
+        let words = WANTED.xchg(0, Relaxed);
         if words == 0 || USERS.load(SeqCst) == 0 {
             return;
         }

@@ -31,8 +31,8 @@ use core::{
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Slot<P: ForeignOwnable> {
-    // Nobody but the slot looks at it, so it need not be an `Atomic` of this crate. Those of `core`
-    // are inlined: an exchange is one instruction, not a call.
+    // Only the slot accesses the pointer, so it need not be an `Atomic` of this crate, whose
+    // operations are calls. Those of `core` are inlined: an exchange is one instruction on x86.
     pointer: AtomicPtr<c_void>,
     _owned: PhantomData<P>,
 }

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Tuple
 
 from harness import guest, kernel
-from harness.bench import boots, calls, figures, hooks, native_calls, native_sections, plot, remote, size
+from harness.arch import chosen
+from harness.bench import boots, calls, counts, figures, hooks, native_calls, native_sections, plot, remote, size
 from harness.bench.figures import IMPLS, Figure
 from harness.hostlib import BUILD, Failure, Progress, command_output, die, main, results_in, say, shown, step, warn, write_results
 
@@ -166,6 +167,20 @@ def document(path: Path, found: List[Figure], parts: List[str]) -> None:
     plot_path.write_text(plot.draw(found, PICTURE), encoding="utf-8")
 
 
+def update_counts(given: List[str]) -> None:
+    """Renews the list of counted instructions for one kernel."""
+    named = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    if len(named) != len(given) or set(named) - {"rust"}:
+        die("--update-counts counts the implementation in Rust: --obj takes rust=DIR.")
+    if "rust" in named:
+        obj = Path(named["rust"]).absolute()
+    else:
+        obj = kernel.build(kernel.Kernel(impl="rust", arch=chosen()))
+    if not counts.runs_here(counts.Kernel.of(obj)):
+        warn("this machine cannot run the code of that kernel, so the list gets only the paths through its hooks.")
+    step(f"{shown(counts.LIST)} has the counts of {counts.update(obj)}")
+
+
 def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already")
@@ -178,7 +193,16 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         metavar="FILE",
         help="also put the results into this document, where those of other parts stay",
     )
+    parser.add_argument(
+        "--update-counts",
+        action="store_true",
+        help="measure nothing; put the number of instructions of the implementation in Rust into the list that `make test` "
+        "compares with (for the kernel of ARCH=, or of --obj rust=DIR)",
+    )
     options = parser.parse_args(arguments)
+    if options.update_counts:
+        update_counts(options.obj)
+        return None
     if options.document:
         # Rather now than after the measurements.
         results_in(options.document)

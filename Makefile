@@ -16,6 +16,7 @@ TREE = $(or $(KERNEL),$(BUILD)/linux)
 have = $(wildcard scripts/$(1))
 
 # These show up with their scripts.
+GDB_HELP = '  make gdb        boot a kernel under gdb'
 BENCH_HELP = '  make bench      measure what the hooks cost'
 STRESS_HELP = '  make stress     remote sections under load, on a kernel that checks itself'
 REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
@@ -28,6 +29,7 @@ help:
 	@echo '  make run        build a kernel, boot it, show the coverage of a system call'
 	@echo '  make test       run every check that is not on demand (scripts/test.py --list)'
 	@echo '  make shell      boot to a shell in the guest'
+	$(if $(call have,gdb.py),@echo $(GDB_HELP))
 	$(if $(call have,bench.py),@echo $(BENCH_HELP))
 	$(if $(call have,stress.py),@echo $(STRESS_HELP))
 	$(if $(call have,report.py),@echo $(REPORT_HELP))
@@ -73,6 +75,12 @@ test: setup
 
 shell: setup
 	@scripts/shell.py
+
+ifneq ($(call have,gdb.py),)
+.PHONY: gdb
+gdb: setup
+	@scripts/gdb.py
+endif
 
 ifneq ($(call have,bench.py),)
 .PHONY: bench

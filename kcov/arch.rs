@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The differences of architectures: the current task, the preempt count, the CPU, the caller's PC.
+//! Architecture differences: the current task, the preempt count, the CPU number, the caller's PC.
 //!
 //! The `kernel` crate and the C helpers have functions for the first three, but those are
-//! instrumented themselves, so that a hook which called them would never return. Everything here is
-//! inlined into the hooks, but for architectures that have no file of their own.
+//! instrumented: a hook that called one would call itself without end. Everything here is inlined
+//! into the hooks, except on architectures that have no file of their own.
 
 #![expect(unsafe_code)]
 
-// User-mode Linux has the options of the processor that it runs on, too.
+// User-mode Linux also sets the config options of the processor that it runs on.
 #[cfg_attr(CONFIG_KCOV_GENERIC_ARCH, path = "arch/generic.rs")]
 #[cfg_attr(all(not(CONFIG_KCOV_GENERIC_ARCH), CONFIG_UML), path = "arch/um.rs")]
 #[cfg_attr(
@@ -24,15 +24,15 @@ pub(crate) use native::{cpu, current_task, preempt_count};
 /// The largest number of CPUs, `CONFIG_NR_CPUS`.
 pub(crate) const POSSIBLE_CPUS: usize = kernel::bindings::kcov_sizes_KCOV_POSSIBLE_CPUS as usize;
 
-/// Returns the bits of the current task's own count that softirqs use, with PREEMPT_RT, in place of
-/// those of the preempt count.
+/// Returns the bits of the current task's softirq count. With PREEMPT_RT, this count replaces the
+/// softirq bits of the preempt count.
 #[cfg(CONFIG_PREEMPT_RT)]
 #[inline(always)]
 pub(crate) fn softirq_disable_count() -> u32 {
     let count = current_task()
         .wrapping_byte_add(crate::offsets::TASK_SOFTIRQ_DISABLE_CNT)
         .cast::<u32>();
-    // SAFETY: The current task is valid, and has its count there.
+    // SAFETY: The current task is valid, and its softirq count is at this offset.
     unsafe { count.read_volatile() }
 }
 
@@ -41,7 +41,7 @@ extern "C" {
     pub(crate) fn return_address(level: i32) -> *const core::ffi::c_void;
 }
 
-/// Returns the PC after the call of the function that this expands in, as it is at run time.
+/// Returns the run-time PC after the call of the function in which the macro is expanded.
 macro_rules! caller_pc {
     () => {{
         // SAFETY: Level 0 is the return address of the function itself, which always exists.

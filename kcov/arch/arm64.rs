@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! arm64: the current task is in a register that the kernel has for itself, and the preempt count
-//! in the task.
+//! arm64: the current task is in a register that the kernel reserves, and the preempt count is in
+//! the task.
 //!
-//! A return address may carry a signature. The compiler takes it off where it gives a function its
-//! own one, also on processors that sign nothing.
+//! A return address may carry a signature. The compiler removes it when it returns a function's own
+//! return address, even if the processor signs nothing.
 
 use crate::offsets;
 use core::arch::asm;
@@ -14,8 +14,8 @@ use kernel::bindings;
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {
     let task;
-    // SAFETY: A read of a register. It is the same whenever the code that reads it runs, so the
-    // compiler may merge reads.
+    // SAFETY: Reads a register. The value is the same for the code that reads it whenever that code
+    // runs, so the compiler may merge reads.
     unsafe {
         asm!(
             "mrs {}, sp_el0",
@@ -26,24 +26,24 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
     task
 }
 
-/// Returns the preempt count of the current task, without the flag in its upper half.
+/// Returns the preempt count of the current task, without the flag in the upper half of the field.
 ///
-/// Interrupts change it, but have changed it back when they return.
+/// Interrupts change the count, but restore it before they return.
 #[inline(always)]
 pub(crate) fn preempt_count() -> u32 {
     let count = current_task()
         .wrapping_byte_add(offsets::TASK_PREEMPT_COUNT)
         .cast::<u32>();
-    // SAFETY: The current task is valid, and has its count there.
+    // SAFETY: The current task is valid, and its preempt count is at this offset.
     unsafe { count.read_volatile() }
 }
 
-/// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+/// Returns the number of this CPU, which is only a hint: the task may be moved at any time.
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {
     let cpu = current_task()
         .wrapping_byte_add(offsets::TASK_CPU)
         .cast::<u32>();
-    // SAFETY: The current task is valid, and has the number of its CPU there.
+    // SAFETY: The current task is valid, and the number of its CPU is at this offset.
     unsafe { cpu.read_volatile() }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What generic.rs calls. The hooks run this, so it calls nothing itself, and can neither be traced
- * nor probed.
+ * The functions that generic.rs calls. Hooks run them, so they call nothing themselves, and they
+ * can be neither traced nor probed.
  */
 
 #include <linux/compiler.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! x86-64: both values are per-CPU variables, at a fixed offset from the GS base. A kernel for one
-//! CPU has ordinary variables, and nothing in it keeps the GS base of user space out of an
-//! exception that interrupts the kernel.
+//! x86-64: the current task and the preempt count are per-CPU variables at a fixed offset from the
+//! GS base. A kernel for one CPU uses ordinary variables: an exception that interrupts the kernel
+//! may run with the GS base of user space there.
 
 use core::{
     arch::asm,
@@ -20,7 +20,7 @@ extern "C" {
     static CPU_NUMBER: c_int;
 }
 
-/// A per-CPU variable as an operand in memory.
+/// Formats a per-CPU variable as a memory operand.
 #[cfg(CONFIG_SMP)]
 macro_rules! per_cpu {
     () => {
@@ -38,8 +38,8 @@ macro_rules! per_cpu {
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {
     let task;
-    // SAFETY: A load of a per-CPU variable. It is the same whenever the code that reads it runs, so
-    // the compiler may merge loads.
+    // SAFETY: Loads a per-CPU variable. The value is the same for the code that reads it whenever
+    // that code runs, so the compiler may merge loads.
     unsafe {
         asm!(
             concat!("mov {}, qword ptr ", per_cpu!()),
@@ -55,7 +55,7 @@ pub(crate) fn current_task() -> *mut bindings::task_struct {
 macro_rules! load {
     ($variable:ident) => {{
         let value;
-        // SAFETY: A load of a per-CPU variable.
+        // SAFETY: Loads a per-CPU variable.
         unsafe {
             asm!(
                 concat!("mov {:e}, dword ptr ", per_cpu!()),
@@ -70,13 +70,13 @@ macro_rules! load {
 
 /// Returns the preempt count of this CPU.
 ///
-/// Interrupts change it, but have changed it back when they return.
+/// Interrupts change the count, but restore it before they return.
 #[inline(always)]
 pub(crate) fn preempt_count() -> u32 {
     load!(PREEMPT_COUNT)
 }
 
-/// Returns the number of this CPU, which is a hint only: the task may be moved at any time.
+/// Returns the number of this CPU, which is only a hint: the task may be moved at any time.
 #[cfg(CONFIG_SMP)]
 #[inline(always)]
 pub(crate) fn cpu() -> u32 {

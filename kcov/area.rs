@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is lent to a section to record in.
+//! Memory that a section borrows to record into.
 //!
-//! An area starts with a header that only the kernel sees. While the area is lent, the header holds
-//! the [`Section`], and with it what was recorded on the task before. So sections nest without a
-//! limit, and without memory for it in the task.
+//! An area starts with a header that only the kernel can access. While the area is lent, the header
+//! holds the [`Section`], which includes the recording that the section suspended. Therefore
+//! sections nest without a limit, and the task needs no memory for that.
 
 #![expect(unsafe_code)]
 
@@ -36,29 +36,30 @@ use kernel::{
 pub(crate) struct Header {
     /// The number of words after the header.
     words: usize,
-    /// The layout of the words, and what it is for: the next section mostly wants the same.
+    /// The layout of the words, and the mode that it is for: the next section mostly needs the same
+    /// layout.
     layout: Layout,
     laid_out_for: Option<(Mode, usize)>,
     section: MaybeUninit<Section>,
 }
 
-/// All that a hook reads to record a PC shares a cache line of 64 bytes.
+/// Everything that a hook reads to record a PC must share a cache line of 64 bytes.
 const _: () = assert!(offset_of!(Header, layout) + Layout::BYTES_FOR_PCS <= 64);
 
-/// Memory to record a section in.
+/// Memory to record a section into.
 ///
 /// # Invariants
 ///
-/// Points to the header at the start of [`Pages`] that the value owns, followed by `words` words,
-/// of which `layout` is a layout. `section` is not initialized.
+/// Points to the header at the start of [`Pages`] that the value owns. `words` words follow the
+/// header, and `layout` is a layout of them. `section` is not initialized.
 pub(crate) struct Area(NonNull<Header>);
 
 /// An area that holds a section.
 ///
 /// # Invariants
 ///
-/// As for [`Area`] during `'a`, but owned by the task that the section runs on, and `section` is
-/// initialized.
+/// The invariants of [`Area`] hold during `'a`, with two differences: the owner is the task that
+/// the section runs on, and `section` is initialized.
 pub(crate) struct LentArea<'a>(NonNull<Header>, PhantomData<&'a Header>);
 
 // SAFETY: An area that is not lent is plain memory.
@@ -67,14 +68,14 @@ unsafe impl Send for Area {}
 impl Area {
     /// Allocates an area for `words` words. May sleep.
     ///
-    /// `flags` are added to `GFP_KERNEL`, and decide how hard to try. A failure is not reported in
-    /// the log, and no process is killed for the memory.
+    /// `flags` are added to `GFP_KERNEL` and decide how hard the allocator tries. A failure is not
+    /// reported in the log, and the kernel kills no process to get the memory.
     pub(crate) fn new(words: usize, flags: Flags) -> Result<Self> {
         let bytes = words
             .checked_mul(WORD)
             .and_then(|bytes| bytes.checked_add(size_of::<Header>()))
             .ok_or(ENOMEM)?;
-        // The records that matter are those that the hooks wrote.
+        // The words are not cleared: only records that the hooks have written are read.
         let pages = Pages::new(bytes.next_multiple_of(PAGE_SIZE), flags)?;
         let words = (pages.bytes() - size_of::<Header>()) / WORD;
         statistics::area_added(pages.bytes());
@@ -87,7 +88,7 @@ impl Area {
         };
         // SAFETY: The pages have space for the header.
         unsafe { header.write(content) };
-        // INVARIANT: The pages were given away right now.
+        // INVARIANT: `into_raw` has just given the pages to this value.
         Ok(Self(header))
     }
 
@@ -103,7 +104,7 @@ impl Area {
         unsafe { self.0.as_mut() }
     }
 
-    /// Returns the number of words that the area has space for, the count included.
+    /// Returns the number of words that fit into the area, the count included.
     pub(crate) fn words(&self) -> usize {
         self.header().words
     }
@@ -122,7 +123,8 @@ impl Area {
     #[cold]
     fn lay_out_anew(&mut self, mode: Mode, words: usize) {
         let words_used = words.min(self.words());
-        // SAFETY: By the type invariant. The layout is in the area, so it is used no longer.
+        // SAFETY: By the type invariant. The layout is part of the area, so it is not used after
+        // it.
         let memory = unsafe { Memory::new(records_start(self.0), words_used) };
         self.header_mut().layout = Layout::of_area(mode, memory);
         self.header_mut().laid_out_for = Some((mode, words));
@@ -135,7 +137,7 @@ impl Area {
 
     /// Puts a section into the header; returns the recording into the area.
     ///
-    /// `outer` returns the recording that the section suspends.
+    /// `outer` is the recording that the section suspends.
     #[inline(always)]
     pub(crate) fn lend(
         mut self,
@@ -148,7 +150,7 @@ impl Area {
         self.header_mut().section.write(section);
         // SAFETY: The area was laid out for the mode. It is given back after the recording.
         let recording = unsafe { Recording::into_layout(target.mode, self.layout()) };
-        // The recording owns the area.
+        // The recording owns the area from here on.
         let area = ManuallyDrop::new(self);
         // SAFETY: The recording goes to this area.
         unsafe { recording.of_section(context, area.0.as_ptr().cast()) }
@@ -160,7 +162,7 @@ impl<'a> LentArea<'a> {
     ///
     /// # Safety
     ///
-    /// `section` is null, or comes from [`Area::lend`], and the area is not given back during `'a`,
+    /// `section` is null, or comes from [`Area::lend`]. The area is not given back during `'a`,
     /// except by the result.
     #[inline(always)]
     pub(crate) unsafe fn from_ptr(section: *mut c_void) -> Option<Self> {
@@ -168,7 +170,7 @@ impl<'a> LentArea<'a> {
         NonNull::new(section.cast()).map(|header| Self(header, PhantomData))
     }
 
-    /// Returns the section. Softirqs on top of the caller may have a reference to it, too.
+    /// Returns the section. Softirqs on top of the caller may hold a reference to it, too.
     #[inline(always)]
     pub(crate) fn section(&self) -> &'a Section {
         // SAFETY: By the type invariant.
@@ -177,7 +179,7 @@ impl<'a> LentArea<'a> {
         unsafe { header.section.assume_init_ref() }
     }
 
-    /// Returns the area of the section that this one runs in.
+    /// Returns the area of the section that encloses this one.
     pub(crate) fn outer(&self) -> Option<Self> {
         // SAFETY: By the invariant of `Recording`. Inner sections end before outer ones.
         unsafe { Self::from_ptr(self.section().outer().parts().section) }
@@ -187,8 +189,8 @@ impl<'a> LentArea<'a> {
     ///
     /// # Safety
     ///
-    /// The caller is the task that the section runs on, and paused; neither this nor another value
-    /// for the area is used again.
+    /// The caller is the task that the section runs on, and it is paused. Neither this value nor
+    /// another one for the same area is used afterwards.
     #[inline(always)]
     pub(crate) unsafe fn give_back(self) -> EndedArea {
         // INVARIANT: By the type invariant and this function's requirement.
@@ -196,15 +198,15 @@ impl<'a> LentArea<'a> {
     }
 }
 
-/// An area that is not lent any more, with the section that has recorded into it.
+/// An area that is no longer lent, together with the section that recorded into it.
 ///
 /// # Invariants
 ///
-/// `section` in the header is initialized, and nothing records into the area.
+/// `section` in the header is initialized, and no hook records into the area.
 pub(crate) struct EndedArea(Area);
 
 impl EndedArea {
-    /// Returns whether anything was recorded, or should have been.
+    /// Returns whether the section produced any record, including those that did not fit.
     #[inline(always)]
     pub(crate) fn has_records(&self) -> bool {
         self.0.layout().has_records()
@@ -224,18 +226,18 @@ impl EndedArea {
     #[inline(always)]
     pub(crate) fn records(&self, kind: Kind) -> Records<'_> {
         // SAFETY: By the type invariant. The counts were reset before the area was lent, and only
-        // the hooks wrote to it since.
+        // the hooks have written to it since then.
         unsafe { self.0.layout().records(kind) }
     }
 
-    /// Returns the area, for the next section.
+    /// Returns the area, for use by the next section.
     pub(crate) fn into_area(self) -> Area {
         self.0
     }
 }
 
 fn records_start(header: NonNull<Header>) -> *mut usize {
-    // The header is followed by the records; wrapping, as a check would cost time here.
+    // The records follow the header. The addition wraps because a check would cost time here.
     header.as_ptr().wrapping_add(1).cast()
 }
 
@@ -243,18 +245,19 @@ impl Drop for Area {
     fn drop(&mut self) {
         let bytes = size_of::<Header>() + self.words() * WORD;
         statistics::area_removed(bytes);
-        // SAFETY: By the type invariant; `new` computed `words` from `bytes`, without a remainder.
+        // SAFETY: By the type invariant; `new` computed `words` from `bytes` without a remainder.
         let pages = unsafe { Pages::from_raw(self.0.cast(), bytes) };
-        // The context that gives an area back may not be allowed to sleep. Users never see areas.
+        // The caller may be in a context that must not sleep. Users never see areas.
         pages.free_atomic();
     }
 }
 
-// SAFETY: `into_foreign` gives a pointer to the header, which is not null, at the start of a page.
+// SAFETY: `into_foreign` returns a pointer to the header, which is not null and is at the start of
+// a page.
 unsafe impl ForeignOwnable for Area {
     const FOREIGN_ALIGN: usize = PAGE_SIZE;
 
-    // An area that is not lent is not looked at.
+    // An area that is not lent has no content to look at.
     type Borrowed<'a> = PhantomData<&'a Area>;
     type BorrowedMut<'a> = PhantomData<&'a mut Area>;
 
@@ -263,7 +266,7 @@ unsafe impl ForeignOwnable for Area {
     }
 
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // INVARIANT: Ownership comes back from `into_foreign`.
+        // INVARIANT: The ownership comes back from `into_foreign`.
         //
         // SAFETY: The result of `into_foreign` is not null.
         Self(unsafe { NonNull::new_unchecked(ptr.cast()) })

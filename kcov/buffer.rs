@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory that a descriptor shares with user space.
+//! Memory that a descriptor shares with user space.
 
 #![expect(unsafe_code)]
 
@@ -27,14 +27,15 @@ use kernel::{
     task::might_sleep, //
 };
 
-/// The largest buffer that can be asked for, in words: `INT_MAX` bytes.
+/// The largest buffer that a user may request, in words: `INT_MAX` bytes.
 const MAX_WORDS: usize = i32::MAX as usize / WORD;
 
 /// Memory in whole pages.
 ///
 /// # Invariants
 ///
-/// `start` points to an allocation of `Vmalloc` that was made with `layout`, owned by the value.
+/// `start` points to an allocation of `Vmalloc` that was made with `layout` and that the value
+/// owns.
 pub(crate) struct Pages {
     start: NonNull<u8>,
     layout: alloc::Layout,
@@ -48,13 +49,14 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Allocates `bytes` bytes. May sleep.
     ///
-    /// `flags` are added to `GFP_KERNEL`. The user chooses the size, and learns of a failure by an
-    /// error code: nothing is printed, and no process is killed for the memory if `flags` has
-    /// `__GFP_RETRY_MAYFAIL` or `__GFP_NORETRY`.
+    /// `flags` are added to `GFP_KERNEL`. The user chooses the size and learns of a failure by an
+    /// error code. Therefore the kernel logs nothing; if `flags` has `__GFP_RETRY_MAYFAIL` or
+    /// `__GFP_NORETRY`, it kills no process to get the memory either.
     pub(crate) fn new(bytes: usize, flags: Flags) -> Result<Self> {
         let layout = alloc::Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ENOMEM)?;
-        // When an allocation fails half-way, vmalloc() leaves it to a worker to free what it has
-        // got. Until then another task may find no memory at all, and have a process killed.
+        // When an allocation fails half-way, vmalloc() leaves it to a worker to free the pages that
+        // it has obtained. Until then, another task may find no free memory at all, and the kernel
+        // may kill a process.
         //
         // SAFETY: The function only reads counters.
         if !unsafe { bindings::kcov_memory_suffices(bytes.div_ceil(PAGE_SIZE)) } {
@@ -62,7 +64,7 @@ impl Pages {
         }
         let flags = GFP_KERNEL | __GFP_NOWARN | flags;
         let memory = Vmalloc::alloc(layout, flags, NumaNode::NO_NODE)?;
-        // INVARIANT: Allocated right now.
+        // INVARIANT: The memory was allocated above.
         Ok(Self {
             start: memory.cast(),
             layout,
@@ -77,16 +79,16 @@ impl Pages {
         self.layout.size()
     }
 
-    /// Gives the memory away.
+    /// Gives up ownership of the memory.
     pub(crate) fn into_raw(self) -> NonNull<u8> {
         ManuallyDrop::new(self).start
     }
 
-    /// Takes back what [`Pages::into_raw`] gave away.
+    /// Takes back memory that [`Pages::into_raw`] gave away.
     ///
     /// # Safety
     ///
-    /// `start` and `bytes` belong to `Pages` that were given away, and have not been taken back.
+    /// `start` and `bytes` belong to `Pages` that were given away and have not been taken back.
     pub(crate) unsafe fn from_raw(start: NonNull<u8>, bytes: usize) -> Self {
         // SAFETY: By this function's requirement, `new` made this layout.
         let layout = unsafe { alloc::Layout::from_size_align_unchecked(bytes, PAGE_SIZE) };
@@ -94,33 +96,33 @@ impl Pages {
         Self { start, layout }
     }
 
-    /// Frees the memory later, by a worker. May be called from any context but NMI.
+    /// Frees the memory later, in a worker. May be called from any context but NMI.
     ///
-    /// Until then the memory itself holds a list node of the kernel, so it must not be memory that
-    /// a user can write to or may still hold.
+    /// Until the worker frees it, the memory holds a list node of the kernel. Therefore it must not
+    /// be memory that a user can write to or may still hold.
     pub(crate) fn free_atomic(self) {
         let start = self.into_raw();
-        // SAFETY: By the type invariant, the value was the allocation's only owner.
+        // SAFETY: By the type invariant, the value was the only owner of the allocation.
         unsafe { bindings::kvfree_atomic(start.as_ptr().cast()) };
     }
 }
 
 impl Drop for Pages {
-    /// Frees the memory at once. May sleep.
+    /// Frees the memory immediately. May sleep.
     fn drop(&mut self) {
-        // In an interrupt, vfree() would put a list node of the kernel into the memory.
+        // In an interrupt, vfree() would store a list node of the kernel in the memory.
         might_sleep();
-        // SAFETY: By the type invariant, this is the allocation's only owner.
+        // SAFETY: By the type invariant, this value is the only owner of the allocation.
         unsafe { Vmalloc::free(self.start, self.layout) };
     }
 }
 
-/// A descriptor's buffer, shared with user space.
+/// The buffer of a descriptor, shared with user space.
 ///
-/// User space may keep a page of it after all mappings and the buffer itself are gone, in a pipe
-/// for example, and may write to it. So the memory never holds anything of the kernel's, and is
-/// freed in contexts that may sleep only: the last reference goes when the file is closed, the task
-/// ends, or a call that uses the file returns.
+/// User space may keep a page of it, in a pipe for example, after all mappings and the buffer
+/// itself are gone, and may write to that page. Therefore the memory never holds anything of the
+/// kernel's, and it is freed only in contexts that may sleep: the last reference is dropped when
+/// the file is closed, when the task exits, or when a call that uses the file returns.
 pub(crate) struct Buffer {
     pages: Pages,
     words: usize,
@@ -128,12 +130,13 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Allocates a buffer of `words` words, all zero, and waits until the hooks are switched on.
-    /// May sleep.
+    /// Allocates a zeroed buffer of `words` words, and waits until the hooks are switched on. May
+    /// sleep.
     ///
-    /// [`ENOMEM`] if there is not so much memory; [`EINTR`] if the task is killed while it waits.
+    /// Returns [`EINVAL`] if the size is out of range, [`ENOMEM`] if there is not enough memory,
+    /// and [`EINTR`] if the task is killed while it waits.
     pub(crate) fn new(words: usize) -> Result<Self> {
-        // The smallest holds the count and one PC.
+        // The smallest buffer holds the count and one PC.
         if !(2..=MAX_WORDS).contains(&words) {
             return Err(EINVAL);
         }
@@ -157,13 +160,13 @@ impl Buffer {
         self.pages.start().as_ptr()
     }
 
-    /// Returns the buffer's pages with their offsets in bytes, in order. The last may be used in
-    /// part.
+    /// Returns the buffer's pages in order, with their offsets in bytes. The buffer may end inside
+    /// the last page.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, BorrowedPage<'_>)> {
         (0..self.bytes()).step_by(PAGE_SIZE).map(|offset| {
             let start = self.pages.start();
             let page_start = start.map_addr(|address| address.saturating_add(offset));
-            // SAFETY: The address is in the allocation, which is valid as long as the buffer is
+            // SAFETY: The address is in the allocation, which is valid while the buffer is
             // borrowed.
             let page = unsafe { Vmalloc::to_page(page_start) };
             (offset, page)
@@ -172,8 +175,8 @@ impl Buffer {
 
     /// Reads each page, so that the hooks can write to the buffer without a fault.
     ///
-    /// On some architectures a task's page tables learn of a vmalloc area only by faults, whose
-    /// handling is instrumented.
+    /// On some architectures, a task's page tables learn of a vmalloc area only by faults, and the
+    /// code that handles faults is instrumented.
     pub(crate) fn fault_in(&self) {
         for offset in (0..self.bytes()).step_by(PAGE_SIZE) {
             // SAFETY: The address is in the allocation.
@@ -182,11 +185,11 @@ impl Buffer {
     }
 }
 
-/// A buffer that is laid out for a mode.
+/// A buffer with its layout for a mode.
 ///
 /// # Invariants
 ///
-/// `layout` is one of the memory of `buffer`.
+/// `layout` is a layout of the memory of `buffer`.
 pub(crate) struct LaidOutBuffer {
     buffer: Arc<Buffer>,
     layout: Layout,
@@ -194,13 +197,15 @@ pub(crate) struct LaidOutBuffer {
 }
 
 impl LaidOutBuffer {
-    /// Lays `buffer` out. In the modes that have two parts, `front` is the size of the first one in
-    /// words; [`EINVAL`] if one has no space for anything.
+    /// Lays `buffer` out for `mode`.
+    ///
+    /// In the modes that have two parts, `front` is the size of the first part in words. Returns
+    /// [`EINVAL`] if a part is too small for a record.
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
-        // SAFETY: The value keeps the buffer.
+        // SAFETY: The value keeps a reference to the buffer.
         let memory = unsafe { Memory::new(buffer.start().cast(), buffer.words) };
         let layout = Layout::of_buffer(mode, memory, front)?;
-        // INVARIANT: As above.
+        // INVARIANT: The layout was made for the memory of `buffer` above.
         Ok(Self {
             buffer,
             layout,

@@ -2,13 +2,13 @@
 
 //! One open file of the interface: its states, its lock, its lifetime.
 //!
-//! A [`Descriptor`] is referred to by the open file and by the task that has enabled it. The last
-//! of the two takes the buffer with it, in a context that may sleep, so that its memory is free
-//! when `close()` or the exit of the task returns.
+//! The open file and the task that has enabled the descriptor each hold a reference to a
+//! [`Descriptor`]. Dropping the last reference drops the buffer in a context that may sleep, so the
+//! memory is free when `close()` or the exit of the task returns.
 //!
 //! The registry of handles, and sections while they merge their records, refer to the descriptor's
-//! [`Sink`], which may outlive it by a grace period. They use the buffer under the sink's lock
-//! only, and only if the sink still has one.
+//! [`Sink`], which may outlive the descriptor by a grace period. They use the buffer only under the
+//! sink's lock, and only if the sink still has one.
 
 use crate::{
     area::EndedArea,
@@ -36,26 +36,26 @@ use kernel::{
     },
 };
 
-/// The number of records that are merged between two looks at the state. Bounds the time with
-/// interrupts off: 32 KiB of comparisons, 8 KiB of PCs.
+/// The number of records that are merged before the state is checked again. Limits the time for
+/// which interrupts are off: at most 32 KiB of comparisons or 8 KiB of PCs are copied in it.
 const MERGE_STEP: usize = 1024;
 
-/// The number of words of a set that are cleared between two looks at the state.
+/// The number of words of a set that are cleared before the state is checked again.
 const CLEAR_STEP: usize = 4096;
 
 /// The number of words of an area that a section may use in the modes that are not plain, even if
 /// the buffer is smaller: 512 KiB.
 const DIVIDED_AREA_WORDS: usize = 64 * 1024;
 
-/// The use of a descriptor.
+/// The state of a descriptor.
 enum State {
-    /// There is no buffer yet, or no longer.
+    /// The descriptor does not have a buffer yet, or has lost it.
     Fresh,
-    /// There is a buffer that is not recorded into; its last layout is of no interest.
+    /// The descriptor has a buffer that is not recorded into; its last layout has no meaning.
     Ready(KBox<LaidOutBuffer>),
-    /// A task records what it does itself.
+    /// A task records its own calls into the buffer.
     Local(KBox<LaidOutBuffer>),
-    /// Sections that run elsewhere are recorded for a task.
+    /// Remote sections record into the buffer on behalf of a task.
     Remote(KBox<LaidOutBuffer>, Registration),
 }
 
@@ -80,14 +80,15 @@ impl State {
 
 struct Inner {
     state: State,
-    /// The number of records that did not fit when the descriptor was last disabled.
+    /// The number of records that had not fitted when the descriptor was last disabled.
     dropped: usize,
 }
 
 impl Inner {
-    /// Takes a buffer that is ready, and lays it out. The caller puts it into another state.
+    /// Takes the ready buffer and replaces its layout by `laid_out`. The caller must put it into
+    /// another state.
     ///
-    /// Allocates no memory: a ready descriptor has a box for the buffer.
+    /// Allocates no memory: a ready descriptor already has a box for the buffer.
     fn take_ready(&mut self, laid_out: LaidOutBuffer) -> Result<KBox<LaidOutBuffer>> {
         match mem::replace(&mut self.state, State::Fresh) {
             State::Ready(mut slot) => {
@@ -107,7 +108,7 @@ impl Inner {
 pub(crate) struct Sink {
     #[pin]
     inner: SpinLockIrq<Inner>,
-    /// Sections that were not recorded because there was no area.
+    /// The number of sections that were not recorded because the pool had no area for them.
     lost: Atomic<u64>,
 }
 
@@ -124,25 +125,25 @@ pub(crate) struct Descriptor {
 
 /// The argument of `KCOV_REMOTE_ENABLE`.
 pub(crate) struct RemoteRequest {
-    /// As for [`Descriptor::enable`].
+    /// The mode, or the error to return for it: see [`Descriptor::enable`].
     pub(crate) mode: Result<Mode>,
-    /// The size in words of the front of the buffer, in the modes that have one.
+    /// The size of the buffer's front in words, in the modes that have one.
     pub(crate) front: usize,
     /// The number of words that a section of a task may use.
     pub(crate) area_words: usize,
     pub(crate) handles: HandleList,
 }
 
-/// The state of a descriptor for a person to read.
+/// The state of a descriptor in a form for users to read.
 pub(crate) struct Summary {
     pub(crate) state: &'static str,
     pub(crate) mode: &'static str,
-    /// The size of the buffer.
+    /// The size of the buffer in words.
     pub(crate) words: usize,
     pub(crate) handles: usize,
-    /// Records that did not fit, since the descriptor was enabled or reset.
+    /// The number of records that did not fit since the descriptor was enabled or reset.
     pub(crate) dropped: usize,
-    /// Sections that were not recorded for lack of an area.
+    /// The number of sections that were not recorded because the pool had no area for them.
     pub(crate) lost_sections: u64,
 }
 
@@ -164,7 +165,8 @@ impl Descriptor {
         self.sink.inner.lock().state.buffer().cloned()
     }
 
-    /// Returns the buffer, if it may be enabled.
+    /// Returns the buffer if the descriptor can be enabled; [`EINVAL`] if it has no buffer or is
+    /// enabled already.
     fn ready_buffer(&self) -> Result<Arc<Buffer>> {
         match &self.sink.inner.lock().state {
             State::Ready(laid_out) => Ok(laid_out.buffer().clone()),
@@ -174,10 +176,11 @@ impl Descriptor {
 
     /// `KCOV_INIT_TRACE`: gives the descriptor a buffer of `words` words. May sleep.
     pub(crate) fn init(&self, words: usize) -> Result {
-        // Before the state, as the interface's table of errors has it.
+        // The size is checked before the state, which is the order of the interface's table of
+        // errors.
         let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
-        // Enabling allocates nothing then, so it can't fail for lack of memory. Declared before the
-        // guard, so that it is freed after the unlock.
+        // With this box, enabling allocates nothing and cannot fail for lack of memory. The box is
+        // declared before the guard, so that it is freed after the unlock.
         let ready = KBox::new(LaidOutBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
         let mut inner = self.sink.inner.lock();
         if !matches!(inner.state, State::Fresh) {
@@ -187,11 +190,12 @@ impl Descriptor {
         Ok(())
     }
 
-    /// `KCOV_ENABLE` and its likes: lets the current task record into the buffer. May sleep.
+    /// `KCOV_ENABLE` and its variants: starts recording the current task into the buffer. May
+    /// sleep.
     ///
-    /// `mode` may be an error, which counts only after those of the state: that is the order of the
-    /// interface. `front` is the size in words of the front of the buffer, in the modes that have
-    /// one.
+    /// `mode` may be an error, which is returned only after the errors of the state have been
+    /// checked: the interface demands this order. `front` is the size of the buffer's front in
+    /// words, in the modes that have one.
     #[expect(unsafe_code)]
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = task::pause();
@@ -206,8 +210,8 @@ impl Descriptor {
 
         let mut inner = self.sink.inner.lock();
         let laid_out = inner.take_ready(laid_out)?;
-        // SAFETY: The box is the descriptor's until `leave`, which is called only by the task that
-        // has enabled it, after `detach_local`.
+        // SAFETY: The descriptor keeps the box until `leave`, which only the task that has enabled
+        // the descriptor calls, after `detach_local`.
         unsafe { paused.attach_local(self.into(), &laid_out, mode) };
         inner.state = State::Local(laid_out);
         Ok(())
@@ -215,7 +219,7 @@ impl Descriptor {
 
     /// `KCOV_REMOTE_ENABLE`: records remote sections that are started with any of the requested
     /// handles. May sleep.
-    // A function of its own, so that the leaf check can follow the pointer to the task through it.
+    // Not inlined, so that the leaf check can follow the pointer to the task through this function.
     #[inline(never)]
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
         let mut paused = task::pause();
@@ -226,28 +230,30 @@ impl Descriptor {
         }
         let mode = request.mode?;
         let most = if mode.is_plain() {
-            // More than fits into the buffer can't be merged.
+            // A section cannot merge more words than fit into the buffer.
             buffer.words()
         } else {
-            // The parts of an area are not those of the buffer, and PCs that are in the set already
-            // take space there. So a section for a small buffer may use more than that.
+            // The parts of an area differ in size from those of the buffer, and PCs that the set
+            // already has take space in the area. Therefore a section for a small buffer may use an
+            // area that is larger than the buffer.
             buffer.words().max(DIVIDED_AREA_WORDS)
         };
         let words = request.area_words.min(most);
         let laid_out = LaidOutBuffer::new(buffer, mode, request.front)?;
-        // Sections may start as soon as this returns. They merge once the state has changed.
+        // Sections can start when this returns, but merge only after the state has changed.
         let registration = Registration::new(
             Attachment::new(self.sink.clone(), mode, words),
             &request.handles,
         )?;
 
-        // The registration is declared before the guard: taking handles out again may sleep.
+        // The guard is declared after the registration, so that it is dropped first: dropping the
+        // registration may sleep.
         let mut inner = self.sink.inner.lock();
         let laid_out = inner.take_ready(laid_out)?;
         inner.state = State::Remote(laid_out, registration);
         drop(inner);
         paused.attach_remote(self.into(), request.handles.common());
-        // For a section in a context that may not sleep.
+        // Provides an area for the first section in a context that must not sleep.
         pool::prepare(words);
         Ok(())
     }
@@ -267,7 +273,8 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Returns to [`State::Ready`], after the task has let go of the descriptor. May sleep.
+    /// Returns to [`State::Ready`] after the task has dropped its reference to the descriptor. May
+    /// sleep.
     pub(crate) fn leave(&self) {
         let _control = self.control.lock();
         let mut inner = self.sink.inner.lock();
@@ -282,17 +289,19 @@ impl Descriptor {
         inner.dropped = laid_out.dropped();
         inner.state = State::Ready(laid_out);
         drop(inner);
-        // Takes handles out of the registry, which may sleep.
+        // Removes handles from the registry, which may sleep.
         drop(registration);
     }
 
-    /// `KCOV_RESET_TRACE`: forgets what the current task, or sections for it, have recorded.
+    /// `KCOV_RESET_TRACE`: discards the records of the current task, or of the sections that were
+    /// recorded for it.
     pub(crate) fn reset(&self, unused: usize) -> Result {
         let paused = task::pause();
         if unused != 0 || !(paused.has_local(Some(self)) || paused.has_remote(Some(self))) {
             return Err(EINVAL);
         }
-        // Counts first: records that sections add from now on stay, or are recorded once more.
+        // The counts are reset first. A PC that a section adds after that stays in the trace, and
+        // may be recorded a second time if its bit is cleared later.
         let mut left = self
             .sink
             .inner
@@ -315,7 +324,7 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Returns the state as a person sees it.
+    /// Returns the state in a form for users to read.
     pub(crate) fn summary(&self) -> Summary {
         let inner = self.sink.inner.lock();
         let laid_out = inner.state.laid_out();
@@ -349,7 +358,7 @@ impl Sink {
         })
     }
 
-    /// Appends what a section recorded, unless the descriptor was disabled since the section
+    /// Appends the records of a section, unless the descriptor was disabled after the section
     /// started.
     pub(crate) fn merge(&self, registration: u64, area: &EndedArea) {
         let mut dropped = area.dropped();
@@ -370,14 +379,15 @@ impl Sink {
         }
     }
 
-    /// Counts a section that was not recorded.
+    /// Counts a section that was not recorded because the pool had no area.
     pub(crate) fn lose_section(&self) {
         self.lost.add(1u64, Relaxed);
         statistics::section_lost();
     }
 }
 
-/// The sink of a descriptor that exists. Takes the buffer along when the descriptor goes.
+/// The sink of a descriptor that exists. Dropping it frees the buffer, even if the sink itself
+/// lives on.
 struct OwnedSink(Arc<Sink>);
 
 impl Deref for OwnedSink {
@@ -391,8 +401,8 @@ impl Deref for OwnedSink {
 impl Drop for OwnedSink {
     /// Frees the buffer. May sleep.
     fn drop(&mut self) {
-        // The task that had enabled the descriptor has disabled it, so there are no handles any
-        // more. The sink itself may live on.
+        // The task that had enabled the descriptor has disabled it, so it has no handles in the
+        // registry. Other references may keep the sink itself alive.
         let state = mem::replace(&mut self.0.inner.lock().state, State::Fresh);
         drop(state);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The file in debugfs: decoding and checking of what user space asks for.
+//! The file in debugfs: decodes and checks the requests of user space.
 
 use crate::{
     descriptor::{Descriptor, RemoteRequest},
@@ -21,7 +21,7 @@ use kernel::{
     uaccess::{UserPtr, UserSlice}, //
 };
 
-/// The type of the interface's commands.
+/// The ioctl type of all commands of the interface.
 const MAGIC: u32 = b'c' as u32;
 
 const INIT_TRACE: u32 = _IOR::<usize>(MAGIC, 1);
@@ -87,7 +87,7 @@ impl DeviceFile for KcovFile {
 
 /// Reads the argument of `KCOV_REMOTE_ENABLE`: a `struct kcov_remote_arg` with its handles.
 ///
-/// These checks come before all checks of the descriptor's state.
+/// The checks here are made before all checks of the descriptor's state.
 fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
     let number_at = arg.wrapping_byte_add(offset_of!(bindings::kcov_remote_arg, num_handles));
     let number: u32 = UserSlice::new(number_at, size_of::<u32>())
@@ -109,7 +109,7 @@ fn read_request(arg: UserPtr) -> Result<RemoteRequest> {
     while !reader.is_empty() {
         global.push(reader.read::<u64>()?, GFP_KERNEL)?;
     }
-    // Another thread may have written to the argument in between.
+    // Another thread may have changed the argument between the two reads.
     if number_now != number {
         return Err(EINVAL);
     }

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The functions that the rest of the kernel calls: in fork, exit, and annotated subsystems.
+//! The functions that the rest of the kernel calls: on fork, on exit, and in annotated subsystems.
 
 #![expect(unsafe_code)]
 
 use crate::{context::Context, remote::section, task};
 use kernel::{bindings, prelude::*};
 
-/// Prepares a new task.
+/// Prepares the KCOV fields of a new task.
 ///
 /// # Safety
 ///
-/// `t` is a copy of the current task, and does not run yet.
+/// `t` is a copy of the current task and does not run yet.
 #[export]
 pub(crate) unsafe extern "C" fn kcov_task_init(t: *mut bindings::task_struct) {
     // SAFETY: By this function's requirement.
     unsafe { task::init_task(t) };
 }
 
-/// Ends whatever the current task has enabled.
+/// Disables all descriptors that the current task has enabled.
 ///
 /// # Safety
 ///
@@ -37,7 +37,7 @@ pub(crate) unsafe extern "C" fn kcov_task_exit(_t: *mut bindings::task_struct) {
 
 /// Starts a remote section; see Documentation/dev-tools/kcov.rst.
 ///
-/// May sleep in a task that is allowed to. Does nothing in hard interrupts and NMI.
+/// May sleep in a task that is allowed to sleep. Does nothing in hard interrupts and NMIs.
 ///
 /// # Safety
 ///
@@ -49,7 +49,7 @@ pub(crate) unsafe extern "C" fn kcov_remote_start(handle: u64) {
 
 /// Stops the remote section that was started last in this context.
 ///
-/// Does not sleep. Does nothing in hard interrupts and NMI.
+/// Does not sleep. Does nothing in hard interrupts and NMIs.
 ///
 /// # Safety
 ///
@@ -59,7 +59,7 @@ pub(crate) unsafe extern "C" fn kcov_remote_stop() {
     section::stop();
 }
 
-/// Returns the common handle of the current task, or none outside of task context.
+/// Returns the common handle of the current task; 0 outside task context.
 ///
 /// # Safety
 ///

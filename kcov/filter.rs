@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The filter of an area: which PCs were recorded, as far as it knows.
+//! The filter of an area: a small table of PCs that were recorded recently.
 //!
-//! A direct-mapped table. A slot holds the number of a record, or anything: it is believed only if
-//! that record is the PC. So a filter forgets, but it is small, and never has to be cleared.
+//! The filter is a direct-mapped table. A slot holds the number of a record, or garbage: the filter
+//! relies on it only if that record is the PC in question. Therefore a filter may forget PCs, but
+//! it is small and never has to be cleared.
 
 #![expect(unsafe_code)]
 
@@ -14,29 +15,28 @@ use crate::{
 };
 use core::ptr;
 
-/// The binary logarithm of the number of words of an area for each slot of its filter. A slot takes
-/// half a word, so the filter takes an eighth of the area.
+/// The binary logarithm of the number of area words for each slot of the filter. A slot takes half
+/// a word, so the filter takes an eighth of the area.
 const SHARE: u32 = 2;
 
-/// The largest number of slots, as a binary logarithm: 16 KiB.
+/// The binary logarithm of the largest number of slots, which take 16 KiB.
 const MAX_BITS: u32 = 12;
 
 /// A filter, at the end of an area.
 ///
 /// # Invariants
 ///
-/// `slots` is null, or points to as many slots as 64 - `shift` bits can number, which are valid as
-/// long as the filter is used.
+/// `slots` is null, or points to 2^(64 - `shift`) slots, which are valid while the filter is used.
 #[repr(C)]
 pub(crate) struct Filter {
     slots: *mut u32,
     shift: u32,
-    /// A field of the layout, here where padding would be: `Layout` says what for.
+    /// A field of the layout that fills padding here: see `Layout`.
     pub(crate) busy: Volatile<u32>,
 }
 
 impl Filter {
-    /// No filter.
+    /// Returns a filter without slots.
     pub(crate) const fn none() -> Self {
         Self {
             slots: ptr::null_mut(),
@@ -45,7 +45,7 @@ impl Filter {
         }
     }
 
-    /// Returns the memory before a filter, and the filter; nothing if `memory` is too small.
+    /// Returns the memory before the filter, and the filter; `None` if `memory` is too small.
     pub(crate) fn at_end_of(memory: Memory) -> Option<(Memory, Self)> {
         let bits = (memory.words() >> SHARE)
             .checked_ilog2()
@@ -56,7 +56,7 @@ impl Filter {
             return None;
         }
         let (front, back) = memory.split_at(memory.words() - words)?;
-        // INVARIANT: By that of `Memory`.
+        // INVARIANT: By the invariant of `Memory`.
         let filter = Self {
             slots: back.start().cast(),
             shift: u64::BITS - bits,
@@ -70,8 +70,8 @@ impl Filter {
         UNIQUE && !self.slots.is_null()
     }
 
-    /// Returns whether a PC is known to be among the `count` ones of `pcs`. If not, it is expected
-    /// to be recorded next.
+    /// Returns whether the filter knows that `pc` is among the `count` PCs of `pcs`. If it does
+    /// not, it expects that the caller records `pc` next.
     #[inline(always)]
     pub(crate) fn has(&self, pcs: Trace, count: usize, pc: usize) -> bool {
         let hash = (pc as u64)
@@ -82,7 +82,7 @@ impl Filter {
         let index = slot.get() as usize;
         if index < count {
             let record = index.wrapping_add(1);
-            // SAFETY: The trace has `count` records; only the hooks write to an area.
+            // SAFETY: The trace has `count` records, and only the hooks write to an area.
             if unsafe { Volatile::at(pcs.start().cast::<usize>(), record) }.get() == pc {
                 return true;
             }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Modes: PCs, comparisons, or both are recorded; each PC every time, or once.
+//! Modes: they select PCs, comparisons or both, and whether each PC is recorded every time or once.
 
 use kernel::{bindings, prelude::*};
 
-/// The kind of records, and which of them.
+/// The kinds of records that are made, and which of them are kept.
 ///
-/// As large as its neighbours: padding would be copied at every start of a section.
+/// As large as the fields next to it: padding would be copied at every start of a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub(crate) enum Mode {
@@ -14,28 +14,30 @@ pub(crate) enum Mode {
     Pc,
     /// Every comparison.
     Cmp,
-    /// Every PC that is not in the set yet, which takes the front of the buffer.
+    /// Every PC that the set does not have yet. The set takes the front of the buffer.
     Unique,
-    /// Every PC, in the front of the buffer, and every comparison, after it.
+    /// Every PC, in the front of the buffer, and every comparison, after the front.
     PcCmp,
 }
 
-/// The bits of the task's mode word that the hooks look at.
+/// The bits of the task's mode word that the hooks test.
 ///
-/// The scheduler moves the word aside while it switches tasks, so that no bit is set where a hook
-/// looks; see `kcov_prepare_switch()` in `include/linux/kcov.h`. That word is therefore kept as a
-/// number.
+/// The scheduler shifts the word while it switches tasks, so that the bits that hooks test are 0;
+/// see `kcov_prepare_switch()` in `include/linux/kcov.h`. Therefore the word is a number and not a
+/// [`Mode`].
 pub(crate) const RECORD_PCS: u32 = bindings::KCOV_RECORD_PCS;
 pub(crate) const RECORD_COMPARISONS: u32 = bindings::KCOV_RECORD_COMPARISONS;
 
-/// Whether each PC can be recorded once. Without it, the code for sets and filters is left out.
+/// `true` if the kernel can record each PC once. Otherwise the code for sets and filters is left
+/// out.
 pub(crate) const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
 
-/// The mode word of a task that records nothing.
+/// The mode word of a task that is not recorded.
 pub(crate) const DISABLED: u32 = 0;
 
 impl Mode {
-    /// Decodes the argument of `KCOV_ENABLE`.
+    /// Decodes the argument of `KCOV_ENABLE`. Returns [`EINVAL`] for a number that it does not
+    /// accept, [`ENOTSUPP`] for a mode that the kernel was built without.
     pub(crate) fn from_user(raw: usize) -> Result<Self> {
         const PC: usize = bindings::KCOV_TRACE_PC as usize;
         const CMP: usize = bindings::KCOV_TRACE_CMP as usize;
@@ -46,7 +48,8 @@ impl Mode {
         }
     }
 
-    /// Decodes the mode of `KCOV_REMOTE_ENABLE`, which has no other place for all of them.
+    /// Decodes the mode of `KCOV_REMOTE_ENABLE`, which is the only remote command and therefore
+    /// takes all modes. Returns errors as [`Mode::from_user`] does.
     pub(crate) fn from_remote_user(raw: usize) -> Result<Self> {
         const UNIQUE: usize = bindings::KCOV_TRACE_UNIQUE_PC as usize;
         const PC_CMP: usize = bindings::KCOV_TRACE_PC_CMP as usize;
@@ -57,7 +60,7 @@ impl Mode {
         }
     }
 
-    /// Returns the mode, if the kernel is configured for it.
+    /// Returns the mode, or [`ENOTSUPP`] if the kernel was built without it.
     pub(crate) fn supported(self) -> Result<Self> {
         let configured = match self {
             Mode::Pc => true,
@@ -71,12 +74,12 @@ impl Mode {
         }
     }
 
-    /// Returns whether all memory is one trace, of one kind of records.
+    /// Returns whether all of the memory is one trace with one kind of records.
     pub(crate) const fn is_plain(self) -> bool {
         matches!(self, Mode::Pc | Mode::Cmp)
     }
 
-    /// Returns the mode word of a task that records.
+    /// Returns the mode word of a task that records in this mode.
     pub(crate) const fn word(self) -> u32 {
         match self {
             Mode::Pc | Mode::Unique => RECORD_PCS,
@@ -85,7 +88,7 @@ impl Mode {
         }
     }
 
-    /// Returns the name for a person to read.
+    /// Returns the name of the mode, for users to read.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Mode::Pc => "pc",

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where C has the fields that Rust reads or writes, and how large types are that Rust embeds.
+ * The offsets in C of the fields that Rust reads or writes, and the sizes of the types that Rust
+ * embeds.
  *
- * The kernel's compiler turns this file into assembly, from which the Makefile makes constants for
- * offsets.rs. So they are true by definition, whatever bindgen makes of these types.
+ * The kernel's compiler translates this file to assembly, from which the Makefile makes constants
+ * for offsets.rs. Therefore the constants are right by definition, whatever bindgen makes of these
+ * types.
  */
 
 #define COMPILE_OFFSETS
@@ -32,7 +34,7 @@ int main(void)
 	/* The only fields of a task that the crate uses. */
 	OFFSET(TASK_KCOV_CTX, task_struct, kcov_ctx);
 #if defined(CONFIG_ARM64)
-	/* The lower half of the preempt count; the upper one is a flag. */
+	/* The lower half is the preempt count, the upper half a flag. */
 	OFFSET(TASK_PREEMPT_COUNT, task_struct, thread_info.preempt.count);
 	OFFSET(TASK_CPU, task_struct, thread_info.cpu);
 #elif defined(CONFIG_RISCV)
@@ -68,7 +70,7 @@ int main(void)
 	OFFSET(STATIC_KEY, static_key_false, key);
 #endif
 
-	/* rust/kernel/debugfs/device.rs */
+	/* Used by rust/kernel/debugfs/device.rs. */
 	OFFSET(FILE_PRIVATE_DATA, file, private_data);
 	OFFSET(FILE_OPERATIONS_OPEN, file_operations, open);
 	OFFSET(FILE_OPERATIONS_RELEASE, file_operations, release);
@@ -78,13 +80,13 @@ int main(void)
 	OFFSET(FILE_OPERATIONS_SHOW_FDINFO, file_operations, show_fdinfo);
 	SIZE(FILE_OPERATIONS, const struct file_operations);
 
-	/* rust/kernel/mm/virt.rs */
+	/* Used by rust/kernel/mm/virt.rs. */
 	OFFSET(VMA_START, vm_area_struct, vm_start);
 	OFFSET(VMA_END, vm_area_struct, vm_end);
 	OFFSET(VMA_FLAGS, vm_area_struct, vm_flags);
 	OFFSET(VMA_PGOFF, vm_area_struct, vm_pgoff);
 
-	/* What is embedded in memory that Rust allocates, and used by functions in C. */
+	/* Types that functions in C use, and that are embedded in memory which Rust allocates. */
 	SIZE(CALLBACK_HEAD, struct callback_head);
 	SIZE(MUTEX, struct mutex);
 	SIZE(SPINLOCK, spinlock_t);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Offsets of fields and sizes of types as C has them, and the checks that Rust agrees.
+//! Offsets of fields and sizes of types in C, and checks that Rust has the same ones.
 //!
-//! bindgen describes C types to Rust. A version of it that leaves out one padding moves every later
-//! field of a type, and nothing in the bindings shows it. So the fields of a task, a type with
-//! hundreds of neighbours, are found by offsets that the kernel's compiler has computed (see
-//! `offsets.c`). For every other C type that this crate, or an abstraction that came with it, looks
-//! into or embeds, the build stops when the offsets or sizes differ.
+//! bindgen describes C types to Rust. A version of bindgen that leaves out a padding moves every
+//! later field of a type, and the bindings do not show it. Therefore the crate finds the fields of
+//! a task, a type with hundreds of other fields, by offsets that the kernel's C compiler has
+//! computed (see `offsets.c`). For every other C type whose fields this crate, or an abstraction
+//! that came with it, accesses or embeds, the build stops if the offsets or sizes differ.
 
 #![allow(
     dead_code,
@@ -35,7 +35,7 @@ mod c {
 pub(crate) use c::TASK_KCOV_CTX;
 #[cfg(CONFIG_PREEMPT_RT)]
 pub(crate) use c::TASK_SOFTIRQ_DISABLE_CNT;
-// Where the generic way is taken, functions in C read these.
+// With `CONFIG_KCOV_GENERIC_ARCH`, functions in C read these fields.
 #[cfg(all(not(CONFIG_KCOV_GENERIC_ARCH), any(CONFIG_ARM64, CONFIG_RISCV)))]
 pub(crate) use c::TASK_CPU;
 #[cfg(all(
@@ -44,7 +44,7 @@ pub(crate) use c::TASK_CPU;
 ))]
 pub(crate) use c::TASK_PREEMPT_COUNT;
 
-/// A sentence that is put together while the crate is compiled.
+/// A sentence that is assembled at compile time.
 struct Sentence {
     bytes: [u8; 256],
     length: usize,
@@ -87,7 +87,7 @@ impl Sentence {
     }
 }
 
-/// Stops the build if Rust's idea of a C type, `rust`, is not that of C.
+/// Stops the build if `rust`, an offset or size in bytes according to bindgen, differs from `c`.
 const fn compare(what: &str, verb: &str, rust: usize, c: usize) {
     if rust == c {
         return;

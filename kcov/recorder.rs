@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writing records from a hook.
+//! Writes records on behalf of a hook.
 
 #![expect(unsafe_code)]
 
@@ -13,14 +13,14 @@ use core::{hint, intrinsics};
 
 /// Writes the records of one hook.
 ///
-/// The fast path writes to a trace that begins at `start`. Everything else, which includes modes
-/// other than the plain ones, looks like a full trace; the [`Layout`] decides what to do then. So
-/// the fast path pays nothing for the others.
+/// The fast path writes to a trace that begins at `start`. Every other case, including the modes
+/// that are not plain, appears as a full trace, and then the [`Layout`] decides. So the other cases
+/// do not slow the fast path down.
 ///
 /// # Invariants
 ///
 /// `start` points to a count and space for `capacity` records of the kind that the recorder was
-/// made for, valid until the hook that made it returns.
+/// made for. They are valid until the hook that made the recorder returns.
 pub(crate) struct Recorder<D> {
     start: *mut u8,
     capacity: usize,
@@ -28,6 +28,8 @@ pub(crate) struct Recorder<D> {
 }
 
 impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
+    /// Makes a recorder; `layout` returns the layout to use when a record does not fit.
+    ///
     /// # Safety
     ///
     /// The arguments fulfil the type's invariants.
@@ -43,24 +45,24 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
 
     /// Appends a PC, or counts it as dropped if it does not fit.
     ///
-    /// The recorder is one for PCs.
+    /// The recorder must be one for PCs.
     #[inline(always)]
     pub(crate) fn push_pc(self, pc: usize) {
         let words = self.start.cast::<usize>();
         let pc = canonical(pc);
-        // SAFETY: The count is at the start.
+        // SAFETY: The count is at the start of the trace.
         let count = unsafe { Volatile::at(words, 0) }.get();
         if intrinsics::unlikely(count >= self.capacity) {
             (self.layout)().push_pc(pc);
             return;
         }
-        // SAFETY: `count` is less than the capacity, so there is space for one more.
+        // SAFETY: `count` is less than the capacity, so one more PC fits.
         unsafe { write_pc(words, count, pc) };
     }
 
     /// Appends a comparison, or counts it as dropped if it does not fit.
     ///
-    /// The recorder is one for comparisons.
+    /// The recorder must be one for comparisons.
     #[inline(always)]
     pub(crate) fn push_comparison(self, comparison: Comparison) {
         let Some((first, _)) = self.reserve(1) else {
@@ -71,9 +73,10 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
         unsafe { write_comparison(first, Comparison { pc, ..comparison }) };
     }
 
-    /// Appends a comparison of `value` with each of `count` cases, as far as they fit.
+    /// Appends comparisons of `value` with each of `count` cases, as many as fit, and counts the
+    /// others as dropped.
     ///
-    /// The recorder is one for comparisons.
+    /// The recorder must be one for comparisons.
     ///
     /// # Safety
     ///
@@ -110,12 +113,12 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
         }
     }
 
-    /// Counts up to `wanted` records; returns where the first goes, and how many fit.
+    /// Counts up to `wanted` records; returns the address of the first, and the number that fit.
     #[inline(always)]
     fn reserve(&self, wanted: u64) -> Option<(*mut u64, u64)> {
         let mut words = self.start.cast::<u64>();
         let mut capacity = self.capacity as u64;
-        // SAFETY: The count is at the start.
+        // SAFETY: The count is at the start of the trace.
         let mut count_word = unsafe { Volatile::at(words, 0) };
         let mut count = count_word.get();
         if intrinsics::unlikely(count >= capacity) {
@@ -133,11 +136,11 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
         let mut fitting = wanted;
         if intrinsics::unlikely(wanted > free) {
             (self.layout)().drop_records(wanted.wrapping_sub(free) as usize);
-            // Keeps the compiler from storing the capacity as the new count, so that the check of
-            // the order of the stores knows it as one.
+            // Prevents the compiler from storing the capacity itself as the new count, which the
+            // check of the order of stores would not recognise.
             fitting = hint::black_box(free);
         }
-        // The count first, see `write_pc`.
+        // The count is stored before the records: see `write_pc`.
         count_word.set(count.wrapping_add(fitting));
         let offset = (count as usize)
             .wrapping_mul(COMPARISON_WORDS)

@@ -2,10 +2,10 @@
 
 //! The format of records, and traces of them.
 //!
-//! A trace is a count and the records that it counts. A PC is one word, a comparison four of 64
-//! bits: type, two operands, PC. The memory may be mapped by user space, which may write anything
-//! to it at any time. So the count is read once per use, and is only a number that the user chose:
-//! it selects a record inside the trace, or the trace is taken to be full.
+//! A trace is a count and the records that it counts. A PC takes one word, a comparison four 64-bit
+//! words: type, two operands, PC. User space may map the memory and may write anything to it at any
+//! time. Therefore the count is read once per use and treated as a number that the user chose:
+//! either it selects a record inside the trace, or the trace is taken to be full.
 
 #![expect(unsafe_code)]
 
@@ -19,7 +19,7 @@ pub(crate) const WORD: usize = size_of::<usize>();
 /// The number of 64-bit words in the record of a comparison.
 pub(crate) const COMPARISON_WORDS: usize = 4;
 
-/// The kind of the records of a trace.
+/// The kind of records in a trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Pc,
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the number of records that fit into `words` words, the count included.
+    /// Returns the number of records that fit into `words` words, which include the count.
     pub(crate) const fn capacity(self, words: usize) -> usize {
         (words * WORD).saturating_sub(self.count_bytes()) / self.record_bytes()
     }
@@ -49,13 +49,13 @@ impl Kind {
     }
 }
 
-/// One comparison, as it is recorded.
+/// One comparison to be recorded.
 pub(crate) struct Comparison {
-    /// `KCOV_CMP_*` of the interface.
+    /// The `KCOV_CMP_*` bits of the interface.
     pub(crate) kind: u64,
     pub(crate) arg1: u64,
     pub(crate) arg2: u64,
-    /// The address after the call of the hook, at run time.
+    /// The run-time address after the call of the hook.
     pub(crate) pc: usize,
 }
 
@@ -63,8 +63,8 @@ pub(crate) struct Comparison {
 ///
 /// # Invariants
 ///
-/// `start` points to a count and `capacity` records, which are valid as long as the trace is used.
-/// If `capacity` is 0, the count is only read.
+/// `start` points to a count and `capacity` records, which are valid while the trace is used. If
+/// `capacity` is 0, the count is only read.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Trace {
@@ -76,18 +76,18 @@ pub(crate) struct Trace {
 static NO_RECORDS: u64 = 0;
 
 impl Trace {
-    // INVARIANT: There is a count.
+    // INVARIANT: `NO_RECORDS` is a count.
     pub(crate) const NONE: Self = Self {
         start: (&raw const NO_RECORDS).cast_mut().cast(),
         capacity: 0,
     };
 
-    /// A trace that takes all of `memory`.
+    /// Makes a trace of all of `memory`.
     pub(crate) fn new(kind: Kind, memory: Memory) -> Self {
         if memory.words() * WORD < kind.count_bytes() {
             return Self::NONE;
         }
-        // INVARIANT: By that of `Memory`.
+        // INVARIANT: By the invariant of `Memory`.
         Self {
             start: memory.start().cast(),
             capacity: kind.capacity(memory.words()),
@@ -104,7 +104,7 @@ impl Trace {
         self.capacity
     }
 
-    /// Returns the count, which may be larger than the capacity; 0 if there is no space for records.
+    /// Returns the count, which may exceed the capacity; 0 if the trace has no space for records.
     #[inline(always)]
     pub(crate) fn count(self, kind: Kind) -> usize {
         if self.capacity == 0 {
@@ -121,7 +121,7 @@ impl Trace {
         }
     }
 
-    /// Sets the count, if there is space for records.
+    /// Sets the count, if the trace has space for records.
     #[inline(always)]
     pub(crate) fn set_count(self, kind: Kind, count: usize) {
         if self.capacity == 0 {
@@ -135,17 +135,17 @@ impl Trace {
         }
     }
 
-    /// Returns where record `index` is.
+    /// Returns the address of record `index`.
     pub(crate) fn record(self, kind: Kind, index: usize) -> *mut u8 {
         let offset = kind.count_bytes() + index * kind.record_bytes();
         self.start.wrapping_add(offset)
     }
 
-    /// Returns the records.
+    /// Returns the records of the trace.
     ///
     /// # Safety
     ///
-    /// Nothing writes to the trace during the life of the result.
+    /// `kind` is the kind of the trace. Nothing writes to the trace while the result lives.
     pub(crate) unsafe fn records<'a>(self, kind: Kind) -> Records<'a> {
         // INVARIANT: By the type invariant and this function's requirement.
         Records {
@@ -178,12 +178,12 @@ impl Records<'_> {
         self.kind
     }
 
-    /// Returns where record `index` is.
+    /// Returns the address of record `index`.
     pub(crate) fn record(&self, index: usize) -> *const u8 {
         self.start.wrapping_add(index * self.kind.record_bytes())
     }
 
-    /// Returns the records as PCs; nothing if they are comparisons.
+    /// Returns the records as PCs; an empty slice if they are comparisons.
     pub(crate) fn pcs(&self) -> &[usize] {
         if self.kind != Kind::Pc || self.count == 0 {
             return &[];
@@ -193,19 +193,20 @@ impl Records<'_> {
     }
 }
 
-/// Writes a canonical PC after the `count` ones of a trace, and counts it.
+/// Writes a canonical PC after the first `count` PCs of a trace, and counts it.
 ///
 /// # Safety
 ///
 /// `words` points to the count of a trace with space for `count + 1` PCs.
 #[inline(always)]
 pub(crate) unsafe fn write_pc(words: *mut usize, count: usize, pc: usize) {
-    // An interrupt that is not recognised as one yet may call the hook between these stores. With
-    // the count first, its record comes after this one; the other way round it would be
-    // overwritten.
+    // An interrupt that is not yet recognised as one may call the hook between these stores.
+    // Because the count is stored first, the interrupt's record comes after this one; in the other
+    // order, this one would overwrite it.
     //
-    // ORDERING: Against code of this CPU only; volatile accesses keep their order. User space reads
-    // both as the same task, or knows the record only after that task has stopped.
+    // ORDERING: Orders against code of this CPU only; volatile accesses keep their order. User
+    // space reads both words as the same task, or learns of the record only after that task has
+    // stopped.
     //
     // SAFETY: By this function's requirement.
     unsafe { Volatile::at(words, 0) }.set(count.wrapping_add(1));
@@ -228,7 +229,7 @@ pub(crate) unsafe fn write_comparison(record: *mut u64, comparison: Comparison) 
     words[3].set(comparison.pc as u64);
 }
 
-/// Turns an address of the running kernel into that of its symbol file.
+/// Converts an address of the running kernel into the address in its symbol file.
 #[inline(always)]
 pub(crate) fn canonical(pc: usize) -> usize {
     if cfg!(CONFIG_RANDOMIZE_BASE) {
@@ -239,7 +240,7 @@ pub(crate) fn canonical(pc: usize) -> usize {
     }
 }
 
-/// Prepares [`canonical`], before anything is recorded.
+/// Prepares [`canonical`]. Must be called before anything is recorded.
 pub(crate) fn init() {
     // SAFETY: Called once, at boot.
     unsafe { bindings::kcov_support_init() };

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The test at boot that interrupts don't produce coverage.
+//! A test at boot which checks that interrupts do not produce coverage.
 //!
-//! The hooks tell interrupts by the preempt count, which the entry code of an interrupt sets. What
-//! is instrumented and runs before that is taken for code of the interrupted task. The test spins
-//! for a while, with recording on and no instrumented calls, until timer interrupts have come;
-//! whatever was recorded then does not belong to it, and is named.
+//! The hooks recognise an interrupt by the preempt count, which the entry code of the interrupt
+//! sets. If instrumented code runs before that, its records are attributed to the interrupted task.
+//! The test records while it spins without instrumented calls until timer interrupts have come.
+//! Every PC that is recorded then belongs to an interrupt, and the test names its function.
 
 #![expect(unsafe_code)]
 
@@ -18,18 +18,20 @@ use crate::{
 };
 use kernel::{bindings, prelude::*};
 
-/// The largest number of words that are recorded. Leaks repeat with every interrupt.
+/// The number of words to record into. A small number is enough, as every interrupt repeats the
+/// same leaks.
 const WORDS: usize = 4096;
 
-/// The largest number of functions that are named.
+/// The largest number of functions that the test names.
 const MAX_NAMED: usize = 32;
 
-/// Runs the test. Takes 300 ms.
+/// Runs the test, which takes 300 ms. Reports a failure by messages and a warning; returns an error
+/// only if the test cannot run.
 pub(crate) fn run() -> Result {
     let mut area = Area::new(WORDS, GFP_KERNEL)?;
     let _gate = gate::KeepOpen::new()?;
 
-    // Without this, a hook that records nothing at all would pass.
+    // Without this check, a hook that records nothing would pass the test.
     if cfg!(CONFIG_KCOV_INSTRUMENT_ALL) && !records_calls(&mut area) {
         pr_err!(
             "self test failed: an instrumented function was called, but nothing was recorded\n"
@@ -80,6 +82,6 @@ fn report(leaked: &[usize]) -> Result {
 
 /// Returns the records of a probe.
 fn records_of(area: &Area) -> Records<'_> {
-    // SAFETY: The probe is over, and the hooks have written the count.
+    // SAFETY: The probe has ended, and the hooks have written the count.
     unsafe { area.layout().records(Kind::Pc) }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The set of the PCs that were recorded: one bit for each [`STEP`] bytes of the kernel's code.
+//! The set of recorded PCs: one bit for each [`STEP`] bytes of the kernel's code.
 //!
 //! The bit of a PC is at [`position`]: the distance from the start of the kernel's code, in steps
-//! of [`STEP`] bytes. No instruction that calls a hook by its address is shorter than that, so no
-//! two PCs share a bit, and no PC is taken for another. What does not fit into the set is recorded
-//! every time.
+//! of [`STEP`] bytes. Every instruction that calls a hook by its address is at least that long, so
+//! two PCs never share a bit, and one PC is never taken for another. A PC whose bit is outside the
+//! set is recorded every time.
 //!
-//! This needs no table: the position is a subtraction and a shift, it is the same in every boot of
-//! a kernel (but for modules, which have other addresses then), and 64 bytes of the set are for
-//! 2 KiB of code, so that functions next to each other use one cache line.
+//! The set needs no table: the position is a subtraction and a shift, and it is the same in every
+//! boot of a kernel, except for modules, whose addresses change. 64 bytes of the set cover 2 KiB of
+//! code, so functions next to each other share a cache line.
 
 #![expect(unsafe_code)]
 
@@ -20,8 +20,8 @@ use crate::{
 use core::{intrinsics, ptr};
 use kernel::bindings;
 
-/// The number of bytes of code that share a bit of the set: the shortest call of an address on any
-/// architecture.
+/// The number of bytes of code that share a bit of the set: the length of the shortest call by
+/// address on any architecture.
 pub(crate) const STEP: usize = 4;
 
 /// The number of bytes of code that share a word of the set.
@@ -31,13 +31,13 @@ const WORD_BYTES: usize = STEP * usize::BITS as usize;
 ///
 /// # Invariants
 ///
-/// `start` points to `words` words, `direct_words` or more, which are valid as long as the set is
-/// used.
+/// `start` points to `words` words, and `words` is at least `direct_words`. The words are valid
+/// while the set is used.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Set {
     start: *mut usize,
-    /// The number of words that are for code of the kernel image, and for nothing else.
+    /// The number of words that are used only for code of the kernel image.
     direct_words: usize,
     words: usize,
 }
@@ -49,9 +49,9 @@ impl Set {
         words: 0,
     };
 
-    /// A set that takes all of `memory`.
+    /// Makes a set that takes all of `memory`.
     pub(crate) fn new(memory: Memory) -> Self {
-        // INVARIANT: By that of `Memory`.
+        // INVARIANT: By the invariant of `Memory`.
         Self {
             start: memory.start(),
             direct_words: memory.words().min(text().size / WORD_BYTES),
@@ -59,7 +59,7 @@ impl Set {
         }
     }
 
-    /// Returns the size of the set in words, 0 if there is none.
+    /// Returns the size of the set in words; 0 if the layout has no set.
     #[inline(always)]
     pub(crate) fn words(&self) -> usize {
         if UNIQUE {
@@ -69,9 +69,9 @@ impl Set {
         }
     }
 
-    /// Returns whether a PC of the kernel image is in the set.
+    /// Returns whether a PC of the kernel image is in the set; false for other PCs.
     ///
-    /// Most PCs are, so this does not do what others need.
+    /// Most PCs are in the kernel image, so this skips the steps that PCs of modules need.
     #[inline(always)]
     pub(crate) fn has_direct(&self, pc: usize) -> bool {
         if !UNIQUE {
@@ -87,7 +87,7 @@ impl Set {
         word.get() & bit_at(offset / STEP) != 0
     }
 
-    /// Returns the bit of a PC; nothing if the set is too small.
+    /// Returns the bit of a PC; `None` if the set is too small for it.
     #[inline(always)]
     pub(crate) fn bit(&self, pc: usize) -> Option<Bit<'_>> {
         let position = position(pc);
@@ -103,12 +103,12 @@ impl Set {
         })
     }
 
-    /// Takes the PCs out of the set whose bits are in the given words.
+    /// Removes the PCs whose bits are in the `number` words that start at word `from`.
     pub(crate) fn clear(&self, from: usize, number: usize) {
         let from = from.min(self.words());
         let number = number.min(self.words() - from);
-        // SAFETY: By the type invariants. If user space writes to the set at the same time, it
-        // decides what is in it.
+        // SAFETY: By the type invariants. If user space writes to the set at the same time, user
+        // space decides which PCs it contains.
         unsafe { self.start.wrapping_add(from).write_bytes(0, number) };
     }
 }
@@ -131,10 +131,10 @@ impl Bit<'_> {
     }
 }
 
-/// Returns the number of the bit of a canonical PC.
+/// Returns the bit number of a canonical PC.
 ///
-/// The kernel's own code comes first. The code of modules follows, from the start of the addresses
-/// that modules are loaded to.
+/// The bits of the kernel image come first. The bits of modules follow, counted from the lowest
+/// address that a module can have.
 #[inline(always)]
 pub(crate) fn position(pc: usize) -> usize {
     let text = text();
@@ -145,7 +145,7 @@ pub(crate) fn position(pc: usize) -> usize {
     offset / STEP
 }
 
-/// Returns the bit of a position in its word.
+/// Returns the mask of a position's bit in its word.
 #[inline(always)]
 fn bit_at(position: usize) -> usize {
     1_usize.wrapping_shl(position as u32)
@@ -154,7 +154,7 @@ fn bit_at(position: usize) -> usize {
 #[inline(always)]
 fn text() -> &'static bindings::kcov_text {
     let text = ptr::addr_of!(bindings::kcov_text);
-    // SAFETY: Written once, before anything can be recorded.
+    // SAFETY: The variable is written once, before anything is recorded.
     unsafe { &*text }
 }
 
@@ -163,7 +163,8 @@ pub(crate) fn start() -> usize {
     text().start
 }
 
-/// Returns what takes the place of [`start`] for the PCs of modules, whose bits follow the image's.
+/// Returns the address that replaces [`start`] for PCs of modules, whose bits follow those of the
+/// image.
 pub(crate) fn modules() -> usize {
     text().modules.wrapping_sub(text().size)
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers for a person who looks after a fuzzer: how much is in use, and what was lost.
+//! Figures for a person who operates a fuzzer: how much is in use, and what was lost.
 //!
-//! They are shown in the directory `kcov_statistics` of debugfs, one number a file. Three of them
-//! are for programs: where the PC of bit 0 of a set is, from where PCs of modules count, and how
-//! large a set has to be for all code of the kernel image.
+//! The directory `kcov_statistics` of debugfs shows them, one figure per file. Three of them are
+//! meant for programs: the PC of bit 0 of a set, the address from which PCs of modules count, and
+//! the size of a set for all code of the kernel image.
 
 use crate::{gate, set};
 use kernel::{
@@ -21,7 +21,7 @@ static AREA_BYTES: Atomic<i64> = Atomic::new(0);
 static LOST_SECTIONS: Atomic<i64> = Atomic::new(0);
 static UNBALANCED: Atomic<i64> = Atomic::new(0);
 
-/// Counts a descriptor as long as it lives.
+/// Counts a descriptor while the value lives.
 pub(crate) struct CountedDescriptor(());
 
 impl CountedDescriptor {
@@ -45,7 +45,7 @@ pub(crate) fn handles_removed(number: usize) {
     HANDLES.add(-(number as i64), Relaxed);
 }
 
-/// Returns how many areas there are.
+/// Returns the number of areas that exist.
 pub(crate) fn areas() -> i64 {
     AREAS.load(Relaxed)
 }
@@ -73,7 +73,7 @@ pub(crate) fn unbalanced() {
     UNBALANCED.add(1, Relaxed);
 }
 
-/// A number that is shown as addresses are.
+/// A number that is shown in hexadecimal, as addresses are.
 struct Hexadecimal(usize);
 
 impl fmt::Debug for Hexadecimal {
@@ -82,7 +82,7 @@ impl fmt::Debug for Hexadecimal {
     }
 }
 
-/// The files. They are there as long as this lives.
+/// The files, which exist while the value lives.
 #[pin_data]
 pub(crate) struct Files {
     _dir: Dir,

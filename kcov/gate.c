@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The gate: whether the hooks are switched on. See gate.h and gate.rs.
- */
+/* The gate, which switches the hooks on and off. See gate.h and gate.rs. */
 
 #define pr_fmt(fmt) "kcov: " fmt
 
@@ -32,13 +30,16 @@
 
 #define ENTRY_SIZE 5
 
-/* Every hook starts with an instruction of this size that does nothing while the gate is open. */
+/*
+ * The entries of the hooks. The first instruction of each has ENTRY_SIZE bytes and does nothing
+ * while the gate is open.
+ */
 static void *entries[] __ro_after_init = {
 #define HOOK(hook) hook,
 #include "hooks.h"
 };
 
-/* The return that takes its place while the gate is closed. */
+/* Returns the instruction that replaces an entry while the gate is closed: a return. */
 static const void *closed_entry(void *entry)
 {
 	static const u8 ret[ENTRY_SIZE] = {
@@ -75,21 +76,24 @@ static int __init compare_addresses(const void *a, const void *b)
 
 static bool __init prepare_gate(void)
 {
-	/* What LLVM puts there, without the last byte, which differs between its versions. */
+	/*
+	 * The instruction that LLVM emits, without its last byte, which differs between LLVM
+	 * versions.
+	 */
 	static const u8 nop[] __initconst = { 0x0f, 0x1f, 0x44, 0x00 };
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(entries); i++) {
 		if (is_endbr(entries[i]))
 			entries[i] += ENDBR_INSN_SIZE;
-		/* Whatever else is there has to stay. */
+		/* Any other instruction must stay. */
 		if (memcmp(entries[i], nop, sizeof(nop))) {
 			pr_warn("%pS is not as expected, so the hooks stay switched on\n",
 				entries[i]);
 			return false;
 		}
 	}
-	/* In order, all are changed in one go. */
+	/* Sorted entries are all patched in one batch. */
 	sort(entries, ARRAY_SIZE(entries), sizeof(entries[0]), compare_addresses, NULL);
 	return true;
 }
@@ -117,7 +121,7 @@ static void set_gate(bool open)
 {
 }
 
-/* Without jump labels a test would cost as much as the one of the task's mode. */
+/* Without jump labels, a test of the gate would cost as much as the test of the task's mode. */
 static bool __init prepare_gate(void)
 {
 	return false;
@@ -126,20 +130,20 @@ static bool __init prepare_gate(void)
 #endif
 
 /*
- * A second without users passes before the hooks are switched off. Fuzzers set up buffers in quick
+ * The time without users after which the hooks are switched off. Fuzzers set up buffers in quick
  * succession, and each switch costs interprocessor interrupts.
  */
 #define CLOSE_DELAY HZ
 
-/* How many users need the gate open. */
+/* The number of users that need the gate open. */
 static atomic_t users;
 /*
- * Whether the hooks are on for every CPU. Static keys are off at boot; what is patched, or never
- * switched, is on. Changed at boot, and by the worker then.
+ * True if the hooks are on for every CPU. Static keys are off at boot; hooks that are patched or
+ * never switched are on. Initialization changes this at boot, and only the worker after that.
  */
 static bool gate_is_open = !IS_ENABLED(CONFIG_JUMP_LABEL) || IS_ENABLED(CONFIG_KCOV_PATCHED_ENTRY);
 static bool gate_works __ro_after_init;
-/* For kcov_statistics: how often the hooks were switched, and whether they are on. */
+/* For kcov_statistics: the number of switches, and whether the hooks are on. */
 static atomic_t switches;
 static bool hooks_are_on = !IS_ENABLED(CONFIG_JUMP_LABEL) || IS_ENABLED(CONFIG_KCOV_PATCHED_ENTRY);
 static DECLARE_WAIT_QUEUE_HEAD(gate_opened);
@@ -148,7 +152,10 @@ static void switch_hooks(bool open)
 {
 	set_gate(open);
 	atomic_inc(&switches);
-	/* ORDERING: A reader of the new state sees it counted; pairs with kcov_gate_state(). */
+	/*
+	 * ORDERING: The count before the state: a reader of the new state sees the switch counted.
+	 * Pairs with kcov_gate_state().
+	 */
 	smp_store_release(&hooks_are_on, open);
 }
 
@@ -157,7 +164,7 @@ static void open_gate(void)
 	if (gate_is_open)
 		return;
 	switch_hooks(true);
-	/* ORDERING: The hooks before the flag; pairs with the acquire in gate_is_known_open(). */
+	/* ORDERING: The hooks before the flag. Pairs with the acquire in gate_is_known_open(). */
 	smp_store_release(&gate_is_open, true);
 	wake_up_all(&gate_opened);
 }
@@ -168,13 +175,13 @@ static void close_gate(void)
 		return;
 	WRITE_ONCE(gate_is_open, false);
 	/*
-	 * ORDERING: The flag before the count; kcov_gate_open() has them the other way round,
-	 * with a full barrier of its own in between. So this sees a new user, or the user sees
+	 * ORDERING: The flag before the count. kcov_gate_open() accesses them in the other order,
+	 * with a full barrier between them. So either this load sees the new user, or the user sees
 	 * that the gate is not open and waits.
 	 */
 	smp_mb();
 	if (atomic_read(&users)) {
-		/* The hooks are still on, and tasks that wait already may go on. */
+		/* The hooks are still on, so tasks that already wait may continue. */
 		smp_store_release(&gate_is_open, true);
 		wake_up_all(&gate_opened);
 		return;
@@ -183,8 +190,8 @@ static void close_gate(void)
 }
 
 /*
- * Does what the number of users asks for. Only this changes the gate, and it never runs twice at
- * the same time.
+ * Opens or closes the gate, depending on the number of users. Only this worker changes the gate,
+ * and it never runs twice at the same time.
  */
 static void update_gate(struct work_struct *work)
 {
@@ -196,7 +203,10 @@ static void update_gate(struct work_struct *work)
 
 static DECLARE_DELAYED_WORK(gate_work, update_gate);
 
-/* On any CPU: one that runs a real-time task for ever would never get to it. */
+/*
+ * Starts the worker on any CPU: a worker bound to a CPU that runs a real-time task for ever would
+ * never run.
+ */
 static void update_gate_in(unsigned long delay)
 {
 	mod_delayed_work(system_dfl_wq, &gate_work, delay);
@@ -212,7 +222,10 @@ int kcov_gate_open(void)
 {
 	int ret;
 
-	/* ORDERING: Fully ordered, the count before the flag; pairs with that in close_gate(). */
+	/*
+	 * ORDERING: Fully ordered, the count before the flag. Pairs with the barrier in
+	 * close_gate().
+	 */
 	atomic_inc_return(&users);
 	if (gate_is_known_open())
 		return 0;
@@ -228,7 +241,7 @@ void kcov_gate_close(void)
 	if (!atomic_dec_and_test(&users) || !gate_works)
 		return;
 	update_gate_in(CLOSE_DELAY);
-	/* A new user that came before that must not wait so long. */
+	/* A user that arrived before this call must not wait for the delay. */
 	if (atomic_read(&users))
 		update_gate_in(0);
 }
@@ -246,7 +259,10 @@ int kcov_gate_switches(void)
 	return atomic_read(&switches);
 }
 
-/* What the boot parameter asks for: are the hooks switched off while no buffer exists? */
+/*
+ * The request of the boot parameter: switch the hooks off while no buffer exists, never do so, or
+ * choose.
+ */
 static enum { HOOKS_CHOOSE, HOOKS_SWITCHED, HOOKS_ALWAYS } wanted __initdata;
 
 static int __init parse_wanted(char *arg)
@@ -262,8 +278,9 @@ static int __init parse_wanted(char *arg)
 __setup("kcov_hooks=", parse_wanted);
 
 /*
- * QEMU that emulates the processor. Before 8.1, a CPU of such a guest may go on running an
- * instruction that another CPU has replaced, and meet a breakpoint that the kernel no longer knows.
+ * Returns whether the processor is emulated by QEMU. Before QEMU 8.1, a CPU of such a guest may go
+ * on executing an instruction that another CPU has replaced, and hit a breakpoint that the kernel
+ * has already forgotten.
  */
 static bool __init is_emulated(void)
 {
@@ -283,7 +300,9 @@ static bool __init want_switches(void)
 	return wanted != HOOKS_ALWAYS;
 }
 
-/* Until here, hooks with a patched entry look at the task's mode, which is right, but slower. */
+/*
+ * Until this point, hooks with a patched entry test the task's mode, which is correct but slower.
+ */
 static int __init init_gate(void)
 {
 	gate_works = prepare_gate() && want_switches();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The gate of the hooks: while it is closed, each returns at once.
+ * The gate of the hooks: while it is closed, each hook returns at once.
  *
- * On x86, the first instruction of every hook is a return then, as in a function that is empty.
- * Where the entries are not patched, there is a jump label after them, and where there are no jump
- * labels, the gate is always open.
+ * On x86, a closed gate makes the first instruction of every hook a return, as in an empty
+ * function. Where the entries are not patched, a jump label follows them. Without jump labels, the
+ * gate is always open.
  */
 #ifndef _KERNEL_KCOV_GATE_H
 #define _KERNEL_KCOV_GATE_H
@@ -16,15 +16,18 @@ DECLARE_STATIC_KEY_FALSE(kcov_gate);
 #endif
 
 /*
- * Opens the gate until kcov_gate_close() is called as often. May sleep: a worker switches the
- * hooks. -EINTR, and the gate as before, if the task is killed while it waits.
+ * Opens the gate until kcov_gate_close() has been called as often. May sleep: a worker switches the
+ * hooks. Returns -EINTR and leaves the gate as it was if the task is killed while it waits.
  */
 int kcov_gate_open(void);
 
-/* May be called from any context but hard interrupts and NMI. */
+/* Undoes one kcov_gate_open(). May be called from any context but hard interrupts and NMIs. */
 void kcov_gate_close(void);
 
-/* For kcov_statistics: "on", "off", or "always"; and how often the hooks were switched. */
+/*
+ * For kcov_statistics: returns "on", "off" or "always"; the number of times that the hooks were
+ * switched.
+ */
 const char *kcov_gate_state(void);
 int kcov_gate_switches(void);
 

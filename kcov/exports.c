@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The symbols that modules use. Every instrumented module calls the hooks, whatever its licence,
- * so these are not EXPORT_SYMBOL_GPL(), which Rust code gets from rust/exports.c.
+ * The symbols that modules use. Every instrumented module calls the hooks, whatever its licence is.
+ * Therefore they are not exported with EXPORT_SYMBOL_GPL(), as rust/exports.c does for other Rust
+ * code.
  */
 
 #include <linux/export.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The hooks that compiled code calls. Includers define HOOK(), which is applied to each of them.
+ * The hooks that compiled code calls. A file that includes this one defines HOOK(), which is
+ * applied to each hook.
  */
 
 HOOK(__sanitizer_cov_trace_pc)

@@ -2,20 +2,20 @@
 
 //! The functions that compiled code calls.
 //!
-//! The hooks are called at every basic block and every comparison of the kernel, from all contexts.
-//! They are leaves where [`crate::arch`] is: whatever they call is inlined, nothing in them can
-//! panic, block or touch memory that other CPUs write to. `scripts/leafcheck.py` proves it of a
-//! kernel image.
+//! Compiled code calls the hooks at every basic block and every comparison of the kernel, in all
+//! contexts. The hooks are leaves if the functions of [`crate::arch`] are: everything that they
+//! call is inlined, and they cannot panic, block, or touch memory that other CPUs write to.
+//! `scripts/leafcheck.py` proves this for a kernel image.
 //!
-//! Their names and signatures are given by the compilers. Only the mode of a running collection
-//! decides whether a call is recorded; see [`crate::task`].
+//! The compilers dictate the names and signatures. Only the mode of the current task decides
+//! whether a call is recorded; see [`crate::task`].
 
 #![expect(unsafe_code)]
 
-/// Gives a hook an entry that `gate.c` can patch: an instruction of 5 bytes that does nothing.
+/// Gives a hook an entry that `gate.c` can patch: a 5-byte instruction that does nothing.
 ///
-/// Where functions have to have padding in front of them, hooks get that too; an attribute replaces
-/// what the command line asks for.
+/// If the kernel pads the entries of functions, this includes the padding of hooks: the attribute
+/// replaces the command-line option that would add it.
 macro_rules! hook {
     ($($function:tt)*) => {
         #[cfg_attr(

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hooks of comparisons.
+//! The hooks at comparisons.
 
 use crate::{arch, gate, mode::RECORD_COMPARISONS, records::Comparison, task};
 use core::ffi::c_void;
 use kernel::{bindings, prelude::*};
 
-/// Defines the hooks for operands of one type: `$constant` is for comparisons in which the first
-/// operand is a constant that the compiler knows.
+/// Defines the hooks for one operand type. `$constant` is the hook for comparisons whose first
+/// operand is a compile-time constant.
 macro_rules! comparison_hooks {
     ($operand:ty, $plain:ident, $constant:ident) => {
         comparison_hooks!($operand, $plain, 0, "Records a comparison of two values.");
@@ -47,7 +47,7 @@ macro_rules! comparison_hooks {
     };
 }
 
-/// The bits of a record's type that say how large the operands are: `KCOV_CMP_SIZE()` of the
+/// Returns the bits of a record's type that encode the operand size: `KCOV_CMP_SIZE()` in the
 /// header.
 const fn size_bits(bytes: usize) -> u64 {
     (bytes.trailing_zeros() as u64) << 1
@@ -79,8 +79,8 @@ hook! {
     ///
     /// # Safety
     ///
-    /// `cases` points to what compilers emit: the number of cases, the size of the value in bits,
-    /// the cases.
+    /// `cases` points to the table that compilers emit: the number of cases, the size of the value
+    /// in bits, then the cases.
     #[export]
     pub(crate) unsafe extern "C" fn __sanitizer_cov_trace_switch(
         val: bindings::kcov_u64,
@@ -95,7 +95,7 @@ hook! {
         let cases = cases.cast::<u64>();
         // SAFETY: By this function's requirement.
         let [count, bits] = unsafe { cases.cast::<[u64; 2]>().read() };
-        // 8, 16, 32 or 64.
+        // `bits` is 8, 16, 32 or 64 if a compiler emitted the table.
         let log2 = bits.trailing_zeros();
         if !(3..=6).contains(&log2) || bits != 1_u64.wrapping_shl(log2) {
             return;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hook of basic blocks.
+//! The hook at basic blocks.
 
 use crate::{arch, gate, mode::RECORD_PCS, task};
 use kernel::prelude::*;
 
 hook! {
-    /// Records that the code after the call of this function was reached.
+    /// Records that execution reached the code after the call of this function.
     ///
     /// # Safety
     ///

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles, which name sections: the top byte is the subsystem, the lower four bytes are the
+//! Handles, which name remote sections: the top byte is the subsystem, the lower four bytes are the
 //! instance.
 
 use kernel::{bindings, prelude::*};
 
-/// Numbers of our own, as bindgen does not know the values of the header's `ull` constants.
+/// The header's constants, repeated as numbers: bindgen does not evaluate constants with the suffix
+/// `ull`.
 const SUBSYSTEM_SHIFT: u32 = 56;
 const INSTANCE_MASK: u64 = u32::MAX as u64;
 const SUBSYSTEM_COMMON: u64 = 0x00;
 const SUBSYSTEM_USB: u64 = 0x01;
 
-/// The largest number of handles in one request, without the common one.
+/// The largest number of handles in one request, not counting the common handle.
 pub(crate) const MAX_HANDLES: usize = bindings::KCOV_REMOTE_MAX_HANDLES as usize;
 
 /// A well-formed handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Handle {
-    /// Names nothing: the starter of the section has no handle to offer.
+    /// Names no section: the code that started the section had no handle.
     None,
     /// Names the sections that work for one task and its children.
     Common(u64),
@@ -25,7 +26,7 @@ pub(crate) enum Handle {
     Global(u64),
 }
 
-/// A handle under which descriptors collect: any well-formed one but [`Handle::None`].
+/// A handle that a descriptor can collect: any well-formed handle except [`Handle::None`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(u64);
 
@@ -38,7 +39,7 @@ impl Key {
 }
 
 impl Handle {
-    /// Decodes a raw handle; nothing if it is malformed.
+    /// Decodes a raw handle; `None` if it is malformed.
     #[inline(always)]
     pub(crate) fn parse(raw: u64) -> Option<Self> {
         if raw & !(0xff << SUBSYSTEM_SHIFT | INSTANCE_MASK) != 0 {
@@ -52,7 +53,7 @@ impl Handle {
         }
     }
 
-    /// Returns the key; nothing if the handle names nothing.
+    /// Returns the key; `None` for [`Handle::None`].
     #[inline(always)]
     pub(crate) fn key(self) -> Option<Key> {
         match self {
@@ -62,7 +63,7 @@ impl Handle {
     }
 }
 
-/// The handles of a request, still unchecked.
+/// The handles of a request, not yet checked.
 pub(crate) struct HandleList {
     global: KVec<u64>,
     common: u64,
@@ -73,17 +74,18 @@ impl HandleList {
         Self { global, common }
     }
 
-    /// Returns the largest number of keys.
+    /// Returns the largest number of keys that the list can have.
     pub(crate) fn len(&self) -> usize {
         self.global.len() + 1
     }
 
-    /// Returns the common handle; 0 if there is none.
+    /// Returns the common handle; 0 if the request has none.
     pub(crate) fn common(&self) -> u64 {
         self.common
     }
 
-    /// Returns the keys in the order in which they are to be checked, or for each the error.
+    /// Returns the keys in the order in which they must be checked; an [`EINVAL`] in place of each
+    /// handle that is malformed.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Result<Key>> + '_ {
         let global = self.global.iter().map(|&raw| match Handle::parse(raw) {
             Some(Handle::Global(raw)) => Ok(Key(raw)),

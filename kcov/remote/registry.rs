@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table of handles and the descriptors that collect them.
+//! The table of handles and of the descriptors that collect them.
 //!
-//! Lookups happen at every start of a section, in all contexts, and take no lock. Changes come from
-//! system calls and exiting tasks, and take one.
+//! Every start of a section looks its handle up, in all contexts, without a lock. System calls and
+//! exiting tasks change the table, under a lock.
 
 use super::{
     handle::{HandleList, Key},
@@ -21,18 +21,19 @@ use kernel::{
     },
 };
 
-/// One pointer each. A fuzzer has a handful of handles per process, so chains are short.
+/// The number of buckets, one pointer each. A fuzzer has a handful of handles per process, so
+/// chains are short.
 const BUCKETS: usize = 2048;
 
 static TABLE: RcuTable<Attachment, BUCKETS> = RcuTable::new();
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialized in `init`, which runs before the interface exists, and with it the first
-    // registration.
+    // SAFETY: `init` initializes it, and runs before the interface exists and the first
+    // registration can be made.
     unsafe(uninit) static WRITER: Mutex<Option<Writer<Attachment, BUCKETS>>> = None;
 }
 
-/// The value that the handles of a request lead to.
+/// The value that is registered with the handles of a request.
 pub(crate) struct Attachment {
     sink: Arc<Sink>,
     id: u64,
@@ -62,16 +63,18 @@ pub(crate) fn init() {
     *WRITER.lock() = unsafe { TABLE.writer() };
 }
 
-/// Returns whether a descriptor may be collecting `key`.
+/// Returns whether a descriptor may be collecting `key`; false positives are possible.
 #[inline(always)]
 pub(crate) fn may_contain(key: Key) -> bool {
     TABLE.may_contain(key.raw())
 }
 
-/// Returns where records of a section with `key` go, if a descriptor collects it.
+/// Returns the destination of the records of a section with `key`; `None` if no descriptor collects
+/// `key`.
 ///
-/// The sink is looked up once more when there are records for it. So a section holds no reference
-/// to it, and sections of one descriptor on several CPUs share no count.
+/// The sink is looked up again when the section has records to merge. Therefore a section holds no
+/// reference to the sink, and sections of one descriptor on several CPUs do not share a reference
+/// count.
 #[inline(always)]
 pub(crate) fn find(key: Key) -> Option<Target> {
     TABLE
@@ -84,24 +87,25 @@ pub(crate) fn find(key: Key) -> Option<Target> {
         })
 }
 
-/// Returns the sink that a section records for, if the descriptor has not been disabled since the
-/// section started.
+/// Returns the sink that a section records for; `None` if the descriptor has been disabled since
+/// the section started.
 pub(crate) fn sink(target: &Target) -> Option<Arc<Sink>> {
     let guard = rcu::read_lock();
     let attachment = TABLE.get(target.key.raw(), &guard)?;
     (attachment.id == target.registration).then(|| attachment.sink.clone())
 }
 
-/// Handles in the registry. They are taken out when the value is dropped, which may sleep.
+/// Handles in the registry. Dropping the value removes them, which may sleep.
 pub(crate) struct Registration(ManuallyDrop<Entry<Attachment, BUCKETS>>);
 
 impl Registration {
     /// Puts all of `handles` into the registry, or none. May sleep.
     ///
-    /// The first handle that is malformed ([`EINVAL`]) or taken ([`EEXIST`]) decides about the
-    /// error.
+    /// The first handle that is malformed ([`EINVAL`]) or taken ([`EEXIST`]) determines the error.
+    /// [`ENOMEM`] if memory is short.
     pub(crate) fn new(attachment: Attachment, handles: &HandleList) -> Result<Self> {
-        // Before the lock: a task that exits takes it too, and must not wait for memory.
+        // Allocates before it takes the lock: an exiting task takes the lock too, and must not wait
+        // for memory.
         let new = NewEntry::new(attachment, handles.len())?;
         let mut writer = WRITER.lock();
         let writer = writer.as_mut().ok_or(ENODEV)?;
@@ -111,7 +115,7 @@ impl Registration {
         Ok(Self(ManuallyDrop::new(entry)))
     }
 
-    /// Tells the registration from all others.
+    /// Returns a number that no other registration has.
     pub(crate) fn id(&self) -> u64 {
         self.0.value().id
     }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * The part of KCOV that has to be C: see support.h. Nothing here runs on the path of a hook.
- */
+/* The part of KCOV that must be C: see support.h. The path of a hook runs none of this. */
 
 #define pr_fmt(fmt) "kcov: " fmt
 
@@ -26,13 +24,13 @@ unsigned long kcov_kaslr_offset __ro_after_init;
 struct kcov_text kcov_text __ro_after_init;
 
 #ifdef CONFIG_MODULES
-/* The lowest address at which modules are put while there is space. */
+/* Returns the lowest address at which modules are loaded while there is space for them. */
 static unsigned long modules_start(void)
 {
 #if defined(CONFIG_ARM64)
 	/*
-	 * Not where their region starts: they must be in the reach of a direct branch from all of
-	 * the image, wherever that has been moved to. See module_init_limits().
+	 * Not the start of the modules' region: modules must be within reach of a direct branch
+	 * from all of the image, wherever the image has been moved to. See module_init_limits().
 	 */
 	unsigned long reach = _end - _text < SZ_128M ? SZ_128M : SZ_2G;
 
@@ -59,7 +57,7 @@ void kcov_support_init(void)
 
 bool kcov_may_sleep(void)
 {
-	/* With PREEMPT_RT, disabled softirqs are not in the preempt count. */
+	/* With PREEMPT_RT, the preempt count does not include disabled softirqs. */
 	return !preempt_count() && !softirq_count() && !irqs_disabled() && !rcu_preempt_depth();
 }
 
@@ -81,11 +79,11 @@ void kcov_selftest_wait(void)
 
 void kcov_selftest_leak(unsigned long pc)
 {
-	/* The address after a call: one less is in the function. */
+	/* The PC is the address after a call: one byte less is inside the function. */
 	pr_err("  %pS\n", (void *)(pc + kcov_kaslr_offset - 1));
 }
 #endif
 
-/* A probe on a hook would run the kprobes code, which is instrumented, for every basic block. */
+/* A kprobe on a hook would run the code of kprobes, which is instrumented, at every basic block. */
 #define HOOK(hook) NOKPROBE_SYMBOL(hook);
 #include "hooks.h"

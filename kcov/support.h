@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KCOV crate needs from C: constants that bindgen can't evaluate, and inline functions of
- * the kernel that have no counterpart in Rust.
+ * Parts that the KCOV crate needs from C: constants that bindgen cannot evaluate, and inline
+ * functions of the kernel that have no counterpart in Rust.
  */
 #ifndef _KERNEL_KCOV_SUPPORT_H
 #define _KERNEL_KCOV_SUPPORT_H
@@ -23,12 +23,12 @@ enum kcov_sizes {
 	KCOV_POSSIBLE_CPUS	= CONFIG_NR_CPUS,
 };
 
-/* What KASLR added to every address of the kernel image. */
+/* The offset that KASLR added to every address of the kernel image. */
 extern unsigned long kcov_kaslr_offset;
 
-/* Where code is, as in the symbol file: without what KASLR added. */
+/* The addresses of code as in the symbol file, without the offset of KASLR. */
 struct kcov_text {
-	/* The code of the kernel image, and its size in bytes. */
+	/* The start of the kernel image's code, and its size in bytes. */
 	unsigned long start;
 	unsigned long size;
 	/* The lowest address that a module can have. */
@@ -39,20 +39,32 @@ extern struct kcov_text kcov_text;
 
 void kcov_support_init(void);
 
-/* Whether the current task may sleep, as far as the kernel counts what forbids it. */
+/*
+ * Returns whether the current task may sleep, as far as the kernel tracks the conditions that
+ * forbid it.
+ */
 bool kcov_may_sleep(void);
 
-/* Whether so many pages can be had without another process being killed for them. */
+/*
+ * Returns whether so many pages can be allocated without the kernel killing another process for
+ * them.
+ */
 bool kcov_memory_suffices(unsigned long pages);
 
 #ifdef CONFIG_KCOV_GENERIC_ARCH
-/* What other architectures read without a call: `current`, preempt_count(), and the CPU. */
+/*
+ * The values that other architectures read without a call: `current`, preempt_count(), and the CPU
+ * number.
+ */
 struct task_struct *kcov_current_task(void);
 unsigned int kcov_preempt_count(void);
 unsigned int kcov_cpu(void);
 #endif
 
-/* For the self test at boot: time for some timer interrupts, and a line for a leaked PC. */
+/*
+ * For the self test at boot: a wait for some timer interrupts, and a line in the log for a leaked
+ * PC.
+ */
 void kcov_selftest_wait(void);
 void kcov_selftest_leak(unsigned long pc);
 

@@ -2,10 +2,11 @@
 
 //! Remote coverage sections.
 //!
-//! KCOV records what a task does for itself. Work that is done elsewhere on its behalf, in a
-//! background task or in a softirq, is recorded if it is annotated: a section begins with a
-//! [`Handle`] that says on whose behalf it runs, and ends when its [`RemoteSection`] is dropped.
-//! Nothing happens unless user space collects that handle.
+//! KCOV records the code that a task runs in its own system calls. Work that is done elsewhere on
+//! behalf of a task, in a background task or in a softirq, is recorded if it is annotated: a
+//! section begins with a [`Handle`] that names the user of the work, and ends when its
+//! [`RemoteSection`] is dropped. A section has no effect unless a user-space program collects that
+//! handle.
 //!
 //! C header: [`include/linux/kcov.h`](srctree/include/linux/kcov.h)
 
@@ -13,20 +14,22 @@
 use crate::bindings;
 use crate::types::NotThreadSafe;
 
-/// What connects a background task with the task that it works for.
+/// A number that connects a background task with the task that it works for.
 ///
-/// User space chooses it, and its children inherit it. A subsystem that starts work for a task gets
-/// it with [`CommonHandle::current`] and keeps it with the work.
+/// A user-space program chooses the number for a task, and the children of the task inherit it. A
+/// subsystem that starts work for a task gets the number with [`CommonHandle::current`] and stores
+/// it with the work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CommonHandle(u64);
 
 impl CommonHandle {
-    /// The handle that nobody collects.
+    /// The empty handle, which no program can collect.
     pub const NONE: Self = Self(0);
 
-    /// Returns the common handle of the current task, [`CommonHandle::NONE`] if it has none.
+    /// Returns the common handle of the current task, or [`CommonHandle::NONE`] if the task has
+    /// none.
     ///
-    /// May be called from any context; outside of task context, there is none.
+    /// May be called from any context. Returns [`CommonHandle::NONE`] outside task context.
     #[inline]
     pub fn current() -> Self {
         #[cfg(CONFIG_KCOV)]
@@ -39,7 +42,8 @@ impl CommonHandle {
     }
 }
 
-/// What names the sections of one instance of a subsystem, or of the work for one task.
+/// The name of a group of sections: those of one instance of a subsystem, or those that work for
+/// one task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handle(u64);
 
@@ -47,19 +51,19 @@ impl Handle {
     /// The top byte of a handle of the USB subsystem.
     const USB: u64 = 0x01 << 56;
 
-    /// The handle of the work for a task.
+    /// Returns the handle of work for the task that `id` belongs to.
     #[inline]
     pub const fn common(id: CommonHandle) -> Self {
         Self(id.0)
     }
 
-    /// The handle of a USB bus.
+    /// Returns the handle of work of the USB bus with number `bus`.
     #[inline]
     pub const fn usb(bus: u32) -> Self {
         Self(Self::USB | bus as u64)
     }
 
-    /// Returns the handle as user space passes it in `struct kcov_remote_arg`.
+    /// Returns the handle in the form that user space passes in `struct kcov_remote_arg`.
     #[inline]
     pub const fn as_raw(self) -> u64 {
         self.0
@@ -68,12 +72,12 @@ impl Handle {
 
 /// A remote coverage section that runs in the current context.
 ///
-/// The section ends when the value is dropped. It has to be dropped where it was started: in the
-/// same task, or in the same softirq.
+/// The section ends when the value is dropped. The value must be dropped in the context that
+/// started the section: in the same task, or in the same softirq.
 ///
-/// A section can be started inside of another one, and ends before it, only with
-/// `CONFIG_KCOV_RUST`. The implementation in C warns of that, records nothing for the inner one,
-/// and ends the outer one with it.
+/// Sections can be nested only with `CONFIG_KCOV_RUST`; the inner section must end first. If a
+/// section starts inside another one, the implementation in C warns, does not record the inner
+/// section, and ends the outer section when the inner one ends.
 ///
 /// # Examples
 ///
@@ -86,10 +90,10 @@ impl Handle {
 /// // In the task that does it:
 /// {
 ///     let _section = RemoteSection::start(Handle::common(id));
-///     // What runs here is recorded for the task that started the work.
+///     // This code is recorded for the task that started the work.
 /// }
 ///
-/// // Work of a USB bus, whoever caused it:
+/// // Work of a USB bus, for any task:
 /// let section = RemoteSection::start(Handle::usb(1));
 /// section.stop();
 /// assert_eq!(Handle::usb(1).as_raw(), 0x0100_0000_0000_0001);
@@ -101,12 +105,13 @@ pub struct RemoteSection(NotThreadSafe);
 impl RemoteSection {
     /// Starts a section.
     ///
-    /// May sleep for memory to record in, in a task that is allowed to. In hard interrupts and NMI,
-    /// nothing is recorded.
+    /// In a task that is allowed to sleep, this function may sleep to allocate memory to record
+    /// into. In hard interrupts and NMIs, nothing is recorded.
     #[inline]
     pub fn start(handle: Handle) -> Self {
         #[cfg(CONFIG_KCOV)]
-        // SAFETY: The function has no requirements but a well-formed handle, which a `Handle` is.
+        // SAFETY: The function requires only a well-formed handle, and every `Handle` is
+        // well-formed.
         unsafe {
             bindings::kcov_remote_start(handle.0)
         };
@@ -124,7 +129,7 @@ impl Drop for RemoteSection {
     #[inline]
     fn drop(&mut self) {
         #[cfg(CONFIG_KCOV)]
-        // SAFETY: The function has no requirements; the section was started in `start`.
+        // SAFETY: The function has no requirements; `start` has started the section.
         unsafe {
             bindings::kcov_remote_stop()
         };

@@ -2,10 +2,10 @@
 
 //! Files in DebugFS that behave like a character device.
 //!
-//! The other files of this module are read and written. Some interfaces want more: private data for
-//! each open file, `ioctl`, `mmap`. [`create_device`] makes such a file. It is never removed, which
-//! is why it can do without the proxy that protects other DebugFS files against removal, and which
-//! has no `mmap`.
+//! The other files of this module can only be read and written. [`create_device`] makes a file that
+//! also has private data for each open file, `ioctl` and `mmap`. The file is never removed.
+//! Therefore it does not need the proxy that protects other DebugFS files against removal; that
+//! proxy does not support `mmap`.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
@@ -20,23 +20,23 @@ use crate::{
 };
 use core::{marker::PhantomData, ptr};
 
-/// What an open DebugFS device does.
+/// The operations of a DebugFS device.
 #[vtable]
 pub trait DeviceFile: Sized {
     /// The pointer to the private data of an open file.
     type Ptr: ForeignOwnable + Send + Sync;
 
-    /// Called when the file is opened; the result becomes its private data.
+    /// Called when the file is opened; the result becomes the file's private data.
     ///
-    /// The file can't be seeked in.
+    /// The file does not support seeking.
     fn open(_file: &File) -> Result<Self::Ptr>;
 
-    /// Called when the last reference to the open file has gone.
+    /// Called after the last reference to the open file has been dropped.
     fn release(device: Self::Ptr, _file: &File) {
         drop(device);
     }
 
-    /// Called for `mmap`; the callee does the rest of the initialization of `_vma`.
+    /// Called for `mmap`; must complete the initialization of `_vma`.
     fn mmap(
         _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _file: &File,
@@ -45,7 +45,8 @@ pub trait DeviceFile: Sized {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called for `ioctl`, from 64-bit and 32-bit tasks alike, with the argument as it was passed.
+    /// Called for `ioctl` from 64-bit and 32-bit tasks alike; `_arg` is the argument as the task
+    /// passed it.
     fn ioctl(
         _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
         _file: &File,
@@ -65,9 +66,9 @@ pub trait DeviceFile: Sized {
     }
 }
 
-/// Creates the file `name` in the root of DebugFS, for good.
+/// Creates the file `name` in the root of DebugFS. The file is never removed.
 ///
-/// `mode` holds its permission bits. As with all of DebugFS, a failure to create it is not
+/// `mode` holds its permission bits. As in all of DebugFS, a failure to create the file is not
 /// reported.
 ///
 /// # Safety
@@ -75,8 +76,8 @@ pub trait DeviceFile: Sized {
 /// The code of `T` is never removed: the caller is built into the kernel, or its module cannot be
 /// unloaded.
 pub unsafe fn create_device<T: DeviceFile + 'static>(name: &'static CStr, mode: u16) {
-    // SAFETY: The name is a C string, and by this function's requirement the operations live for
-    // ever. The file is never removed, so they need no protection against removal.
+    // SAFETY: The name is a C string, and by this function's requirement the operations are never
+    // freed. The file is never removed, so the operations need no protection against removal.
     unsafe {
         bindings::debugfs_create_file_unsafe(
             name.as_char_ptr(),
@@ -114,20 +115,24 @@ impl<T: DeviceFile> Operations<T> {
         ..pin_init::zeroed()
     };
 
+    /// Returns the private data and the file.
+    ///
     /// # Safety
     ///
     /// `file` is an open file of this device, after `open` and before `release`.
     unsafe fn borrow<'a>(
         file: *mut bindings::file,
     ) -> (<T::Ptr as ForeignOwnable>::Borrowed<'a>, &'a File) {
-        // SAFETY: `open` stored the private data, and `release`, which takes it back, is yet to
-        // come.
+        // SAFETY: `open` stored the private data, and `release`, which takes it back, has not run
+        // yet.
         let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
-        // SAFETY: The file is valid for the call of the operation, and these operations run outside
-        // of any `fdget_pos` section.
+        // SAFETY: The file is valid during the operation, and these operations run outside any
+        // `fdget_pos` section.
         (device, unsafe { File::from_raw_file(file) })
     }
 
+    /// Calls [`DeviceFile::open`] and stores its result.
+    ///
     /// # Safety
     ///
     /// `inode` and `file` belong to a file that is being opened.
@@ -138,7 +143,7 @@ impl<T: DeviceFile> Operations<T> {
             return ret;
         }
         from_result(|| {
-            // SAFETY: The file is valid during the call, outside of any `fdget_pos` section.
+            // SAFETY: The file is valid during the call, which is outside any `fdget_pos` section.
             let device = T::open(unsafe { File::from_raw_file(file) })?;
             // SAFETY: A file that is being opened has no other user.
             unsafe { (*file).private_data = device.into_foreign() };
@@ -146,17 +151,21 @@ impl<T: DeviceFile> Operations<T> {
         })
     }
 
+    /// Calls [`DeviceFile::release`] with the private data.
+    ///
     /// # Safety
     ///
     /// `file` is an open file of this device, used for the last time.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open` stored the private data, and nobody takes it but this function, once.
+        // SAFETY: `open` stored the private data, and only this function takes it, once.
         let device = unsafe { <T::Ptr as ForeignOwnable>::from_foreign((*file).private_data) };
-        // SAFETY: The file is valid during the call, outside of any `fdget_pos` section.
+        // SAFETY: The file is valid during the call, which is outside any `fdget_pos` section.
         T::release(device, unsafe { File::from_raw_file(file) });
         0
     }
 
+    /// Calls [`DeviceFile::mmap`].
+    ///
     /// # Safety
     ///
     /// `file` is an open file of this device, and `vma` is being initialized as a mapping of it.
@@ -171,6 +180,8 @@ impl<T: DeviceFile> Operations<T> {
         from_result(|| T::mmap(device, file, vma).map(|()| 0))
     }
 
+    /// Calls [`DeviceFile::ioctl`].
+    ///
     /// # Safety
     ///
     /// `file` is an open file of this device.
@@ -180,6 +191,8 @@ impl<T: DeviceFile> Operations<T> {
         from_result(|| T::ioctl(device, file, cmd, arg))
     }
 
+    /// Calls [`DeviceFile::show_fdinfo`].
+    ///
     /// # Safety
     ///
     /// `file` is an open file of this device, and `m` can be written to.

@@ -10,18 +10,18 @@
 #ifdef CONFIG_KCOV_RUST
 
 /*
- * Every task pays for these fields, traced or not. kernel/kcov/task.rs
- * explains them and is their only owner, except that the scheduler moves the
- * mode: see kcov_prepare_switch().
+ * Every task pays for these fields, traced or not. kernel/kcov/task.rs explains them and is the
+ * only code that accesses them, except that the scheduler shifts the mode: see
+ * kcov_prepare_switch().
  */
 struct kcov_ctx {
-	/* What the hooks look at: what is recorded, how much fits, where it goes: */
+	/* Read by the hooks: the kind of records, the number that fit, the address to write to. */
 	unsigned int	mode;
 	unsigned int	softirq;
 	unsigned int	capacity;
 	void		*area;
 
-	/* Where the hooks look when a record does not fit there: */
+	/* Read by the hooks when a record does not fit there. */
 	void		*layout;
 
 	/* The innermost remote section that runs on this task: */

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which values does the kernel compare in one system call?
+ * Prints the values that the kernel compares in one system call.
  *
- * Calls lseek(2) with a whence that does not exist and prints the operands of
- * every comparison on the way.  One of them has the odd number as an operand and
- * the limit as the other: a fuzzer tries that one and its neighbours next.
- * Needs CONFIG_KCOV_ENABLE_COMPARISONS=y.
+ * Calls lseek(2) with a whence that does not exist and prints the operands of every comparison that
+ * the call makes. One comparison has the odd number as one operand and the limit as the other: a
+ * fuzzer tries the limit and the numbers next to it next. Needs CONFIG_KCOV_ENABLE_COMPARISONS=y.
  */
 #include <err.h>
 #include <errno.h>
@@ -22,10 +21,10 @@
 #define BUFFER_WORDS	(64UL << 10)
 #define BUFFER_BYTES	(BUFFER_WORDS * sizeof(unsigned long))
 
-/* An errno of the kernel that libc has no name for. */
+/* An errno of the kernel for which libc has no name. */
 #define ENOTSUPP	524
 
-/* One record behind the count; every field is 64 bits wide everywhere. */
+/* One record. The records follow the count; every field has 64 bits on all architectures. */
 struct comparison {
 	uint64_t type;
 	uint64_t arg1;
@@ -80,7 +79,7 @@ int main(void)
 		const struct comparison *c = &buffer->record[i];
 		unsigned int bytes = 1U << ((c->type & KCOV_CMP_MASK) >> 1);
 
-		/* With a constant it is the first operand. */
+		/* If one operand is a constant, it is the first. */
 		printf("pc 0x%" PRIx64 " %u bytes 0x%" PRIx64 " 0x%" PRIx64 "%s\n",
 		       c->pc, bytes, c->arg1, c->arg2,
 		       c->type & KCOV_CMP_CONST ? " const" : "");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Collects from every section of a sample module, each with a descriptor of its
- * own, and prints which functions ran in which context.
+ * Collects from every section of a sample module, each with a descriptor of its own, and prints the
+ * functions that ran in each context.
  *
  *	collect [-n] [/dev/kcov-sample | /dev/rust-kcov-sample]
  *
- * With -n it collects from a section inside a section instead.
+ * With -n, it collects from a section inside a section instead.
  *
- * A task has one descriptor for remote coverage.  So the global handles are
- * enabled by children; the common handle must be enabled by the very process
- * whose system calls make the kernel work.
+ * A task can have only one descriptor for remote coverage. Therefore child processes enable the
+ * global handles. The common handle must be enabled by the process whose system calls cause the
+ * work.
  */
 #include <err.h>
 #include <errno.h>
@@ -32,12 +32,12 @@
 #define BUFFER_WORDS	(16UL << 10)
 #define BUFFER_BYTES	(BUFFER_WORDS * sizeof(unsigned long))
 
-/* No smaller step is known of any architecture's KASLR. */
+/* The smallest known step of KASLR on any architecture. */
 #define KASLR_STEP	0x10000UL
 
 struct collector {
-	const char *context;	/* As printed. */
-	const char *known;	/* A function that only its section runs. */
+	const char *context;	/* The name of the context in the output. */
+	const char *known;	/* A function that only this section runs. */
 	int fd;
 	unsigned long *buffer;
 	pid_t child;		/* The task that enabled it, or 0 for this one. */
@@ -96,7 +96,7 @@ static void read_symbols(void)
 	qsort(symbols, symbol_count, sizeof(*symbols), by_address);
 }
 
-/* The last symbol at or below an address. */
+/* Returns the last symbol at or below an address. */
 static const char *symbol_at(unsigned long address)
 {
 	size_t low = 0, high = symbol_count;
@@ -113,8 +113,8 @@ static const char *symbol_at(unsigned long address)
 }
 
 /*
- * Is this a function of this module?  In Rust the symbol is a mangled path of
- * names, each behind its length, as in 16rust_kcov_sample11worker_code.
+ * Returns whether a symbol is a function of a module. A symbol of Rust is a mangled path of names,
+ * each preceded by its length, as in 16rust_kcov_sample11worker_code.
  */
 static bool is_function(const char *symbol, const char *module, const char *function)
 {
@@ -126,9 +126,9 @@ static bool is_function(const char *symbol, const char *module, const char *func
 }
 
 /*
- * Recorded PCs come without the offset of KASLR, those of modules, too.  One of
- * them is in a function whose real address is known, which gives the offset: it
- * is a multiple of the step, and it moves the PC into that function.
+ * Computes the offset of KASLR. Recorded PCs do not include it, not even those of modules. One of
+ * the PCs is in a function whose run-time address is known. The offset is a multiple of the step
+ * that moves the PC into that function.
  */
 static unsigned long kaslr_offset(const struct collector *collector,
 				  unsigned long count, const char *module)
@@ -194,7 +194,7 @@ static void remote_enable(struct collector *collector, __u64 common_handle,
 	free(arg);
 }
 
-/* The descriptor is attached as long as the child lives. */
+/* The descriptor stays enabled while the child lives. */
 static void enable_in_child(struct collector *collector, __u64 handle)
 {
 	int ready[2];
@@ -215,11 +215,11 @@ static void enable_in_child(struct collector *collector, __u64 handle)
 	}
 	close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
-		exit(1);	/* The child has said why. */
+		exit(1);	/* The child has printed the reason. */
 	close(ready[0]);
 }
 
-/* Task exit does what KCOV_DISABLE does. */
+/* The exit of a task does the work of KCOV_DISABLE. */
 static void end_child(struct collector *collector)
 {
 	if (collector->child <= 0)
@@ -233,7 +233,7 @@ static unsigned long print_functions(const struct collector *collector,
 {
 	unsigned long count, offset, i, j;
 
-	/* Pairs with the order in which the kernel publishes the records. */
+	/* Pairs with the order in which the kernel publishes the records: records before count. */
 	count = __atomic_load_n(&collector->buffer[0], __ATOMIC_ACQUIRE);
 	if (!count) {
 		warnx("the context %s has recorded nothing: build the module with coverage instrumentation",
@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 	if (ioctl(fd, KCOV_SAMPLE_HANDLES, &handles))
 		err(1, "%s is not the device of a sample module", device);
 
-	/* The name of the module, as it is in its symbols. */
+	/* The name of the module, as its symbols contain it. */
 	module = strdup(strrchr(device, '/') ? strrchr(device, '/') + 1 : device);
 	if (!module)
 		err(1, "cannot copy %s", device);

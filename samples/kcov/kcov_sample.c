@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Annotated sections in every context from which KCOV collects remotely: a
- * worker thread, a work item of a system call, and a softirq; and comparisons of
- * every kind in the system call itself.
+ * Annotated sections in every context from which KCOV collects remotely: a worker thread, a work
+ * item of a system call, and a softirq. The system call itself makes comparisons of every kind.
  *
- * The functions named *_code are the code under test.  In each request, a function
- * runs in one context only, so that its symbol in a trace tells where the trace
- * comes from.  See Documentation/dev-tools/kcov.rst and samples/kcov/collect.c.
+ * The functions named *_code are the code under test. In each request, a function runs in one
+ * context only, so that its symbol in a trace shows where the trace comes from. See
+ * Documentation/dev-tools/kcov.rst and samples/kcov/collect.c.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -30,8 +29,8 @@
 #include "kcov_sample.h"
 
 /*
- * Common handles are the users' and every other handle belongs to USB: the
- * sample borrows instances there that no bus will ever have.
+ * User space chooses common handles, and all other handles belong to USB. Therefore the sample uses
+ * numbers of USB buses that no bus will ever have.
  */
 static unsigned int instance = 0x6b636f76;
 module_param(instance, uint, 0444);
@@ -39,13 +38,13 @@ MODULE_PARM_DESC(instance, "instance of the worker's global handle; the softirq 
 
 static struct kcov_sample_handles handles;
 
-/* One request at a time: the fields below belong to the one that runs. */
+/* Serializes the requests: the fields below belong to the one that runs. */
 static DEFINE_MUTEX(request_lock);
 
 /*
- * Written by the code under test so that no compiler drops it; with a different
- * number in each function, or a compiler may merge two of them.  Most functions
- * compare it, too, to be found in a trace of comparisons.
+ * Written by the code under test, so that the compiler keeps it. Each function writes a different
+ * number; otherwise a compiler may merge two of them. Most functions also compare the number, to
+ * appear in a trace of comparisons.
  */
 static unsigned int rounds;
 
@@ -114,9 +113,8 @@ static noinline void kcov_sample_hard_code(void)
 }
 
 /*
- * The one function that runs in the system call itself: its comparisons are
- * recorded for a thread that traces itself.  The operands stay in memory, so that
- * each is compared in its own size.
+ * The only function under test in the system call itself: its comparisons are recorded for a thread
+ * that traces itself. The operands stay in memory, so that each is compared in its own size.
  */
 static noinline void kcov_sample_compare_code(const struct kcov_sample_operands *o)
 {
@@ -155,8 +153,8 @@ static noinline void kcov_sample_compare_code(const struct kcov_sample_operands 
 }
 
 /*
- * The global background task.  There is one thread however many processes use
- * the device, so the handle is a constant that a collector has to know.
+ * The global background task. All processes that use the device share one thread, so the handle is
+ * a constant that a collector must know.
  */
 static struct kthread_worker *worker;
 
@@ -170,8 +168,8 @@ static void worker_fn(struct kthread_work *work)
 static DEFINE_KTHREAD_WORK(worker_work, worker_fn);
 
 /*
- * The local background task.  It works for one process: the system call that
- * queues the work stores the common handle of its task with it.
+ * The local background task. It works for one process: the system call that queues the work stores
+ * the common handle of its task with the work.
  */
 struct local_work {
 	struct work_struct work;
@@ -188,15 +186,15 @@ static void local_work_fn(struct work_struct *work)
 }
 
 /*
- * The softirq.  It interrupts any task, also one that is being traced itself;
- * what the task was recording goes on after the stop.
+ * The softirq. It may interrupt any task, even one that is being traced itself; the recording of
+ * that task resumes after the section stops.
  */
 static DECLARE_COMPLETION(timer_done);
 
-/* Contexts that KCOV_SAMPLE_SOFTIRQ has interrupted so far. */
+/* The contexts that KCOV_SAMPLE_SOFTIRQ has interrupted so far. */
 static struct kcov_sample_interrupted interrupted;
 
-/* Looks at the task under the softirq. */
+/* Counts the state of the task that the softirq has interrupted. */
 static void note_interrupted(void)
 {
 #ifdef CONFIG_KCOV_RUST
@@ -235,7 +233,7 @@ static void timer_fn(struct timer_list *unused)
 
 static DEFINE_TIMER(timer, timer_fn);
 
-/* The same with a timer that is fast, on the CPU of the calling thread. */
+/* The same section in a fast timer, on the CPU of the calling thread. */
 static unsigned long softirqs_wanted;
 
 static enum hrtimer_restart fast_timer_fn(struct hrtimer *fast)
@@ -255,7 +253,7 @@ static enum hrtimer_restart fast_timer_fn(struct hrtimer *fast)
 
 static struct hrtimer fast_timer;
 
-/* Many sections of one softirq, until its areas are all in use. */
+/* Nests sections in one softirq until all areas of softirqs are in use. */
 static unsigned long depth;
 
 static void deep_fn(struct tasklet_struct *unused)
@@ -275,7 +273,7 @@ static void deep_fn(struct tasklet_struct *unused)
 
 static DECLARE_TASKLET(deep_tasklet, deep_fn);
 
-/* A section of one user inside a section of the worker's own. */
+/* A section of one user inside a section of the worker's global handle. */
 struct nested_work {
 	struct kthread_work work;
 	struct kcov_common_handle_id kcov_handle;
@@ -296,7 +294,7 @@ static void nested_work_fn(struct kthread_work *work)
 	kcov_remote_stop();
 }
 
-/* A softirq that stops the section of the task under it. */
+/* Stops, in a softirq, the section of the interrupted task. */
 static void foreign_stop_fn(struct tasklet_struct *unused)
 {
 	kcov_remote_stop();
@@ -304,23 +302,23 @@ static void foreign_stop_fn(struct tasklet_struct *unused)
 
 static DECLARE_TASKLET(foreign_stop_tasklet, foreign_stop_fn);
 
-/* Softirqs that are due run on the task that allows them again. */
+/* Runs a tasklet. Pending softirqs run on the task that enables them again. */
 static void run_tasklet(struct tasklet_struct *tasklet)
 {
 	local_bh_disable();
 	tasklet_schedule(tasklet);
 	local_bh_enable();
-	/* If it was left to another thread, wait for it. */
+	/* If another thread is left to run it, wait for that. */
 	tasklet_kill(tasklet);
 }
 
-/* A function that runs in a context of the caller's choice. */
+/* A function to run in a context that the caller chooses. */
 struct call {
 	struct tasklet_struct tasklet;
 	struct hrtimer timer;
 	void (*function)(void *data);
 	void *data;
-	/* The task that runs the function, or that was interrupted for it. */
+	/* The task that runs the function, or that was interrupted to run it. */
 	struct task_struct *task;
 	bool done;
 };
@@ -343,7 +341,7 @@ static enum hrtimer_restart call_timer_fn(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-/* Does not fill the caller's trace meanwhile. */
+/* Not instrumented, so that waiting does not fill the caller's trace. */
 static noinline __no_sanitize_coverage void wait_for_call(struct call *call)
 {
 	unsigned long end = jiffies + 10 * HZ;
@@ -356,7 +354,7 @@ static void call_in_hard_interrupt(struct call *call)
 {
 	hrtimer_setup_on_stack(&call->timer, call_timer_fn, CLOCK_MONOTONIC,
 			       HRTIMER_MODE_REL_PINNED_HARD);
-	/* The timer interrupts this thread, and no other. */
+	/* Until preemption is enabled again, the timer can only interrupt this thread. */
 	preempt_disable();
 	hrtimer_start(&call->timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
 	wait_for_call(call);
@@ -408,7 +406,7 @@ static long run_in(unsigned int context, void (*function)(void *data), void *dat
 	return call.done && call.task == current;
 }
 
-/* A softirq that has to be let go. */
+/* State of a softirq that runs until another request releases it. */
 static bool held, holding;
 
 static void hold_fn(struct tasklet_struct *unused)
@@ -442,7 +440,7 @@ static long let_go(unsigned long arg)
 	return runs;
 }
 
-/* Hard interrupts, which may come while a softirq's section runs, and record nothing. */
+/* Hard interrupts that occur while a section of a softirq runs. They record nothing. */
 static unsigned long times_wanted, times_come;
 
 static enum hrtimer_restart hard_timer_fn(struct hrtimer *timer)
@@ -457,7 +455,7 @@ static enum hrtimer_restart hard_timer_fn(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-/* Does not fill the area meanwhile. */
+/* Not instrumented, so that waiting does not fill the area. */
 static noinline __no_sanitize_coverage void wait_for_hard_timer(void)
 {
 	unsigned long end = jiffies + 10 * HZ;
@@ -523,7 +521,7 @@ static void foreign_stop_inside_work_fn(struct kthread_work *work)
 
 static DEFINE_KTHREAD_WORK(foreign_stop_inside_work, foreign_stop_inside_work_fn);
 
-/* A thread that ends in a section. */
+/* A thread that exits inside a section. */
 static DECLARE_COMPLETION(missing_stop_begun);
 
 static int missing_stop_fn(void *unused)
@@ -534,10 +532,10 @@ static int missing_stop_fn(void *unused)
 	return 0;
 }
 
-/* Sections inside each other, where it is allowed to sleep and where it is not. */
+/* Nested sections, in contexts that may sleep and in contexts that must not. */
 struct nested_sections {
 	unsigned int number;
-	/* Every second one runs other code than the rest. */
+	/* Every second section runs other code than the rest. */
 	bool alternating;
 };
 
@@ -578,7 +576,7 @@ static long run_sections(const void __user *from, bool alternating)
 	return ret < 0 ? ret : 0;
 }
 
-/* A thread that waits until it is let go. */
+/* Waits until another request releases the thread. */
 static void wait_until_let_go(void)
 {
 	unsigned long end = jiffies + 10 * HZ;
@@ -590,7 +588,7 @@ static void wait_until_let_go(void)
 	WRITE_ONCE(holding, false);
 }
 
-/* Sections of handles that nothing has checked. */
+/* Starts sections with handles that have not been checked. */
 static void pair_fn(void *data)
 {
 	const struct kcov_sample_pair *pair = data;
@@ -626,7 +624,7 @@ static long run_pair(const void __user *from)
 	return ret;
 }
 
-/* The same code, and no section. */
+/* Runs the same code without a section. */
 static void code_fn(void *unused)
 {
 	kcov_sample_inner_code();
@@ -652,7 +650,7 @@ static long run_common_handle(void __user *argument)
 	return ret;
 }
 
-/* A section that is long, and whose first half runs other code than the second. */
+/* Runs a long section whose first half runs other code than the second. */
 static long run_long(unsigned long number)
 {
 	unsigned long i;
@@ -768,9 +766,9 @@ static long run_missing_stop(void)
 		return PTR_ERR(thread);
 	get_task_struct(thread);
 	wake_up_process(thread);
-	/* A thread that is told to stop before it has begun does not begin. */
+	/* A thread that is told to stop before it has begun never begins. */
 	wait_for_completion(&missing_stop_begun);
-	/* Waits for the end of the thread, through its exit. */
+	/* Waits for the end of the thread, including its exit. */
 	kthread_stop_put(thread);
 	return 0;
 }
@@ -787,7 +785,7 @@ static long run_deep(unsigned long arg)
 static long kcov_sample_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
-	/* The requests that these are about have the lock. */
+	/* The requests that these two refer to hold the lock. */
 	if (cmd == KCOV_SAMPLE_LET_GO)
 		return let_go(arg);
 	if (cmd == KCOV_SAMPLE_INTERRUPTED)
@@ -866,7 +864,7 @@ static int __init kcov_sample_init(void)
 	int err;
 
 	if (instance == U32_MAX) {
-		pr_err("instance %u leaves none for the softirq: choose a smaller one\n",
+		pr_err("instance %u leaves no number for the softirq: choose a smaller one\n",
 		       instance);
 		return -EINVAL;
 	}
@@ -887,7 +885,7 @@ static int __init kcov_sample_init(void)
 static void __exit kcov_sample_exit(void)
 {
 	misc_deregister(&kcov_sample_device);
-	/* The callback may still be on its way out when its waiter is back. */
+	/* The callback may still be returning after it has woken its waiter. */
 	timer_shutdown_sync(&timer);
 	hrtimer_cancel(&fast_timer);
 	kthread_destroy_worker(worker);

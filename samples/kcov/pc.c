@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which kernel code runs for one read(2) that fails?
+ * Prints the kernel code that runs for one read(2) that fails.
  *
- * Prints one PC per line and nothing else, so that the output can be piped to
- * "addr2line -p -f -i -s -e vmlinux".  The kernel has already taken the offset of
- * KASLR away: the addresses are those of vmlinux and of System.map.
+ * The output is one PC per line and nothing else, so that it can be piped to "addr2line -p -f -i -s
+ * -e vmlinux". The kernel has already subtracted the offset of KASLR: the addresses are those of
+ * vmlinux and of System.map.
  */
 #include <err.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <linux/kcov.h>
 
 #define KCOV_FILE	"/sys/kernel/debug/kcov"
-/* Size of the buffer in words: the count and up to 65535 PCs. */
+/* The size of the buffer in words: the count and up to 65535 PCs. */
 #define BUFFER_WORDS	(64UL << 10)
 #define BUFFER_BYTES	(BUFFER_WORDS * sizeof(unsigned long))
 
@@ -27,7 +27,7 @@ int main(void)
 	ssize_t result;
 	int fd, error;
 
-	/* One open file is one descriptor: it follows one task at a time. */
+	/* One open file is one descriptor, which follows one task at a time. */
 	fd = open(KCOV_FILE, O_RDWR);
 	if (fd < 0)
 		err(1, "cannot open %s: run as root, mount debugfs and set CONFIG_KCOV=y",
@@ -37,7 +37,7 @@ int main(void)
 		err(1, "cannot allocate a buffer of %lu words: choose a smaller size",
 		    BUFFER_WORDS);
 
-	/* The length must be that of the buffer, the offset 0. */
+	/* The length must be the size of the buffer, and the offset must be 0. */
 	buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
 		      fd, 0);
 	if (buffer == MAP_FAILED)
@@ -47,21 +47,21 @@ int main(void)
 	if (ioctl(fd, KCOV_ENABLE, KCOV_TRACE_PC))
 		err(1, "cannot enable tracing: use one descriptor for one thread");
 
-	/* Forget what the return from KCOV_ENABLE has recorded. */
+	/* Discards the records of the return from KCOV_ENABLE. */
 	__atomic_store_n(&buffer[0], 0, __ATOMIC_RELAXED);
 
 	result = read(-1, NULL, 0);
 	error = errno;
 
-	/* Written by this very thread in the kernel: no ordering is needed. */
+	/* This thread has written the count, in the kernel: no ordering is needed. */
 	count = __atomic_load_n(&buffer[0], __ATOMIC_RELAXED);
 
-	/* Stop before printing: write(2) would be recorded, too. */
+	/* Stops before printing: write(2) would be recorded, too. */
 	if (ioctl(fd, KCOV_DISABLE, 0))
 		err(1, "cannot disable tracing: do it in the thread that enabled it");
 
 	if (result != -1 || error != EBADF)
-		errx(1, "read(-1, NULL, 0) did not fail with EBADF: run without what intercepts system calls");
+		errx(1, "read(-1, NULL, 0) did not fail with EBADF: run it without a tool that intercepts system calls");
 	if (!count)
 		errx(1, "no PC was recorded: build the kernel with CONFIG_KCOV_INSTRUMENT_ALL=y");
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which kernel code runs for this process, but not in its system calls?
+ * Prints the kernel code that runs for this process, but outside its system calls.
  *
- * Collects from the work of USB bus 1 and from everything that the kernel does
- * elsewhere under the common handle of this process.  The command in the
- * arguments makes that work; without one the program waits two seconds, long
- * enough to plug in a device.  Prints one PC per line.
+ * Collects from the work of USB bus 1 and from all work that the kernel does elsewhere under the
+ * common handle of this process. The command in the arguments causes that work. Without a command,
+ * the program waits two seconds, long enough to plug in a device. Prints one PC per line.
  */
 #include <err.h>
 #include <errno.h>
@@ -35,12 +34,12 @@ static void make_work(char **command)
 		return;
 	}
 
-	/* The child has the common handle of its parent. */
+	/* The child inherits the common handle of its parent. */
 	pid = fork();
 	if (pid < 0)
 		err(1, "cannot start %s", command[0]);
 	if (!pid) {
-		/* Standard output belongs to the PCs. */
+		/* Standard output is reserved for the PCs. */
 		dup2(STDERR_FILENO, STDOUT_FILENO);
 		execvp(command[0], command);
 		err(127, "cannot run %s: give its path", command[0]);
@@ -75,9 +74,9 @@ int main(int argc, char **argv)
 	if (!arg)
 		err(1, "cannot allocate the argument of KCOV_REMOTE_ENABLE");
 	arg->trace_mode = KCOV_TRACE_PC;
-	/* What one section in a task may record before it is merged. */
+	/* The number of words that one section in a task may record before it is merged. */
 	arg->area_size = BUFFER_WORDS;
-	/* The process id is never 0 and no other process has it. */
+	/* The process id is never 0, and no other process has it. */
 	arg->common_handle = kcov_remote_handle(KCOV_SUBSYSTEM_COMMON, getpid());
 	arg->num_handles = 1;
 	arg->handles[0] = kcov_remote_handle(KCOV_SUBSYSTEM_USB, USB_BUS);
@@ -93,16 +92,16 @@ int main(int argc, char **argv)
 	make_work(argv + 1);
 
 	/*
-	 * Another CPU may have written the records.  The acquire pairs with
-	 * the order in which the kernel publishes them: records, then count.
+	 * Another CPU may have written the records. The acquire pairs with the order in which the
+	 * kernel publishes them: records before count.
 	 */
 	count = __atomic_load_n(&buffer[0], __ATOMIC_ACQUIRE);
 
-	/* From here on no section is merged any more. */
+	/* After this call, no section is merged any more. */
 	if (ioctl(fd, KCOV_DISABLE, 0))
 		err(1, "cannot disable remote coverage: do it in the thread that enabled it");
 
-	/* None at all is a result: the handles saw no work. */
+	/* A count of 0 is a valid result: the handles saw no work. */
 	for (i = 0; i < count; i++)
 		printf("0x%lx\n", buffer[i + 1]);
 	if (fflush(stdout) || ferror(stdout))

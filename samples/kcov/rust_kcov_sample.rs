@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Annotated sections in every context from which KCOV collects remotely, in Rust: a global
-//! background task, a work item of a system call, and a softirq; and comparisons of every kind in
-//! the system call itself.
+//! Annotated sections, in Rust, in every context from which KCOV collects remotely: a global
+//! background task, a work item of a system call, and a softirq. The system call itself makes
+//! comparisons of every kind.
 //!
 //! The device `/dev/rust-kcov-sample` takes the requests of `samples/kcov/kcov_sample.h`. The
 //! functions named `*_code` are the code under test; each runs in one context only, so that its
-//! symbol in a trace tells where the trace comes from.
+//! symbol in a trace shows where the trace comes from.
 //!
 //! Documentation: `Documentation/dev-tools/kcov.rst`.
 
@@ -58,13 +58,13 @@ use kernel::{
     },
 };
 
-/// The worker's handle and the softirq's, as in `struct kcov_sample_handles`.
+/// Returns the worker's handle and the softirq's, as in `struct kcov_sample_handles`.
 const KCOV_SAMPLE_HANDLES: u32 = _IOR::<[u64; 2]>('|' as u32, 0x90);
 const KCOV_SAMPLE_WORKER: u32 = _IO('|' as u32, 0x91);
 const KCOV_SAMPLE_WORK: u32 = _IO('|' as u32, 0x92);
 const KCOV_SAMPLE_SOFTIRQ: u32 = _IO('|' as u32, 0x93);
 const KCOV_SAMPLE_NESTED: u32 = _IO('|' as u32, 0x94);
-/// Two values of each size, as in `struct kcov_sample_operands`, which is four words long.
+/// Compares two values of each size, as in `struct kcov_sample_operands`, which is four words long.
 const KCOV_SAMPLE_COMPARE: u32 = _IOW::<[u64; 4]>('|' as u32, 0x95);
 
 module! {
@@ -74,7 +74,7 @@ module! {
     description: "Sections annotated for remote KCOV coverage",
     license: "GPL",
     params: {
-        // No USB bus will ever have these numbers: the only global handles are those of USB.
+        // All global handles belong to USB, and no USB bus will ever have these numbers.
         instance: u32 {
             default: 0x6b636f78,
             description: "Instance of the worker's global handle; the softirq has the next one",
@@ -87,11 +87,11 @@ fn worker_handle() -> Handle {
 }
 
 fn softirq_handle() -> Handle {
-    // `KcovSampleModule::init()` has refused the one value that would wrap.
+    // `KcovSampleModule::init()` has refused the only value that would wrap.
     Handle::usb(module_parameters::instance.value().wrapping_add(1))
 }
 
-// The code under test. `black_box` keeps the calls where they are, between start and stop.
+// The code under test. `black_box` keeps the calls between start and stop.
 
 #[inline(never)]
 fn worker_code(value: u32) -> u32 {
@@ -143,8 +143,8 @@ struct Operands {
     u8: [u8; 2],
 }
 
-/// The one function that runs in the system call itself: its comparisons are recorded for a thread
-/// that traces itself. The constants are those of `samples/kcov/kcov_sample.h`.
+/// The only function under test in the system call itself: its comparisons are recorded for a
+/// thread that traces itself. The constants are those of `samples/kcov/kcov_sample.h`.
 #[inline(never)]
 fn compare_code(operands: &Operands) {
     if operands.u64[0] == operands.u64[1] {
@@ -182,14 +182,15 @@ fn compare_code(operands: &Operands) {
     };
 }
 
-/// What a worker thread of the kernel has to do.
+/// A job for a worker thread of the kernel.
 #[derive(Clone, Copy)]
 enum Job {
-    /// Work that belongs to no process: the handle is a constant that a collector has to know.
+    /// Work for all processes: the handle is a constant that a collector must know.
     Global,
-    /// Work for one process: the system call that queues it hands over its common handle.
+    /// Work for one process: the system call that queues the work passes on its common handle.
     Local(CommonHandle),
-    /// A section of one process inside the global section. The implementation in C does not nest.
+    /// A section of one process inside the global section. The implementation in C does not nest
+    /// sections.
     Nested(CommonHandle),
 }
 
@@ -248,7 +249,7 @@ impl WorkItem for TaskRequest {
                 black_box(after_code(3));
             }
         }
-        // The guards are gone: whoever waits finds the coverage in the buffer.
+        // The guards are gone: when a waiter wakes up, the coverage is in the buffer.
         this.done.complete_all();
     }
 }
@@ -315,7 +316,7 @@ impl kernel::InPlaceModule for KcovSampleModule {
         try_pin_init!(Self {
             _device <- {
                 if module_parameters::instance.value() == u32::MAX {
-                    pr_err!("this instance leaves none for the softirq: choose a smaller one\n");
+                    pr_err!("this instance leaves no number for the softirq: choose a smaller one\n");
                     return Err(EINVAL);
                 }
                 MiscDeviceRegistration::register(options)

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which kernel code runs for a directory that is listed again and again?
+ * Prints the kernel code that runs for a directory that is listed again and again.
  *
- * Each PC is recorded once, however often the code runs, so that a small trace is
- * enough.  The buffer is mapped read-only: nothing that runs in this process can
- * damage what was recorded.
+ * Each PC is recorded once, however often the code runs, so a small trace is enough. The buffer is
+ * mapped read-only, so code in this process cannot damage the records.
  *
- * Prints one PC per line, as pc.c does, and on standard error how much there was.
+ * Prints one PC per line, as pc.c does, and the number of PCs on standard error.
  */
 #include <dirent.h>
 #include <err.h>
@@ -22,11 +21,11 @@
 
 #define KCOV_FILE	"/sys/kernel/debug/kcov"
 #define SET_WORDS_FILE	"/sys/kernel/debug/kcov_statistics/set_words"
-/* For the trace: the count and up to 8191 PCs. */
+/* The size of the trace in words: the count and up to 8191 PCs. */
 #define TRACE_WORDS	8192UL
 #define LISTINGS	100
 
-/* How many words a set needs for all code of this kernel's image. */
+/* Returns the number of words that a set needs for all code of this kernel's image. */
 static unsigned long set_words(void)
 {
 	unsigned long words, page = sysconf(_SC_PAGESIZE) / sizeof(words);
@@ -36,7 +35,7 @@ static unsigned long set_words(void)
 		errx(1, "cannot read %s: this kernel has no KCOV_UNIQUE_ENABLE; use pc.c",
 		     SET_WORDS_FILE);
 	fclose(file);
-	/* Whole pages, so that the buffer can be mapped. */
+	/* Rounded up to whole pages, so that the buffer can be mapped. */
 	return (words + page - 1) / page * page;
 }
 
@@ -57,7 +56,7 @@ int main(void)
 	const unsigned long *buffer, *trace;
 	int fd;
 
-	/* To open it for reading is enough, and rules out a mapping to write to. */
+	/* Opening the file for reading is enough, and rules out a writable mapping. */
 	fd = open(KCOV_FILE, O_RDONLY);
 	if (fd < 0)
 		err(1, "cannot open %s: run as root, mount debugfs and set CONFIG_KCOV=y",
@@ -68,21 +67,21 @@ int main(void)
 	if (buffer == MAP_FAILED)
 		err(1, "cannot map the buffer: the length must be exactly %zu bytes",
 		    words * sizeof(*buffer));
-	/* The set is in front, then the count, then the PCs. */
+	/* The set comes first, then the count, then the PCs. */
 	trace = buffer + set;
 
 	if (ioctl(fd, KCOV_UNIQUE_ENABLE, set))
 		err(1, errno == ENOTTY || errno == 524 ?
 		    "cannot record each PC once: set CONFIG_KCOV_UNIQUE=y, or use pc.c" :
 		    "cannot enable tracing: use one descriptor for one thread");
-	/* Forget what the return from KCOV_UNIQUE_ENABLE has recorded. */
+	/* Discards the records of the return from KCOV_UNIQUE_ENABLE. */
 	if (ioctl(fd, KCOV_RESET_TRACE, 0))
 		err(1, "cannot reset the trace: do it in the thread that enabled it");
 
 	for (i = 0; i < LISTINGS; i++)
 		list("/proc/self");
 
-	/* Written by this very thread in the kernel: no ordering is needed. */
+	/* This thread has written the count, in the kernel: no ordering is needed. */
 	count = __atomic_load_n(&trace[0], __ATOMIC_RELAXED);
 	if (ioctl(fd, KCOV_DISABLE, 0))
 		err(1, "cannot disable tracing: do it in the thread that enabled it");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which values does the kernel compare in one system call?
+//! Prints the values that the kernel compares in one system call.
 //!
-//! Seeks to an odd position and prints the operands of every comparison on the way. One of them has
-//! the position as an operand and a limit as the other: a fuzzer tries that one and its neighbours
-//! next. Needs `CONFIG_KCOV_ENABLE_COMPARISONS=y`.
+//! Seeks to an odd position and prints the operands of every comparison that the call makes. One
+//! comparison has the position as one operand and a limit as the other: a fuzzer tries the limit
+//! and the numbers next to it next. Needs `CONFIG_KCOV_ENABLE_COMPARISONS=y`.
 
 use std::error::Error;
 use std::fs::File;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut out = std::io::stdout().lock();
     for comparison in &comparisons {
-        // With a constant it is the first operand.
+        // If one operand is a constant, it is the first.
         writeln!(
             out,
             "pc {:#x} {} bytes {:#x} {:#x}{}",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel code runs for this process, but not in its system calls?
+//! Prints the kernel code that runs for this process, but outside its system calls.
 //!
-//! Collects from the work of USB bus 1 and from everything that the kernel does elsewhere under the
-//! common handle of this process. The command in the arguments makes that work; without one the
-//! program waits two seconds, long enough to plug in a device. Prints one PC per line.
+//! Collects from the work of USB bus 1 and from all work that the kernel does elsewhere under the
+//! common handle of this process. The command in the arguments causes that work. Without a command,
+//! the program waits two seconds, long enough to plug in a device. Prints one PC per line.
 
 use std::error::Error;
 use std::io::Write;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use kcov::{CommonHandle, Pc, RemoteHandles, UsbBus};
 
 const BUFFER_WORDS: usize = 64 << 10;
-/// What one section in a task may record before it is merged.
+/// The number of words that one section in a task may record before it is merged.
 const AREA_WORDS: u32 = 64 << 10;
 const USB_BUS: u32 = 1;
 
@@ -23,7 +23,7 @@ fn make_work() -> Result<(), Box<dyn Error>> {
         std::thread::sleep(Duration::from_secs(2));
         return Ok(());
     };
-    // The child has the common handle of its parent. Standard output belongs to the PCs.
+    // The child inherits the common handle of its parent. Standard output is reserved for the PCs.
     let status = Command::new(&program)
         .args(arguments)
         .stdout(Stdio::from(std::io::stderr()))
@@ -36,7 +36,7 @@ fn make_work() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The process id is never 0 and no other process has it.
+    // The process id is never 0, and no other process has it.
     let common = CommonHandle::new(std::process::id()).ok_or("the process has no id")?;
     let handles = RemoteHandles::new(AREA_WORDS)
         .common(common)
@@ -45,10 +45,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let collection = kcov.collect_remote::<Pc>(&handles)?;
     make_work()?;
-    // From here on no section is merged any more.
+    // After this call, no section is merged any more.
     let pcs = collection.stop()?;
 
-    // None at all is a result: the handles saw no work.
+    // An empty result is valid: the handles saw no work.
     let mut out = std::io::stdout().lock();
     for pc in &pcs {
         writeln!(out, "{pc:#x}")?;

@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests kcov-trace where there is a KCOV: in a guest, as root, with debugfs, /proc and /sys mounted. Prints TAP;
-# the exit status is 0 if everything passed.
+# Tests kcov-trace with a real KCOV: in a guest, as root, with debugfs, /proc and /sys mounted. Prints TAP; the exit
+# status is 0 if all tests passed.
 #
 #   test.sh KCOV-TRACE TASKS RESULTS
 #
-# KCOV-TRACE and TASKS are static programs; TASKS is built of kcov-trace/tests/fixture/tasks.c. In the directory
-# RESULTS recordings are left for the host, which has the vmlinux to symbolise them with. Two variables say what the
-# kernel offers: KCOV_UNIQUE is "yes" if it records each PC once, "no" if not. KCOV_WORK names a program that has the
-# kernel work in a section with its common handle.
+# KCOV-TRACE and TASKS are static programs; TASKS is built from kcov-trace/tests/fixture/tasks.c. The directory RESULTS
+# receives recordings for the host, which symbolises them with its vmlinux. Two variables describe the kernel:
+# KCOV_UNIQUE is "yes" if it can record each PC once, otherwise "no". KCOV_WORK names a program that makes the kernel
+# work in a section with the program's common handle.
 
 set -u
 trace=$1
@@ -19,7 +19,7 @@ work=$(mktemp -d)
 number=0
 failed=0
 
-# report NAME PROBLEM: one line of TAP; an empty PROBLEM is none.
+# report NAME PROBLEM: prints one line of TAP; an empty PROBLEM means that the test passed.
 report() {
 	number=$((number + 1))
 	if [ -z "$2" ]; then
@@ -38,7 +38,7 @@ run() {
 	"$trace" "$@" >"$work/stdout" 2>"$work/stderr" || status=$?
 }
 
-# expect NAME STATUS: the last run ended with the status, and silently if that is 0.
+# expect NAME STATUS: checks that the last run ended with the status, and silently if that is 0.
 expect() {
 	if [ "$status" -ne "$2" ]; then
 		report "$1" "status $status instead of $2"
@@ -59,8 +59,8 @@ await_catching() {
 	done
 }
 
-# expect_ended NAME STATUS [-- COMMAND...]: SIGTERM ends a collection of sections with this status, and what was collected
-# is there.
+# expect_ended NAME STATUS [-- COMMAND...]: checks that SIGTERM ends a collection of sections with this status, and that
+# the recording can be read.
 expect_ended() {
 	name=$1 wanted=$2
 	shift 2
@@ -78,7 +78,7 @@ expect_ended() {
 	expect "$name" 0
 }
 
-# expect_error NAME STATUS TEXT: the last run ended with the status and one line with the text.
+# expect_error NAME STATUS TEXT: checks that the last run ended with the status and one line that contains the text.
 expect_error() {
 	if [ "$status" -ne "$2" ]; then
 		report "$1" "status $status instead of $2"
@@ -98,13 +98,13 @@ expect_at_least() {
 	fi
 }
 
-# count_of FILE: how many records the tasks of a recording have, all together.
+# count_of FILE: prints the number of records of all tasks of a recording.
 count_of() {
 	"$trace" report -f tasks "$1" 2>/dev/null | sed -n 's/.*: \([0-9]*\) \(PC\|comparison\)s\{0,1\}.*/\1/p' |
 		awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# expect_once NAME FILE: no task of the recording has a PC twice.
+# expect_once NAME FILE: checks that no task of the recording has a PC twice.
 expect_once() {
 	"$trace" report "$2" >"$work/stdout" 2>"$work/stderr"
 	twice=$(awk '/^#/ { task++; next } seen[task, $1]++ { print $1 }' "$work/stdout" | head -n 1)
@@ -127,7 +127,7 @@ expect "the status is the command's" 37
 # shellcheck disable=SC2016
 run -- sh -c 'kill -9 $$'
 expect "a signal is status 128 and its number" 137
-# Nobody may have sent the command what kcov-trace gets, so it is passed on.
+# Only kcov-trace receives this signal, so it passes it on to the command.
 # shellcheck disable=SC2016
 run -- sh -c 'kill -INT $PPID; exec sleep 100'
 expect "SIGINT that is no Ctrl-C reaches the command" 130
@@ -154,9 +154,10 @@ fi
 files=$("$tasks")
 run -o "$results/tasks.kcov" -- "$tasks" first "$files"
 expect "threads, children and programs are left as they were" 0
-# The trace has a million lines, which takes a shell in an emulator a minute to look through.
+# The trace has a million lines; a shell in an emulator needs a minute to read them.
 run report --format tasks "$results/tasks.kcov"
-# The first, 8 threads, 3 children and 50 by the alarm, and the last program; those killed at birth may be missed.
+# The first task, 8 threads, 3 children, 50 tasks made by the alarm, and the last program; tasks that are killed at
+# birth may be missed.
 expect_at_least "each of them is recorded" tasks "$(grep -c '^task .*: [1-9][0-9]* PCs' "$work/stdout")" 63
 expect_at_least "with the one that made it" tasks "$(grep -c '^task .*made by' "$work/stdout")" 60
 
@@ -196,7 +197,7 @@ if [ "${KCOV_UNIQUE:-no}" = yes ]; then
 	expect_at_least "of all that there are" PCs "$(count_of "$results/unique.kcov")" 500
 	plain=$(count_of "$work/plain.kcov")
 	expect_at_least "in ten times less room" PCs "$plain" $((10 * $(count_of "$results/unique.kcov")))
-	# A few differ from run to run, not a tenth.
+	# A few PCs differ from run to run, but less than a tenth.
 	run diff -o "$work/lost.kcov" "$results/unique.kcov" "$work/plain.kcov"
 	"$trace" merge --unique -o "$work/all.kcov" "$work/plain.kcov"
 	expect_at_least "which is nearly what runs" PCs "$(count_of "$work/all.kcov")" $((10 * $(count_of "$work/lost.kcov")))

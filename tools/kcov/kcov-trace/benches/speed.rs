@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! How long it takes to find all call sites of a kernel and to symbolise a recording, and how long llvm-addr2line
-//! takes for the same addresses.
+//! Measures the time to find all call sites of a kernel and to symbolise a recording, and the time
+//! that llvm-addr2line takes for the same addresses.
 //!
-//! `KCOV_VMLINUX` names the kernel's vmlinux; without it there is nothing to measure.
+//! `KCOV_VMLINUX` names the kernel's vmlinux; without it, nothing is measured.
 
 #![expect(missing_docs, reason = "criterion's macros make a function without")]
 
@@ -21,9 +21,9 @@ use kcov_trace::sources::Sources;
 use kcov_trace::symbolised::Symbolised;
 use kcov_trace::symbols::{Hook, ImageFile, lines, sites};
 
-/// Distinct PCs of the recording, spread over the kernel.
+/// The number of distinct PCs of the recording, spread over the kernel.
 const DISTINCT: usize = 10_000;
-/// Records of it.
+/// The number of records of the recording.
 const RECORDS: usize = 100_000;
 
 fn measure(criterion: &mut Criterion) {
@@ -89,7 +89,7 @@ fn measure(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Every PC ten times, in no order that would help.
+/// Returns a recording with every PC ten times, in an order that does not help.
 fn recording_of(distinct: &[u64]) -> Recording {
     let pcs = (0..RECORDS)
         .map(|i| distinct[i * 7919 % distinct.len()])
@@ -109,7 +109,7 @@ fn recording_of(distinct: &[u64]) -> Recording {
     }
 }
 
-/// From opening the file to a name for every record.
+/// Opens the file and finds a name for every record; returns the number of names.
 fn symbolise(vmlinux: &std::path::Path, recording: &Recording) -> usize {
     let search = Search {
         vmlinux: vmlinux.into(),
@@ -141,7 +141,8 @@ fn llvm_addr2line(vmlinux: &std::path::Path, pcs: &[u64]) -> usize {
         .expect("llvm-addr2line starts");
     let mut input = child.stdin.take().expect("a pipe");
     let text: String = pcs.iter().map(|pc| format!("{:#x}\n", pc - 1)).collect();
-    // It answers while it reads: the pipes must not fill each other.
+    // The program answers while it reads, so a thread is needed to write: otherwise both pipes may
+    // fill up.
     let writer = thread::spawn(move || input.write_all(text.as_bytes()));
     let output = child.wait_with_output().expect("llvm-addr2line ends");
     writer

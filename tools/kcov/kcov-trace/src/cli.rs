@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Shows which code of the Linux kernel a command runs.
+/// Shows the code of the Linux kernel that a command runs.
 ///
-/// COMMAND is run with the coverage of each of its threads and children collected; what they covered is printed or
-/// saved. With the vmlinux of the kernel, addresses become functions and lines.
+/// Runs COMMAND, collects the coverage of each of its threads and children, and prints or saves it.
+/// With the vmlinux of the kernel, addresses become functions and lines.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -22,7 +22,7 @@ pub struct Cli {
     /// Work on recordings, or other kinds of collection.
     #[command(subcommand)]
     pub action: Option<Action>,
-    /// What to trace, if no subcommand is given.
+    /// Arguments of tracing, if no subcommand is given.
     #[command(flatten)]
     pub trace: TraceArgs,
 }
@@ -30,34 +30,35 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Symbolise saved recordings, all together.
+    /// Symbolise saved recordings together.
     Report(ReportArgs),
-    /// Show the operands of the kernel's comparisons, of a command or of recordings.
+    /// Show the operands of the kernel's comparisons, for a command or from recordings.
     Cmp(CmpArgs),
-    /// Collect sections that other tasks run, found by their handles, for some time or while a command runs.
+    /// Collect sections that other tasks run, selected by their handles, for some time or while a
+    /// command runs.
     Remote(RemoteArgs),
-    /// Show what recording B covers and recording A does not.
+    /// Show the coverage of recording B that recording A does not have.
     Diff(DiffArgs),
-    /// Put recordings of the same kernel together.
+    /// Merge recordings of the same kernel.
     Merge(MergeArgs),
-    /// Make a recording of PCs that another program printed.
+    /// Make a recording from PCs that another program printed.
     Import(ImportArgs),
 }
 
 /// Arguments of tracing.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// How to collect.
+    /// Arguments of collection.
     #[command(flatten)]
     pub collect: CollectArgs,
-    /// Record each PC once for each task, so that long commands fill no buffer. Counts are then those of tasks. Wants
-    /// a kernel with KCOV in Rust.
+    /// Record each PC once per task, so that long commands do not fill the buffer; counts then
+    /// count tasks. Requires CONFIG_KCOV_RUST.
     #[arg(long)]
     pub unique: bool,
-    /// Where the output goes and how it looks.
+    /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to symbolise.
+    /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
     /// The command to trace.
@@ -68,10 +69,10 @@ pub struct TraceArgs {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Where the output goes and how it looks.
+    /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to symbolise.
+    /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
     /// The recordings.
@@ -82,19 +83,19 @@ pub struct ReportArgs {
 /// Arguments of `cmp`.
 #[derive(Debug, Args)]
 pub struct CmpArgs {
-    /// How to collect.
+    /// Arguments of collection.
     #[command(flatten)]
     pub collect: CollectArgs,
-    /// Where the output goes and how it looks.
+    /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to symbolise.
+    /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
-    /// Show all pairs of operands of a site, not only the most frequent.
+    /// Show all pairs of operands of a site, not only the most frequent ones.
     #[arg(long)]
     pub all: bool,
-    /// Recordings that 'cmp' made before.
+    /// Recordings that 'cmp' has made before.
     #[arg(
         value_name = "RECORDING",
         conflicts_with = "command",
@@ -112,32 +113,32 @@ pub struct RemoteArgs {
     /// Collect the sections of this USB bus; may be given several times.
     #[arg(long, value_name = "BUS")]
     pub usb: Vec<u32>,
-    /// Collect the sections with this common handle (a number that is not 0), which the command inherits: there has to
-    /// be one.
+    /// Collect the sections with this common handle (a number other than 0), which the command
+    /// inherits. Requires a command.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub common: Option<u32>,
-    /// How long to collect if there is no command; until a signal (Ctrl-C) if this is left out too.
+    /// The time to collect if no command is given; without it, collect until a signal (Ctrl-C).
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<f64>,
-    /// Words that each section may use.
+    /// The number of words that each section may use.
     #[arg(long, value_name = "WORDS", default_value_t = 64 << 10, value_parser = clap::value_parser!(u32).range(64..))]
     pub section_words: u32,
     /// Collect comparisons instead of PCs.
     #[arg(long)]
     pub comparisons: bool,
-    /// Record each PC once. Wants a kernel with KCOV in Rust.
+    /// Record each PC once. Requires CONFIG_KCOV_RUST.
     #[arg(long, conflicts_with = "comparisons")]
     pub unique: bool,
-    /// How to collect.
+    /// Arguments of collection.
     #[command(flatten)]
     pub collect: CollectArgs,
-    /// Where the output goes and how it looks.
+    /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to symbolise.
+    /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
-    /// A command to run meanwhile; what it does itself is not traced.
+    /// A command to run during the collection; its own system calls are not traced.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
@@ -145,10 +146,10 @@ pub struct RemoteArgs {
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// Where the output goes and how it looks.
+    /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to symbolise.
+    /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
     /// The recording to compare with.
@@ -163,7 +164,7 @@ pub struct MergeArgs {
     /// The recording to write.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Keep every record once, without tasks and order: much smaller.
+    /// Keep every record once, without tasks and order, which makes the file much smaller.
     #[arg(long)]
     pub unique: bool,
     /// The recordings.
@@ -177,57 +178,61 @@ pub struct ImportArgs {
     /// The recording to write.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// A copy of /sys/kernel/notes from where the PCs were recorded, which holds the kernel's build id.
+    /// A copy of /sys/kernel/notes from the machine where the PCs were recorded, which contains the
+    /// kernel's build id.
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
-    /// What the PCs are of.
+    /// A description of the PCs.
     #[arg(long, value_name = "TEXT", default_value = "imported")]
     pub name: String,
-    /// Hexadecimal PCs, one on a line; lines that are empty or start with # are passed over. '-' is standard input.
+    /// Hexadecimal PCs, one per line; empty lines and lines that start with # are skipped. '-' is
+    /// standard input.
     #[arg(value_name = "TEXT-FILE")]
     pub pcs: PathBuf,
 }
 
-/// How to collect.
+/// Arguments of collection.
 #[derive(Clone, Debug, Args)]
 pub struct CollectArgs {
-    /// Words of the buffer of each task; a word holds a PC, four a comparison.
+    /// The size of the buffer of each task in words; a PC takes one word, a comparison four.
     #[arg(long, value_name = "WORDS", default_value_t = 256 << 10)]
     pub buffer: usize,
-    /// Stop every task at each of its system calls and empty its buffer. Slower, but a long command does not fill it.
+    /// Stop every task at each of its system calls and empty its buffer. Slower, but a long command
+    /// does not fill the buffer.
     #[arg(long)]
     pub each_syscall: bool,
 }
 
-/// Where the output goes and how it looks.
+/// The destination and the format of the output.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
-    /// Write to this file instead of standard output; it appears when it is complete.
+    /// Write to this file instead of standard output; the file appears when it is complete.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The form of the output. Without this the file's name decides (.html, .info, .jsonl), else it is 'raw' in a
-    /// file and 'trace' on standard output.
+    /// The format of the output. By default, the extension of the file decides (.html, .info,
+    /// .jsonl); otherwise it is 'raw' for a file and 'trace' for standard output.
     #[arg(short, long, value_enum)]
     pub format: Option<Format>,
-    /// Put the source of all files into an HTML report, not only of those in which something was covered.
+    /// Include the source of all files in an HTML report, not only of those with coverage.
     #[arg(long)]
     pub all_sources: bool,
 }
 
-/// The forms of output.
+/// The formats of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A recording, to be symbolised later and elsewhere.
+    /// A recording, to symbolise later or on another machine.
     Raw,
     /// Every record on a line, in order.
     Trace,
-    /// Every record in order, in columns, with what it is inlined into on lines of its own (needs --vmlinux).
+    /// Every record in order, in columns; the functions that it is inlined into follow on lines of
+    /// their own (needs --vmlinux).
     Listing,
-    /// The tasks, with how many records each has.
+    /// The tasks, with their numbers of records.
     Tasks,
-    /// Functions, with how often and how much of them ran (needs --vmlinux).
+    /// Functions, with counts and the share of each that ran (needs --vmlinux).
     Functions,
-    /// JSON, one object on a line.
+    /// JSON, one object per line.
     Json,
     /// An LCOV tracefile (needs --vmlinux).
     Lcov,
@@ -235,17 +240,17 @@ pub enum Format {
     Html,
 }
 
-/// How to symbolise.
+/// Arguments of symbolising.
 #[derive(Clone, Debug, Args)]
 pub struct SymbolArgs {
-    /// The uncompressed kernel with its symbols, as it lies in the build folder.
+    /// The uncompressed kernel with its symbols, from the build folder.
     #[arg(long, value_name = "FILE")]
     pub vmlinux: Option<PathBuf>,
-    /// A folder with the kernel's modules; may be given several times. Default: the one vmlinux is in, then
-    /// /lib/modules of that release.
+    /// A folder with the kernel's modules; may be given several times. Default: the folder of
+    /// vmlinux, then /lib/modules of that release.
     #[arg(long, value_name = "FOLDER")]
     pub modules: Vec<PathBuf>,
-    /// The kernel's source tree, if it is not where it was when the kernel was built.
+    /// The kernel's source tree, if it was moved after the build.
     #[arg(long, value_name = "FOLDER")]
     pub source: Option<PathBuf>,
     /// Use vmlinux even if it is not the kernel that ran.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Coverage by file, line and function: what was covered of what could be.
+//! Coverage by file, line and function, as a share of the instrumented code.
 //!
-//! What could be covered is every call site of the hook in `vmlinux` and in the modules whose files were found.
-//! A site is a block of the program; a line is covered if one of its blocks is.
+//! The instrumented code is every call site of the hook in `vmlinux` and in the modules whose files
+//! were found. A site is a block of the program; a line is covered if one of its blocks is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::recording::Recording;
 use crate::sources::Sources;
 use crate::symbols::{Hook, Image, Line, Site, SiteKind, call_before, demangled, lines, sites};
 
-/// How many blocks there are and how many were covered.
+/// The number of blocks and of covered blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Blocks {
     /// Blocks that ran.
@@ -28,29 +28,29 @@ pub struct Blocks {
 pub struct LineCoverage {
     /// Its blocks.
     pub blocks: Blocks,
-    /// How often they ran, all together.
+    /// The number of times that they ran, in total.
     pub hits: u64,
 }
 
-/// A function with blocks; blocks that were inlined into it are its own.
+/// A function with blocks, including the blocks that were inlined into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FunctionCoverage {
     /// Its name.
     pub name: String,
-    /// The line it starts at.
+    /// The line where it starts.
     pub line: u32,
     /// Its blocks.
     pub blocks: Blocks,
-    /// How often the one of its blocks ran that ran most often.
+    /// The number of times that its most frequent block ran.
     pub hits: u64,
 }
 
 /// A source file with blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileCoverage {
-    /// Its name as the debug information has it.
+    /// Its name in the debug information.
     pub name: String,
-    /// Its blocks, those on no particular line included.
+    /// Its blocks, including those on no particular line.
     pub blocks: Blocks,
     /// Its lines with blocks.
     pub lines: BTreeMap<u32, LineCoverage>,
@@ -61,11 +61,12 @@ pub struct FileCoverage {
 /// The coverage of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// All files with blocks, by the name that is shown.
+    /// All files with blocks, by the name that is displayed.
     pub files: BTreeMap<String, FileCoverage>,
     /// All blocks.
     pub blocks: Blocks,
-    /// Recorded PCs, each counted once, that are in none of the kernel's files or belong to no call site.
+    /// The number of distinct recorded PCs that are in none of the kernel's files or belong to no
+    /// call site.
     pub unmatched: usize,
     /// Modules without debug information, whose blocks are not counted.
     pub stripped: Vec<String>,
@@ -77,7 +78,7 @@ impl Blocks {
         self.covered += usize::from(covered);
     }
 
-    /// The share that was covered, in percent.
+    /// Returns the covered share in percent.
     #[must_use]
     pub fn percent(self) -> f64 {
         match self.instrumented {
@@ -94,11 +95,11 @@ impl std::ops::AddAssign for Blocks {
     }
 }
 
-/// Computes the coverage that the recording shows.
+/// Computes the coverage of the recording.
 ///
 /// # Errors
 ///
-/// When an image has no call sites or no debug information, or the recording no PCs.
+/// An image has no call sites or no debug information, or the recording has no PCs.
 pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Coverage> {
     let mut hits: HashMap<Place, u64> = HashMap::new();
     let mut unresolved = HashSet::new();
@@ -144,8 +145,9 @@ pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -
     Ok(coverage)
 }
 
-/// A function that jumps to the hook at its end lets the hook see its caller's address: such a PC counts for the
-/// function's jump. What then still belongs to no site is counted.
+/// Credits calls to functions that end in a jump to the hook. In such a function, the hook sees the
+/// address of the caller, so that PC counts for the jump. The PCs that then still belong to no site
+/// are counted.
 fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, u64>, unmatched: &mut usize) {
     let is_site = |pc: u64| sites.binary_search_by_key(&pc, |site| site.pc).is_ok();
     let foreign: Vec<(u64, u64)> = hits
@@ -182,7 +184,7 @@ fn add_image(
     drop(progress);
     let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
 
-    // Sites rise, and so do the functions they are in.
+    // Sites are sorted by address, and therefore the functions that contain them are, too.
     let mut functions: Vec<(u64, FunctionCoverage)> = Vec::new();
     for (site, at) in sites.iter().zip(&found.lines) {
         let count = hits.get(&site.pc).copied().unwrap_or(0);
@@ -211,7 +213,7 @@ fn add_image(
         }
     }
 
-    // The debug information is asked about the byte before an address.
+    // The debug information is queried for the byte before an address.
     let entries: Vec<u64> = functions.iter().map(|(address, _)| address + 1).collect();
     let found = lines(image, &entries, &Progress::hidden())?;
     for ((_, mut function), at) in functions.into_iter().zip(&found.lines) {
@@ -241,7 +243,7 @@ fn add_line(coverage: &mut Coverage, shown: &[String], name: &str, at: Line, cou
         return;
     };
     file.blocks.add(count > 0);
-    // Line 0 is how the compiler says that a block belongs to no line.
+    // Line 0 means that the compiler assigned the block to no line.
     if at.line != 0 {
         let line = file.lines.entry(at.line).or_default();
         line.blocks.add(count > 0);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ties a recording to the files of its kernel: which place in `vmlinux` or a module a recorded PC is.
+//! Maps recorded PCs to places in the files of their kernel: `vmlinux` and the modules.
 //!
-//! The kernel subtracts the offset of its address space randomisation from the PCs, so that its own fit `vmlinux`
-//! as it was linked. It does so for modules as well, whose addresses `/proc` shows without that subtraction: they
-//! are found by adding the offset again, which is the distance between where `_stext` was and where it was linked.
+//! If the kernel randomises its address space, it subtracts the offset from the PCs, so that the
+//! kernel's own PCs fit `vmlinux` as it was linked. It subtracts the offset from the PCs of
+//! modules, too, but `/proc` shows the addresses of modules without that subtraction. Therefore the
+//! offset is added to these PCs again. It is the distance between the address of `_stext` at run
+//! time and its address in `vmlinux`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,13 +19,13 @@ use crate::symbols::{Image, ImageFile};
 /// A place in one of the kernel's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// Which file: 0 is `vmlinux`, then the modules. See [`Images::list`].
+    /// The index of the file: 0 is `vmlinux`, then the modules. See [`Images::list`].
     pub image: usize,
-    /// The return address there.
+    /// The return address in that file.
     pub pc: u64,
 }
 
-/// Where to look for the files.
+/// The places to search for the files.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// The uncompressed kernel with its symbols.
@@ -37,7 +39,7 @@ pub struct Search {
 pub struct Files {
     vmlinux: ImageFile,
     modules: Vec<(ImageFile, Module)>,
-    /// What is not as it should be, for the user.
+    /// Problems to report to the user.
     pub warnings: Vec<String>,
 }
 
@@ -50,7 +52,7 @@ pub struct Images<'a> {
     stretches: Vec<Stretch>,
 }
 
-/// A section of a module while the kernel ran.
+/// A section of a module, with its address while the kernel ran.
 #[derive(Debug)]
 struct Stretch {
     start: u64,
@@ -60,11 +62,11 @@ struct Stretch {
 }
 
 impl Files {
-    /// Opens `vmlinux` and those of the kernel's modules that are found.
+    /// Opens `vmlinux` and the modules of the kernel that are found.
     ///
     /// # Errors
     ///
-    /// When `vmlinux` cannot be used.
+    /// `vmlinux` cannot be used.
     pub fn open(search: &Search, kernel: &Kernel) -> Result<Self> {
         let vmlinux = ImageFile::open(&search.vmlinux)?;
         let mut warnings = Vec::new();
@@ -107,11 +109,12 @@ impl Files {
 }
 
 impl<'a> Images<'a> {
-    /// Reads the files and checks that they belong to the kernel; `force` takes a `vmlinux` of another build.
+    /// Reads the files and checks that they belong to the kernel; `force` accepts a `vmlinux` of
+    /// another build.
     ///
     /// # Errors
     ///
-    /// When `vmlinux` is damaged or of another build.
+    /// `vmlinux` is damaged or belongs to another build.
     pub fn read(files: &'a Files, kernel: &Kernel, force: bool, warnings: &mut Vec<String>) -> Result<Self> {
         let image = files.vmlinux.image()?;
         check(&image, kernel, force, warnings)?;
@@ -152,7 +155,8 @@ impl<'a> Images<'a> {
         let number = self.list.len();
         let mut sections = module.sections.clone();
         if sections.is_empty() {
-            // The kernel does not tell them to everybody; the code comes first.
+            // The kernel shows the sections only to privileged users. A module's code is at its
+            // start.
             sections.push((".text".into(), module.base));
         }
         for (name, start) in sections {
@@ -168,11 +172,12 @@ impl<'a> Images<'a> {
         self.list.push(image);
     }
 
-    /// The place of a recorded PC, if it is in one of the files.
+    /// Returns the place of a recorded PC; `None` if it is in none of the files.
     #[must_use]
     pub fn place(&self, pc: u64) -> Option<Place> {
-        // As the kernel records it, then as kernels without the subtraction do. Modules come before the image that is
-        // shifted back: where that would be, a module may be.
+        // First the PC as this kernel records it, then as kernels without the subtraction do.
+        // Modules are searched before the image that is shifted back, because a module may be at
+        // the same address.
         let (shifted, unshifted) = (pc.wrapping_add(self.offset), pc.wrapping_sub(self.offset));
         self.image_place(pc)
             .or_else(|| self.module_place(shifted))
@@ -184,7 +189,8 @@ impl<'a> Images<'a> {
         self.list[0].has_text(pc).then_some(Place { image: 0, pc })
     }
 
-    /// The place of a recorded PC in a form that means the same for another boot: which file, and where in it.
+    /// Returns the place of a recorded PC in a form that has the same meaning in another boot: the
+    /// file, and the offset in it.
     #[must_use]
     pub fn name_of_place(&self, pc: u64) -> Option<(String, u64)> {
         let place = self.place(pc)?;
@@ -197,7 +203,7 @@ impl<'a> Images<'a> {
     fn module_place(&self, pc: u64) -> Option<Place> {
         self.stretches.iter().find_map(|stretch| {
             let distance = pc.checked_sub(stretch.start)?;
-            // A return address may be the one behind the section.
+            // A return address may be the address just after the section.
             (distance <= stretch.size && distance != 0).then_some(Place {
                 image: stretch.image,
                 pc: stretch.address + distance,
@@ -206,7 +212,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// A module that cannot be used stands in nobody else's way.
+/// Returns the warning for a module that cannot be used; the others are used nevertheless.
 fn unusable(error: &anyhow::Error) -> String {
     format!("{error:#}: the PCs of this module stay unresolved; name the folder of a good one with --modules")
 }
@@ -229,9 +235,7 @@ fn check(image: &Image<'_>, kernel: &Kernel, force: bool, warnings: &mut Vec<Str
                 hexadecimal(&kernel.build_id)
             );
             if !force {
-                bail!(
-                    "{message}; name the vmlinux of that kernel, or use this one all the same with --force"
-                );
+                bail!("{message}; name the vmlinux of that kernel, or use this one anyway with --force");
             }
             warnings.push(message);
         }
@@ -247,17 +251,17 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A module's name as the kernel has it, where the file's may have dashes.
+/// Returns the module's name as the kernel spells it; the name of the file may have dashes.
 fn plain_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Notes all modules below a folder; the first of a name stays.
+/// Collects all modules below a folder; of several with the same name, the first is kept.
 fn find_modules(folder: &Path, found: &mut HashMap<String, PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        // Links are not followed: a build folder has them to the source and to itself.
+        // Does not follow links: a build folder has links to the source and to itself.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => find_modules(&path, found),
             Ok(kind) if kind.is_file() && path.extension().is_some_and(|end| end == "ko") => {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the command `kcov-trace` is made of.
+//! The parts of the command `kcov-trace`.
 //!
 //! | module | subject |
 //! | --- | --- |
 //! | [`tracer`] | runs a command and collects the coverage of all its tasks |
-//! | [`recording`] | what was collected, in memory and in files |
+//! | [`recording`] | collected records, in memory and in files |
 //! | [`symbols`] | `vmlinux` and modules: call sites, functions, lines |
-//! | [`images`] | which place of which file a recorded PC is |
-//! | [`signals`] | what signals do to this program |
+//! | [`images`] | the place of a recorded PC in a file |
+//! | [`signals`] | the reaction of this program to signals |
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
 //! | [`coverage`] | coverage by file, line and function |
-//! | [`output`] | the forms in which all this is given out |
-//! | [`cli`], [`commands`] | the command line and what it does |
+//! | [`output`] | the formats of output |
+//! | [`cli`], [`commands`] | the command line and the subcommands |
 
 pub mod cli;
 pub mod commands;

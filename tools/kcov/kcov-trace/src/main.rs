@@ -9,16 +9,17 @@ use kcov_trace::cli::Cli;
 use kcov_trace::output::broken_pipe;
 use kcov_trace::{commands, tracer};
 
-/// The status when this program fails, as distinct from the command it runs.
+/// The exit status of a failure of this program, different from the usual ones of the command that
+/// it runs.
 const FAILURE: u8 = 2;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
-        // Whoever reads our output has had enough.
+        // The reader of the output has closed it.
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; there is nobody to tell then.
+            // If standard error is closed, the error cannot be printed.
             let _ = writeln!(io::stderr(), "kcov-trace: {error:#}");
             ExitCode::from(match error.downcast_ref() {
                 Some(tracer::Error::Command { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => 127,

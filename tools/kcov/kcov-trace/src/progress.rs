@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Shows on standard error how far long work has come; nothing where that is no terminal.
+//! Shows the progress of long work on standard error, if that is a terminal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The display is touched once in so many steps.
+/// The number of steps after which the display is updated.
 const STRIDE: u64 = 256;
 
-/// How far a piece of work has come.
+/// The progress of a piece of work.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts the display of work with so many steps.
+    /// Starts the display for work of `steps` steps.
     #[must_use]
     pub fn new(what: &'static str, steps: usize) -> Self {
         let bar = ProgressBar::new(steps as u64).with_message(what);
@@ -29,7 +29,7 @@ impl Progress {
         }
     }
 
-    /// Work that nobody watches.
+    /// Returns the progress of work that is not displayed.
     #[must_use]
     pub fn hidden() -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// One step is done; any thread may say so.
+    /// Counts a step as done; may be called on any thread.
     pub fn advance(&self) {
         let Some(bar) = &self.bar else { return };
         let done = self.steps.fetch_add(1, Ordering::Relaxed) + 1;

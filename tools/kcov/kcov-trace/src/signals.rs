@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What signals do to this program: they end it, as they end every program, but for the time of a collection, which
-//! they end instead; and before they end it a file that is half written is removed.
+//! The reaction of this program to signals. They end the program, as they end every program, except
+//! that during a collection they end only the collection. Before a signal ends the program, a file
+//! that is half written is removed.
 #![expect(unsafe_code, reason = "installs signal handlers and sends signals")]
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -10,25 +11,28 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Those by which a user ends a program.
+/// The signals with which a user ends a program.
 const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP];
-/// Those that a file that shrinks under its mapping, a limit or a panic sends.
+/// The signals that result from a file that shrinks while it is mapped, from a limit, or from a
+/// panic.
 const FAILING: [c_int; 3] = [libc::SIGBUS, libc::SIGXFSZ, libc::SIGABRT];
 
-/// A bit for the number of each signal that was caught, and `FROM_KERNEL` bits further if the kernel has sent it.
+/// The signals that were caught: a bit for each signal number, and another bit, `FROM_KERNEL` bits
+/// higher, if the kernel has sent the signal.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 const FROM_KERNEL: u32 = 32;
-/// The name of the file to be removed, or null.
+/// The name of the file to remove, or null.
 static UNFINISHED: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 
-/// Signals are noted, and end waits, while this lives.
+/// A guard: while it lives, signals are stored and do not end the program.
 #[derive(Debug)]
 pub struct Catching {
     before: Vec<(c_int, libc::sighandler_t)>,
 }
 
 impl Catching {
-    /// From now on the signals by which a user ends a program no longer end this one. What is ignored stays so.
+    /// Makes the guard: from now on, the signals with which a user ends a program do not end this
+    /// one. Signals that are ignored stay ignored.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -53,17 +57,18 @@ pub struct Caught {
 }
 
 impl Caught {
-    /// Sends the signal to the command that it is meant for. What the kernel has sent is on its way there already: it
-    /// sends what comes of a terminal to everything that runs in its foreground.
+    /// Sends the signal to the command that it is meant for. If the kernel has sent it, the command
+    /// receives it anyway: the kernel sends signals of a terminal to all foreground processes.
     pub fn pass_on(self, command: i32) {
         if !self.from_kernel {
-            // SAFETY: Two numbers. A process that is gone needs no signal any more.
+            // SAFETY: Passes two numbers. A process that has exited does not need the signal any
+            // more.
             unsafe { libc::kill(command, self.signal) };
         }
     }
 }
 
-/// A signal that was caught and not been told of yet.
+/// Returns a signal that was caught and not returned before.
 #[must_use]
 pub fn take_caught() -> Option<Caught> {
     let caught = CAUGHT.load(Ordering::Relaxed);
@@ -78,18 +83,18 @@ pub fn take_caught() -> Option<Caught> {
     })
 }
 
-/// The reports of children, which are announced by SIGCHLD while this lives.
+/// The reports of children, which SIGCHLD announces while the value lives.
 #[derive(Debug)]
 pub struct Children {
     before: libc::sighandler_t,
 }
 
 impl Children {
-    /// How long a wait lasts. The end of a process whose first thread ended before the others may come without SIGCHLD,
-    /// if that is how the process was made.
+    /// The duration of a wait. The end of a process whose first thread has ended before the others
+    /// may come without SIGCHLD, depending on how the process was made.
     const WAIT: Duration = Duration::from_secs(1);
 
-    /// Has SIGCHLD end a wait, whatever this program was told to do with it.
+    /// Makes SIGCHLD end a wait, even if this program was started with SIGCHLD ignored.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -97,15 +102,16 @@ impl Children {
         }
     }
 
-    /// What `look` finds. If that is nothing, waits until it is worth another look, or until a signal is caught.
+    /// Returns the result of `look`. If that is `None`, waits until another look may have a result,
+    /// or until a signal is caught.
     ///
-    /// To be called while the process has one thread only.
+    /// Must be called while the process has one thread only.
     pub fn wait<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
         Self::wait_at_most(Self::WAIT, look)
     }
 
     fn wait_at_most<T>(time: Duration, look: impl FnOnce() -> Option<T>) -> Option<T> {
-        // No signal may come between a look and the wait for it.
+        // Blocks signals, so that none comes between a look and the wait for it.
         let before = block(&[&ENDING[..], &[libc::SIGCHLD]].concat());
         let found = if CAUGHT.load(Ordering::Relaxed) == 0 {
             look().or_else(|| {
@@ -115,7 +121,7 @@ impl Children {
         } else {
             None
         };
-        // SAFETY: The mask is one that the kernel has given.
+        // SAFETY: The kernel has returned this mask.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut()) };
         found
     }
@@ -127,9 +133,9 @@ impl Drop for Children {
     }
 }
 
-/// Blocks signals for this thread; gives what was blocked before.
+/// Blocks signals for this thread; returns the previous mask.
 fn block(signals: &[c_int]) -> libc::sigset_t {
-    // SAFETY: All bytes zero are a valid value; the sets are variables of ours.
+    // SAFETY: All-zero bytes are a valid value; the sets are local variables.
     unsafe {
         let mut blocked: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
@@ -142,10 +148,11 @@ fn block(signals: &[c_int]) -> libc::sigset_t {
     }
 }
 
-/// Sleeps until the time is over or a signal comes that is neither blocked by the mask nor ignored. SIGCHLD always may.
+/// Sleeps until the time is over or a signal comes that the mask does not block and the program
+/// does not ignore. SIGCHLD always ends the sleep.
 fn sleep(time: Duration, mask: &libc::sigset_t) {
     let mut mask = *mask;
-    // SAFETY: The arguments are variables of ours; there are no files to wait for.
+    // SAFETY: The arguments are local variables, and the call waits for no files.
     unsafe {
         libc::sigdelset(&raw mut mask, libc::SIGCHLD);
         let mut limit: libc::timespec = std::mem::zeroed();
@@ -154,18 +161,19 @@ fn sleep(time: Duration, mask: &libc::sigset_t) {
     }
 }
 
-/// A file that is removed if a signal ends this program. There is one at a time.
+/// A file that is removed if a signal ends this program. The program has one such file at a time.
 #[derive(Debug)]
 pub struct Unfinished {
     before: Vec<(c_int, libc::sighandler_t)>,
 }
 
 impl Unfinished {
-    /// Notes the name of a file that is going to be written. A name with a NUL byte is none, and cannot be written.
+    /// Stores the name of a file that is about to be written. A name with a NUL byte is not stored,
+    /// as such a file cannot be written.
     #[must_use]
     pub fn note(path: &Path) -> Self {
         let name = CString::new(path.as_os_str().as_bytes()).map_or(null_mut(), CString::into_raw);
-        // Never freed: a handler may be reading it, on any thread. This happens once in a run.
+        // Not freed, because a handler may be reading it on any thread. This happens once per run.
         UNFINISHED.store(name, Ordering::Release);
         let mut before = handle(&ENDING, handler(remove), libc::SA_RESTART);
         before.extend(handle(&FAILING, handler(remove), libc::SA_RESTART));
@@ -186,7 +194,7 @@ fn handler(function: extern "C" fn(c_int)) -> libc::sighandler_t {
     function as *const () as libc::sighandler_t
 }
 
-/// Handles those of the signals that are not ignored; gives what they did.
+/// Handles those of the signals that are not ignored; returns their previous actions.
 fn handle(signals: &[c_int], action: libc::sighandler_t, flags: c_int) -> Vec<(c_int, libc::sighandler_t)> {
     let mut before = Vec::new();
     for signal in signals {
@@ -200,10 +208,10 @@ fn handle(signals: &[c_int], action: libc::sighandler_t, flags: c_int) -> Vec<(c
     before
 }
 
-/// Sets what a signal does; gives what it did.
+/// Sets the action of a signal; returns the previous action.
 fn set(signal: c_int, action: libc::sighandler_t, flags: c_int) -> libc::sighandler_t {
-    // SAFETY: The handlers call only what is safe in a handler and touch atomics only. A wait is to be interrupted
-    // where the caller does not pass SA_RESTART.
+    // SAFETY: The handlers call only functions that are allowed in a handler, and access only
+    // atomics. Without SA_RESTART, a wait is interrupted, as the caller intends.
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         let mut new: libc::sigaction = std::mem::zeroed();
@@ -215,19 +223,19 @@ fn set(signal: c_int, action: libc::sighandler_t, flags: c_int) -> libc::sighand
 }
 
 extern "C" fn note(signal: c_int, info: *const libc::siginfo_t, _: *const c_void) {
-    // SAFETY: The kernel passes a valid one to a handler with SA_SIGINFO.
+    // SAFETY: The kernel passes a valid pointer to a handler with SA_SIGINFO.
     let from_kernel = unsafe { (*info).si_code } == libc::SI_KERNEL;
     let bit = signal as u32 + if from_kernel { FROM_KERNEL } else { 0 };
     CAUGHT.fetch_or(1 << bit, Ordering::Relaxed);
 }
 
-/// That it runs ends a wait.
+/// Ends a wait by running.
 extern "C" fn wake(_: c_int) {}
 
 extern "C" fn remove(signal: c_int) {
     let name = UNFINISHED.load(Ordering::Acquire);
-    // SAFETY: The name is never freed. unlink, signal and raise may be called in a handler; the signal comes again when
-    // this one returns, and then ends the program.
+    // SAFETY: The name is never freed. unlink, signal and raise may be called in a handler. The
+    // signal comes again when this handler returns, and then ends the program.
     unsafe {
         if !name.is_null() {
             libc::unlink(name);
@@ -243,12 +251,13 @@ mod tests {
 
     use super::*;
 
-    /// What is done with a signal concerns the whole process.
+    /// Serialises tests that change the action of a signal, which applies to the whole process.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// Sends this thread a signal as the kernel does. Only to itself may a process say that.
+    /// Sends this thread a signal as the kernel does. The kernel allows that only from a process to
+    /// itself.
     fn send_as_kernel(signal: c_int) {
-        // SAFETY: All bytes zero are a valid value, and the call only reads it.
+        // SAFETY: All-zero bytes are a valid value, and the call only reads it.
         let ret = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             info.si_code = libc::SI_KERNEL;
@@ -263,11 +272,12 @@ mod tests {
         assert_eq!(ret, 0, "{}", std::io::Error::last_os_error());
     }
 
-    /// Both signals are for this thread: other tests, on other threads, would have their system calls interrupted.
+    /// Sends both signals to this thread: on other threads, they would interrupt system calls of
+    /// other tests.
     #[test]
     fn the_kernels_signals_are_known() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        // A shell lets what it runs in the background ignore it.
+        // A shell may start background programs with the signal ignored.
         let before = set(libc::SIGINT, libc::SIG_DFL, 0);
         let catching = Catching::start();
         assert_eq!(take_caught(), None);
@@ -308,7 +318,7 @@ mod tests {
         set(libc::SIGINT, before, 0);
     }
 
-    /// A wait that misses its signal does not end.
+    /// Checks that a wait ends with its signal; if the wait misses it, this test never ends.
     #[test]
     fn signal_right_before_a_wait_ends_it() {
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The names of source files: from how the compiler was told them to how people know them, and to the files.
+//! The names of source files: converts names in the debug information to the names that users know,
+//! and to files.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -10,21 +11,22 @@ use crate::symbols::{Image, lines};
 /// A function that every kernel has, and its file in the source tree.
 const LANDMARK: (&str, &str) = ("start_kernel", "/init/main.c");
 
-/// What of Rust's library a kernel contains, below the folder that the compiler brings along or was told.
+/// The parts of Rust's library that a kernel contains, below the folder of the compiler's sources
+/// or a folder that the compiler was given.
 const LIBRARY: [&str; 2] = ["library/core/src/", "library/alloc/src/"];
 
-/// Where the source tree was when the kernel was built, and where it is.
+/// The path of the source tree at the time of the build, and its path now.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// With a slash at the end, or empty if it is not known.
+    /// Ends with a slash; empty if the path is not known.
     root: String,
     here: Option<PathBuf>,
-    /// What stands before `library/` in the names of Rust's library, from the first of them that was seen.
+    /// The prefix of `library/` in the names of Rust's library, from the first such name.
     library: OnceLock<String>,
 }
 
 impl Sources {
-    /// Finds the tree that the image was built from; `here` is where it is now, if it was moved.
+    /// Finds the tree that the image was built from; `here` is its path now, if it was moved.
     #[must_use]
     pub fn of(image: &Image<'_>, here: Option<&Path>) -> Self {
         let root = image
@@ -42,7 +44,8 @@ impl Sources {
         }
     }
 
-    /// The name as people know it: relative to the tree if it is in it, and from `library/` on in Rust's library.
+    /// Returns the name as users know it: relative to the tree if the file is in the tree, and from
+    /// `library/` on if it is in Rust's library.
     #[must_use]
     pub fn shown(&self, name: &str) -> String {
         let name = normal(name);
@@ -58,7 +61,7 @@ impl Sources {
         }
     }
 
-    /// The file itself.
+    /// Returns the path of the file itself.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         let shown = self.shown(name);
@@ -74,7 +77,8 @@ impl Sources {
     }
 }
 
-/// The path without `.` and `..`: the compiler is told names relative to where it runs.
+/// Returns the path without `.` and `..`: the compiler was given names relative to its working
+/// directory.
 fn normal(name: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {
@@ -137,12 +141,12 @@ mod tests {
         };
         let long = "/home/me/rustlib/src/rust/library/core/src/ptr/mod.rs";
         let short = "library/core/src/ptr/mod.rs";
-        // Before one was seen, the name is one in the tree.
+        // Before a file of the library was seen, the name is taken for one in the tree.
         assert_eq!(sources.path(short), Path::new("/home/linux").join(short));
         assert_eq!(sources.shown(long), short);
         assert_eq!(sources.path(long), Path::new(long));
         assert_eq!(sources.path(short), Path::new(long));
-        // Two libraries are not taken for one.
+        // The names of two libraries are not mixed.
         let other = "/opt/rust/library/core/src/ptr/mod.rs";
         assert_eq!(sources.shown(other), other);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The functions and lines of the PCs that a recording holds.
+//! The functions and lines of the PCs in a recording.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,18 +14,18 @@ use crate::symbols::{Stacks, stacks};
 /// A level of inlining, with its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedFrame<'a> {
-    /// The function, empty if it is not known.
+    /// The function; empty if it is not known.
     pub function: &'a str,
-    /// The file as it is shown, empty if it is not known.
+    /// The file as it is displayed; empty if it is not known.
     pub file: &'a str,
-    /// The line, 0 if it is not known.
+    /// The line; 0 if it is not known.
     pub line: u32,
 }
 
-/// The answers for all PCs of a recording.
+/// The look-up results for all PCs of a recording.
 #[derive(Debug, Default)]
 pub struct Symbolised {
-    /// Which image and which of its stacks a PC has.
+    /// The image of a PC, and the index of its stack in that image.
     index: HashMap<u64, (usize, usize)>,
     images: Vec<ImageStacks>,
 }
@@ -33,17 +33,17 @@ pub struct Symbolised {
 #[derive(Debug)]
 struct ImageStacks {
     stacks: Stacks,
-    /// Names as they are shown; those of functions are just not asked for.
+    /// Displayed names of files; not used for functions.
     shown: Vec<String>,
     module: Option<String>,
 }
 
 impl Symbolised {
-    /// Looks up all PCs, those of comparisons too.
+    /// Looks up all PCs, including those of comparisons.
     ///
     /// # Errors
     ///
-    /// When the debug information is damaged.
+    /// The debug information is damaged.
     pub fn new(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Self> {
         let distinct: BTreeSet<u64> = recording
             .pcs()
@@ -83,7 +83,7 @@ impl Symbolised {
         Ok(all)
     }
 
-    /// The frames of a PC, innermost first; none if the PC is in none of the files.
+    /// Returns the frames of a PC, innermost first; none if the PC is in none of the files.
     pub fn frames(&self, pc: u64) -> impl Iterator<Item = NamedFrame<'_>> {
         let found = self
             .index
@@ -98,14 +98,14 @@ impl Symbolised {
         })
     }
 
-    /// The module that a PC is in, if it is in one.
+    /// Returns the module of a PC; `None` if the PC is not in a module.
     #[must_use]
     pub fn module(&self, pc: u64) -> Option<&str> {
         let (image, _) = self.index.get(&pc)?;
         self.images[*image].module.as_deref()
     }
 
-    /// How many of the recording's distinct PCs are in none of the files.
+    /// Returns the number of distinct PCs of the recording that are in none of the files.
     #[must_use]
     pub fn unknown(&self, recording: &Recording) -> usize {
         let all: BTreeSet<u64> = recording

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs a command and prints how much its first thread covered: set up here, started in the child.
+//! Runs a command and prints the number of PCs that its first thread covered. This program sets the
+//! collection up, and the child starts it.
 #![expect(
     unsafe_code,
     reason = "pre_exec is unsafe: what runs there must be safe after fork"
@@ -16,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut kcov = kcov::Device::open()?.with_buffer(1 << 20)?;
     let start = kcov.child_start::<kcov::Pc>()?;
     let mut command = Command::new(program);
-    // SAFETY: `start` is one system call and touches nothing that a lock of another thread might protect.
+    // SAFETY: `start` is one system call and accesses nothing that a lock of another thread might
+    // protect.
     unsafe { command.args(arguments).pre_exec(move || start.start()) };
     let status = command.status()?;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Prints what the kernel compares during one system call.
+//! Prints the operands that the kernel compares during one system call.
 
 use std::io::Write;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Collects what the kernel does for the first USB buses during some seconds.
+//! Collects the kernel's work for the first USB buses for some seconds.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs a command and prints what the kernel did for it elsewhere, in kernel threads and softirqs: each PC once, however
-//! often it ran. Wants a kernel with KCOV in Rust.
+//! Runs a command and prints the PCs of the kernel's work for it in kernel threads and softirqs,
+//! each PC once. Requires CONFIG_KCOV_RUST.
 
 use std::io::Write;
 use std::process::Command;
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let program = arguments.next().unwrap_or_else(|| "true".into());
 
     let device = Device::open()?;
-    // A bit for each place in the kernel's code; the trace is behind that.
+    // The set has a bit for each address in the kernel's code; the trace follows the set.
     let set = device.set_words()?;
     let mut kcov = device.with_buffer(set + (64 << 10))?;
     // No other process has this number, and children inherit the handle.

@@ -3,7 +3,7 @@
 
 use rustix::ioctl::{Opcode, opcode};
 
-/// `KCOV_INIT_TRACE`: gives the descriptor a buffer of so many words.
+/// `KCOV_INIT_TRACE`: gives the descriptor a buffer; the argument is its size in words.
 pub const INIT_TRACE: Opcode = opcode::read::<usize>(b'c', 1);
 /// `KCOV_ENABLE`: starts collection on the calling task.
 pub const ENABLE: Opcode = opcode::none(b'c', 100);
@@ -13,7 +13,7 @@ pub const DISABLE: Opcode = opcode::none(b'c', 101);
 pub const REMOTE_ENABLE: Opcode = opcode::write::<RemoteHeader>(b'c', 102);
 /// `KCOV_UNIQUE_ENABLE`: starts collection of each PC once; the argument is the number of words of the set.
 pub const UNIQUE_ENABLE: Opcode = opcode::write::<usize>(b'c', 103);
-/// `KCOV_RESET_TRACE`: discards what was collected.
+/// `KCOV_RESET_TRACE`: discards the collected records.
 pub const RESET_TRACE: Opcode = opcode::none(b'c', 104);
 /// `KCOV_PC_CMP_ENABLE`: starts collection of PCs and comparisons; the argument is the number of words for PCs.
 pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
@@ -27,12 +27,12 @@ pub const TRACE_UNIQUE_PC: usize = 2;
 /// `KCOV_TRACE_PC_CMP`, for remote sections only.
 pub const TRACE_PC_CMP: usize = 3;
 
-/// `KCOV_REMOTE_MAX_HANDLES`: the most handles that one call attaches.
+/// `KCOV_REMOTE_MAX_HANDLES`: the largest number of handles that one call attaches.
 pub const REMOTE_MAX_HANDLES: usize = 0x100;
 
 /// `KCOV_CMP_CONST`: one operand of the comparison is a compile-time constant.
 pub const CMP_CONST: u64 = 1;
-/// Bits of a comparison's type that hold log2 of the operand size.
+/// The bits of a comparison's type that hold log2 of the operand size in bytes.
 pub const CMP_SIZE_MASK: u64 = 3 << 1;
 
 /// `KCOV_SUBSYSTEM_COMMON`: handles that a task hands out and its children inherit.
@@ -40,37 +40,39 @@ pub const SUBSYSTEM_COMMON: u64 = 0x00 << 56;
 /// `KCOV_SUBSYSTEM_USB`: handles of USB buses.
 pub const SUBSYSTEM_USB: u64 = 0x01 << 56;
 
-/// `ENOTSUPP`, which the kernel answers to comparisons that it was not built for.
+/// `ENOTSUPP`, which the kernel returns for comparisons if it was built without them.
 pub const ENOTSUPP: i32 = 524;
 
-/// Words that one PC takes in the buffer.
+/// The number of words that one PC takes in the buffer.
 pub const WORDS_PER_PC: usize = 1;
-/// Words that one comparison takes in the buffer.
+/// The number of words that one comparison takes in the buffer.
 pub const WORDS_PER_CMP: usize = 4;
 
-/// The part of `struct kcov_remote_arg` that the number of the ioctl is made from.
+/// The part of `struct kcov_remote_arg` whose size is in the number of the ioctl.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct RemoteHeader {
     /// One of `KCOV_TRACE_*`.
     pub trace_mode: u32,
-    /// Words of the buffer that a section is lent.
+    /// The number of words that a section may use.
     pub area_size: u32,
-    /// How many handles follow.
+    /// The number of handles that follow.
     pub num_handles: u32,
-    /// Words of the front of a divided buffer; not looked at in the modes that do not divide it.
+    /// The number of words of the front of a divided buffer; ignored in modes that do not divide
+    /// it.
     pub front_size: u32,
     /// The handle that children inherit, or 0.
     pub common_handle: u64,
 }
 
-/// `struct kcov_remote_arg` with room for every handle the kernel takes, so that no call has to allocate.
+/// `struct kcov_remote_arg` with space for the largest number of handles, so that no call has to
+/// allocate.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct RemoteArg {
-    /// What precedes the handles.
+    /// The part before the handles.
     pub header: RemoteHeader,
-    /// The handles; only the first `num_handles` count.
+    /// The handles; only the first `num_handles` are used.
     pub handles: [u64; REMOTE_MAX_HANDLES],
 }
 

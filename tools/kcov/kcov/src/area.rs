@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The mapping of a descriptor's buffer: the only memory that the kernel writes behind our back.
+//! The mapping of a descriptor's buffer: the only memory that the kernel writes while this program
+//! does not know.
 //!
-//! Every access goes through an atomic, also while nothing is collected: another process that holds the
-//! descriptor may write at any time, and then the values are unexpected but the program stays defined.
+//! Every access is atomic, even while nothing is collected: another process that holds the
+//! descriptor may write at any time. Then the values are unexpected, but the behaviour of the
+//! program stays defined.
 #![expect(unsafe_code, reason = "maps memory and turns the mapping into a slice")]
 
 use std::os::fd::BorrowedFd;
@@ -12,14 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A mapped buffer: word 0 counts the records, the records follow.
+/// A mapped buffer: word 0 counts the records, which follow it.
 #[derive(Debug)]
 pub(crate) struct Area {
     base: NonNull<AtomicU64>,
     words: usize,
 }
 
-// SAFETY: The mapping belongs to the process, not to a thread, and is reached through atomics only.
+// SAFETY: The mapping belongs to the process, not to a thread, and is accessed only through
+// atomics.
 unsafe impl Send for Area {}
 // SAFETY: As above.
 unsafe impl Sync for Area {}
@@ -28,7 +31,8 @@ impl Area {
     /// Maps `words` words of `fd`, shared with the kernel.
     pub(crate) fn map(fd: BorrowedFd<'_>, words: usize) -> Result<Self, Errno> {
         let length = words.checked_mul(size_of::<u64>()).ok_or(Errno::INVAL)?;
-        // SAFETY: A new mapping at an address that the kernel chooses overlaps nothing of ours.
+        // SAFETY: A new mapping at an address that the kernel chooses does not overlap any other
+        // memory.
         let base = unsafe {
             mmap(
                 std::ptr::null_mut(),
@@ -45,10 +49,10 @@ impl Area {
         }
     }
 
-    /// All words, the count included.
+    /// Returns all words, the count included.
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: `map` made a mapping of exactly this many words, page-aligned; it stays until `drop`,
-        // which the borrow of `self` precludes. Any bit pattern is a valid word.
+        // SAFETY: `map` made a page-aligned mapping of exactly this many words. It exists until
+        // `drop`, which cannot run while `self` is borrowed. Any bit pattern is a valid word.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
     }
 
@@ -60,8 +64,8 @@ impl Area {
 
 impl Drop for Area {
     fn drop(&mut self) {
-        // SAFETY: Our own mapping, of this length; nothing borrows it any more. There is nothing to do
-        // about a failure, which a correct address and length preclude.
+        // SAFETY: The mapping is owned, has this length, and is not borrowed any more. With a
+        // correct address and length, the call cannot fail.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.words * size_of::<u64>()) };
     }
 }
@@ -72,7 +76,7 @@ pub(crate) mod tests {
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::os::fd::AsFd;
 
-    /// An area in ordinary memory, filled with the given words.
+    /// Makes an area in ordinary memory, filled with the given words.
     pub(crate) fn area_of(contents: &[u64]) -> Area {
         let fd = memfd_create("area", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&fd, (contents.len() * 8) as u64).unwrap();

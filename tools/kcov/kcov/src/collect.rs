@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Collection: a descriptor with its buffer, and the guard that keeps collection on.
+//! Collection: a descriptor with its buffer, and the guard that keeps the collection enabled.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +12,10 @@ use crate::records::{Cmp, Mode, Pc, Records};
 use crate::remote::RemoteHandles;
 use crate::{abi, sys};
 
-/// A descriptor with its buffer: what one task at a time collects into.
+/// A descriptor with its buffer, into which one task at a time collects.
 ///
-/// Made by [`Device::with_buffer`](crate::Device::with_buffer). It can be used as often as one likes and
-/// allocates nothing after that.
+/// [`Device::with_buffer`](crate::Device::with_buffer) makes it. It can be used any number of times
+/// and allocates nothing after that.
 #[derive(Debug)]
 pub struct Kcov {
     fd: OwnedFd,
@@ -31,51 +31,51 @@ impl Kcov {
         (self.fd.as_fd(), &self.area)
     }
 
-    /// How many words the buffer has, the count included.
+    /// Returns the size of the buffer in words, the count included.
     #[must_use]
     pub fn words(&self) -> usize {
         self.area.words().len()
     }
 
-    /// Empties the buffer and collects what the calling thread runs in the kernel, until the guard is stopped
-    /// or dropped.
+    /// Empties the buffer and collects the kernel code that the calling thread runs, until the
+    /// guard is stopped or dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] if the thread or the descriptor collects already, [`Error::NoComparisons`] if the kernel
-    /// was not built for [`Cmp`].
+    /// [`Error::Busy`] if the thread or the descriptor collects already, [`Error::NoComparisons`]
+    /// if the kernel was built without [`Cmp`].
     pub fn collect<M: Mode>(&mut self) -> Result<Collection<'_, M>, Error> {
         self.area.reset();
         sys::enable(self.fd.as_fd(), M::NUMBER).map_err(|errno| enable_error("KCOV_ENABLE", errno))?;
         Ok(Collection::new(self, false))
     }
 
-    /// [`collect`](Self::collect) of PCs.
+    /// Collects PCs, as [`collect`](Self::collect) does.
     ///
     /// # Errors
     ///
-    /// As for [`collect`](Self::collect).
+    /// The errors of [`collect`](Self::collect).
     pub fn collect_pcs(&mut self) -> Result<Collection<'_, Pc>, Error> {
         self.collect()
     }
 
-    /// [`collect`](Self::collect) of comparisons.
+    /// Collects comparisons, as [`collect`](Self::collect) does.
     ///
     /// # Errors
     ///
-    /// As for [`collect`](Self::collect).
+    /// The errors of [`collect`](Self::collect).
     pub fn collect_comparisons(&mut self) -> Result<Collection<'_, Cmp>, Error> {
         self.collect()
     }
 
-    /// Empties the buffer and collects the sections with the given handles, whichever task runs them, until the
+    /// Empties the buffer and collects the sections with the given handles, in any task, until the
     /// guard is stopped or dropped.
     ///
     /// A section's records reach the buffer when the section ends.
     ///
     /// # Errors
     ///
-    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise as for
+    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise the errors of
     /// [`collect`](Self::collect).
     pub fn collect_remote<M: Mode>(&mut self, handles: &RemoteHandles) -> Result<Collection<'_, M>, Error> {
         self.area.reset();
@@ -84,8 +84,9 @@ impl Kcov {
         Ok(Collection::new(self, true))
     }
 
-    /// What is to be called in a child so that the child collects into this buffer: in
-    /// [`pre_exec`](std::os::unix::process::CommandExt::pre_exec) for example.
+    /// Returns a value whose [`start`](ChildStart::start) makes a child collect into this buffer.
+    /// The child calls it, for example in
+    /// [`pre_exec`](std::os::unix::process::CommandExt::pre_exec).
     ///
     /// # Errors
     ///
@@ -106,9 +107,10 @@ impl Kcov {
         })
     }
 
-    /// The records that are in the buffer. After a child collected into it and ended, these are the child's.
+    /// Returns the records in the buffer. If a child has collected into the buffer and ended, these
+    /// are the child's records.
     ///
-    /// A child that still runs may add records meanwhile; those are not seen.
+    /// A child that still runs may add records later; the result does not include them.
     #[must_use]
     pub fn records<M: Mode>(&mut self) -> Records<'_, M> {
         Records::of(&self.area)
@@ -126,10 +128,10 @@ impl AsFd for Kcov {
     }
 }
 
-/// Collection is on for the thread that made this, until it is stopped or dropped.
+/// A guard: collection is enabled for the thread that made it, until it is stopped or dropped.
 ///
-/// It borrows the buffer, which can therefore be neither read nor unmapped meanwhile, and it stays on its
-/// thread, since the kernel lets only the collecting task end the collection.
+/// It borrows the buffer, so the buffer can be neither read nor unmapped while the guard lives. It
+/// cannot leave its thread, because the kernel lets only the collecting task end the collection.
 #[derive(Debug)]
 #[must_use = "collection ends when this is dropped"]
 pub struct Collection<'a, M: Mode> {
@@ -150,40 +152,42 @@ impl<'a, M: Mode> Collection<'a, M> {
         }
     }
 
-    /// Discards what was collected so far and goes on collecting.
+    /// Discards the records and goes on collecting.
     ///
-    /// Of a remote collection, a section that ends just now may bring earlier records back, on kernels that do not know
-    /// `KCOV_RESET_TRACE`: there, stop and start again.
+    /// On kernels without `KCOV_RESET_TRACE`, a remote section that ends at the same time may bring
+    /// earlier records back. On these kernels, stop the collection and start it again.
     pub fn reset(&mut self) {
-        // The kernel adds a section's records in several steps, and only it can wait for the last. For this very
-        // thread it is cheaper to do it here; and what it runs on its way back from a call would be collected.
+        // The kernel adds a section's records in several steps, and only the kernel can wait for
+        // the last of them. For the collection of this thread, clearing the count here is cheaper;
+        // and a system call would record the code of its own return.
         if self.remote && sys::reset_trace(self.fd).is_ok() {
             return;
         }
         self.area.reset();
     }
 
-    /// How many records there are so far.
+    /// Returns the number of records so far.
     #[must_use]
     pub fn len(&self) -> usize {
         Records::<M>::of(self.area).len()
     }
 
-    /// Whether nothing was collected so far.
+    /// Returns whether nothing has been collected so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Ends the collection and gives what was collected.
+    /// Ends the collection and returns its records.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the kernel does not know of the collection any more, because somebody ended it
-    /// behind the guard's back.
+    /// [`Error::System`] if the kernel does not know the collection any more, because other code
+    /// has ended it without the guard.
     pub fn stop(self) -> Result<Records<'a, M>, Error> {
         let (fd, area) = (self.fd, self.area);
-        // The destructor would disable a second time: a system call too many in a fuzzer's loop.
+        // The destructor would disable a second time: one system call too many in the loop of a
+        // fuzzer.
         std::mem::forget(self);
         sys::disable(fd).map_err(|errno| Error::system("KCOV_DISABLE", errno))?;
         Ok(Records::of(area))
@@ -192,21 +196,22 @@ impl<'a, M: Mode> Collection<'a, M> {
 
 impl<M: Mode> Drop for Collection<'_, M> {
     fn drop(&mut self) {
-        // Fails only if collection is already off.
+        // This fails only if the collection is already disabled.
         let _ = sys::disable(self.fd);
     }
 }
 
-/// How a collection is started.
+/// The call that starts a collection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
-    /// In a mode that has the buffer for itself.
+    /// In a mode that uses the whole buffer for one trace.
     Mode(usize),
-    /// Each PC once, with a set of so many words.
+    /// Each PC once, with a set of this many words.
     Unique(usize),
 }
 
-/// Starts collection in a child; made by [`Kcov::child_start`] and [`Kcov::child_start_unique`].
+/// The start of a collection in a child; made by [`Kcov::child_start`] and
+/// [`Kcov::child_start_unique`].
 #[derive(Debug)]
 pub struct ChildStart<K> {
     fd: OwnedFd,
@@ -215,12 +220,12 @@ pub struct ChildStart<K> {
 }
 
 impl<K> ChildStart<K> {
-    /// Starts collection on the calling task, until it exits; an `exec` does not end it. Only a system call:
-    /// it may be used between `fork` and `exec`.
+    /// Starts collection on the calling task, until the task exits; an `exec` does not end it.
+    /// Makes only a system call, so it may be used between `fork` and `exec`.
     ///
     /// # Errors
     ///
-    /// The system's error, as `pre_exec` wants it.
+    /// The system's error, in the form that `pre_exec` needs.
     pub fn start(&self) -> std::io::Result<()> {
         Ok(match self.start {
             Start::Mode(mode) => sys::enable(self.fd.as_fd(), mode),
@@ -231,8 +236,8 @@ impl<K> ChildStart<K> {
 
 fn enable_error(call: &'static str, errno: Errno) -> Error {
     match errno {
-        // A descriptor that collects is refused with EINVAL, a task that collects with EBUSY. The buffer and
-        // the handles' form cannot be wrong here.
+        // The kernel returns EINVAL if the descriptor collects already, and EBUSY if the task does.
+        // The buffer and the form of the handles are valid here.
         Errno::BUSY | Errno::INVAL => Error::Busy,
         Errno::EXIST => Error::HandleInUse,
         other if other.raw_os_error() == abi::ENOTSUPP => Error::NoComparisons,

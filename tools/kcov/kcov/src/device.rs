@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Opening KCOV's file and giving the descriptor its buffer.
+//! Opens KCOV's file and gives the descriptor its buffer.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,10 +12,10 @@ use crate::area::Area;
 use crate::error::Error;
 use crate::{Kcov, sys};
 
-/// Where debugfs is mounted by convention.
+/// The conventional mount point of debugfs.
 const DEBUGFS: &str = "/sys/kernel/debug";
 
-/// An open KCOV file that has no buffer yet.
+/// An open KCOV file that does not have a buffer yet.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), kcov::Error> {
@@ -31,11 +31,12 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens KCOV's file in debugfs, wherever debugfs is mounted.
+    /// Opens KCOV's file in debugfs, at any mount point of debugfs.
     ///
     /// # Errors
     ///
-    /// [`Error::DebugfsNotMounted`], [`Error::NotInKernel`] or [`Error::Permission`] say what stands in the way.
+    /// [`Error::DebugfsNotMounted`], [`Error::NotInKernel`] or [`Error::Permission`], depending on
+    /// the obstacle.
     pub fn open() -> Result<Self, Error> {
         let usual = Path::new(DEBUGFS);
         match open_file(&usual.join("kcov")) {
@@ -51,11 +52,11 @@ impl Device {
         }
     }
 
-    /// Opens KCOV's file under a name of its own.
+    /// Opens KCOV's file at another path.
     ///
     /// # Errors
     ///
-    /// As for [`Device::open`]; a missing file is taken for a kernel without KCOV.
+    /// The errors of [`Device::open`]; a missing file is taken for a kernel without KCOV.
     pub fn open_path(path: &Path) -> Result<Self, Error> {
         let fd = open_file(path).map_err(|errno| open_error(path, errno))?;
         Ok(Self {
@@ -64,27 +65,29 @@ impl Device {
         })
     }
 
-    /// How many words of a buffer a set for [`Kcov::collect_unique`] needs to cover the kernel image, in whole pages.
+    /// Returns the size in words of a set for [`Kcov::collect_unique`] that covers the kernel
+    /// image, rounded up to whole pages.
     ///
     /// # Errors
     ///
-    /// [`Error::NoDivision`] if the kernel does not say, because it does not divide buffers; [`Error::Permission`] if
-    /// this process may not look.
+    /// [`Error::NoDivision`] if the kernel cannot divide buffers and therefore offers no size;
+    /// [`Error::Permission`] if this process may not read it.
     pub fn set_words(&self) -> Result<usize, Error> {
-        // A descriptor of unknown origin, or a file that is shown elsewhere too, has nothing beside it.
+        // A descriptor of unknown origin, or a file that is also visible elsewhere, has no
+        // statistics next to it.
         match crate::divided::set_words(&self.path) {
             Err(Error::NoDivision) => crate::divided::set_words(&debugfs().join("kcov")),
             other => other,
         }
     }
 
-    /// Gives the descriptor a buffer of `words` 64-bit words and maps it. Word 0 holds the count, so
-    /// `words - 1` PCs or `(words - 1) / 4` comparisons fit.
+    /// Gives the descriptor a buffer of `words` 64-bit words and maps it. Word 0 holds the count,
+    /// so `words - 1` PCs or `(words - 1) / 4` comparisons fit.
     ///
     /// # Errors
     ///
-    /// [`Error::BufferSize`] if the buffer would not fill whole pages, [`Error::NoMemory`] if there is no room for it,
-    /// [`Error::HasBuffer`] if the descriptor was given one before.
+    /// [`Error::BufferSize`] if the buffer would not fill whole pages, [`Error::NoMemory`] if the
+    /// kernel has no memory for it, [`Error::HasBuffer`] if the descriptor has a buffer already.
     pub fn with_buffer(self, words: usize) -> Result<Kcov, Error> {
         if words == 0 || words % crate::words_per_page() != 0 {
             return Err(Error::BufferSize { words });
@@ -113,7 +116,8 @@ impl AsFd for Device {
 }
 
 impl From<OwnedFd> for Device {
-    /// Takes a descriptor that was opened elsewhere, in another process for example, and has no buffer yet.
+    /// Takes over a descriptor that was opened elsewhere, in another process for example, and does
+    /// not have a buffer yet.
     fn from(fd: OwnedFd) -> Self {
         Self {
             fd,
@@ -135,7 +139,7 @@ fn open_error(path: &Path, errno: Errno) -> Error {
     }
 }
 
-/// Where debugfs is mounted, or belongs.
+/// Returns the mount point of debugfs; the conventional one if it is not mounted.
 fn debugfs() -> PathBuf {
     mounted_debugfs().unwrap_or_else(|| DEBUGFS.into())
 }
@@ -144,7 +148,7 @@ fn mounted_debugfs() -> Option<PathBuf> {
     debugfs_in(&fs::read_to_string("/proc/self/mounts").unwrap_or_default())
 }
 
-/// The first mount point of debugfs in the text of a mounts file.
+/// Returns the first mount point of debugfs in the text of a mounts file.
 fn debugfs_in(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);

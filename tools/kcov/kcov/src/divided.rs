@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Collection into a divided buffer: each PC once, with a set in front of the trace, or PCs and comparisons in one
-//! run, one trace behind the other.
+//! Collection into a divided buffer: each PC once, with a set in front of the trace, or PCs and
+//! comparisons in one run, in two traces that follow each other.
 //!
-//! Only kernels with KCOV in Rust have this; on others it is an [`Error::NoDivision`].
+//! Only kernels with CONFIG_KCOV_RUST support it; on others it fails with [`Error::NoDivision`].
 
 use std::fs;
 use std::io;
@@ -20,61 +20,62 @@ use crate::records::{Cmp, Pc, Records, capacity};
 use crate::remote::RemoteHandles;
 use crate::{abi, sys};
 
-/// The file that says how many words a set needs, next to KCOV's file.
+/// The file next to KCOV's that contains the size of a set in words.
 const SET_WORDS: &str = "kcov_statistics/set_words";
 
 /// The line of the descriptor's fdinfo that counts dropped records.
 const DROPPED: &str = "kcov-dropped-records:";
 
-/// How a buffer is divided while something is collected into it.
+/// The division of a buffer during a collection.
 #[derive(Clone, Copy, Debug)]
 enum Division {
-    /// A set of so many words, and PCs behind it.
+    /// A set of this many words, followed by a trace of PCs.
     Unique(usize),
-    /// So many words for PCs, and comparisons behind them.
+    /// This many words for PCs, followed by a trace of comparisons.
     Both(usize),
 }
 
-/// Each PC once: what [`Kcov::collect_unique`] collects.
+/// Each PC once, as collected by [`Kcov::collect_unique`].
 #[derive(Debug)]
 pub enum Unique {}
 
-/// PCs and comparisons: what [`Kcov::collect_both`] collects.
+/// PCs and comparisons, as collected by [`Kcov::collect_both`].
 #[derive(Debug)]
 pub enum Both {}
 
 impl Kcov {
-    /// Empties the buffer and collects each PC once that the calling thread runs in the kernel, until the guard is
-    /// stopped or dropped.
+    /// Empties the buffer and collects each PC once that the calling thread runs in the kernel,
+    /// until the guard is stopped or dropped.
     ///
-    /// The first `set` words of the buffer hold a bit for each place in the kernel's code;
-    /// [`Device::set_words`](crate::Device::set_words) says how many cover the kernel image. PCs that have no bit
-    /// there are collected each time.
+    /// The first `set` words of the buffer hold a bit for each address in the kernel's code;
+    /// [`Device::set_words`](crate::Device::set_words) returns the number of words that cover the
+    /// kernel image. PCs that have no bit there are collected each time.
     ///
     /// # Errors
     ///
-    /// [`Error::NoDivision`] if the kernel can't do it, [`Error::Division`] if there is no room for a set or a PC;
-    /// otherwise as for [`collect`](Self::collect).
+    /// [`Error::NoDivision`] if the kernel does not support it, [`Error::Division`] if the set or
+    /// the trace would be too small; otherwise the errors of [`collect`](Self::collect).
     pub fn collect_unique(&mut self, set: usize) -> Result<DividedCollection<'_, Unique>, Error> {
         self.start(Division::Unique(set))
     }
 
-    /// Empties the buffer and collects PCs and comparisons at the same time, until the guard is stopped or dropped.
+    /// Empties the buffer and collects PCs and comparisons at the same time, until the guard is
+    /// stopped or dropped.
     ///
     /// The first `pcs` words of the buffer are for PCs and their count, the others for comparisons.
     ///
     /// # Errors
     ///
-    /// As for [`collect_unique`](Self::collect_unique), and [`Error::NoComparisons`].
+    /// The errors of [`collect_unique`](Self::collect_unique), and [`Error::NoComparisons`].
     pub fn collect_both(&mut self, pcs: usize) -> Result<DividedCollection<'_, Both>, Error> {
         self.start(Division::Both(pcs))
     }
 
-    /// Empties the buffer and collects the sections with the given handles, whichever task runs them, each PC once,
-    /// until the guard is stopped or dropped.
+    /// Empties the buffer and collects the sections with the given handles, in any task, each PC
+    /// once, until the guard is stopped or dropped.
     ///
-    /// A section's records reach the buffer when the section ends; those that the set, the first `set` words, has seen
-    /// are left out then.
+    /// A section's records reach the buffer when the section ends. PCs that the set has by then are
+    /// left out; the set takes the first `set` words.
     ///
     /// ```no_run
     /// use kcov::{CommonHandle, Device, RemoteHandles};
@@ -85,7 +86,7 @@ impl Kcov {
     /// let mut kcov = device.with_buffer(set + (64 << 10))?;
     /// let handles = RemoteHandles::new(4096).common(CommonHandle::new(std::process::id()).ok_or("no handle")?);
     /// let collection = kcov.collect_remote_unique(&handles, set)?;
-    /// // Children inherit the handle: what the kernel does for them elsewhere is collected.
+    /// // Children inherit the handle: the kernel's work for them elsewhere is collected.
     /// std::process::Command::new("some-test").status()?;
     /// for pc in &collection.stop()? {
     ///     println!("{pc:#x}");
@@ -96,7 +97,7 @@ impl Kcov {
     ///
     /// # Errors
     ///
-    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise as for
+    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise the errors of
     /// [`collect_unique`](Self::collect_unique).
     pub fn collect_remote_unique(
         &mut self,
@@ -106,14 +107,14 @@ impl Kcov {
         self.start_remote(Division::Unique(set), handles)
     }
 
-    /// Empties the buffer and collects PCs and comparisons of the sections with the given handles, until the guard is
-    /// stopped or dropped.
+    /// Empties the buffer and collects PCs and comparisons of the sections with the given handles,
+    /// until the guard is stopped or dropped.
     ///
     /// The first `pcs` words of the buffer are for PCs and their count, the others for comparisons.
     ///
     /// # Errors
     ///
-    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise as for
+    /// [`Error::HandleInUse`] if another descriptor has one of the handles; otherwise the errors of
     /// [`collect_both`](Self::collect_both).
     pub fn collect_remote_both(
         &mut self,
@@ -123,23 +124,23 @@ impl Kcov {
         self.start_remote(Division::Both(pcs), handles)
     }
 
-    /// As [`child_start`](Self::child_start), for a child that collects each PC once. What it has collected is read
-    /// with [`unique_buffer`](Self::unique_buffer).
+    /// Does the same as [`child_start`](Self::child_start), for a child that collects each PC once.
+    /// [`unique_buffer`](Self::unique_buffer) reads the records of the child.
     ///
     /// # Errors
     ///
-    /// [`Error::Division`] if there is no room for a set or a PC, [`Error::System`] if the descriptor cannot be
-    /// duplicated.
+    /// [`Error::Division`] if the set or the trace would be too small, [`Error::System`] if the
+    /// descriptor cannot be duplicated.
     pub fn child_start_unique(&self, set: usize) -> Result<ChildStart<Unique>, Error> {
         Division::Unique(set).check(self.words())?;
         self.start_in_child(Start::Unique(set))
     }
 
-    /// The buffer as a child uses it that collects each PC once.
+    /// Returns the buffer in the form in which a child uses it that collects each PC once.
     ///
     /// # Errors
     ///
-    /// [`Error::Division`] if there is no room for a set or a PC.
+    /// [`Error::Division`] if the set or the trace would be too small.
     pub fn unique_buffer(&mut self, set: usize) -> Result<UniqueBuffer<'_>, Error> {
         Division::Unique(set).check(self.words())?;
         Ok(UniqueBuffer {
@@ -148,8 +149,8 @@ impl Kcov {
         })
     }
 
-    /// How many records there was no room for in the last collection, in any mode; nothing if the kernel does not
-    /// count them.
+    /// Returns the number of records that did not fit in the last collection, in any mode; `None`
+    /// if the kernel does not count them.
     #[must_use]
     pub fn dropped(&self) -> Option<u64> {
         let path = format!("/proc/self/fdinfo/{}", self.as_fd().as_raw_fd());
@@ -178,15 +179,15 @@ impl Kcov {
         self.start_with(division, true, |fd| {
             sys::remote_enable(fd, &handles.arg(mode, division.front())).map_err(|errno| match errno {
                 Errno::EXIST => Error::HandleInUse,
-                // A kernel that knows only whole buffers refuses the mode with the same number as a descriptor that
-                // collects, and does not know this call.
+                // A kernel that does not support divided buffers rejects the mode with the same
+                // error as a descriptor that collects already, but it does not know this call.
                 Errno::INVAL if sys::reset_trace(fd) == Err(Errno::NOTTY) => Error::NoDivision,
                 errno => division.error(errno),
             })
         })
     }
 
-    /// Empties the buffer and has `enable` start the collection.
+    /// Empties the buffer and calls `enable` to start the collection.
     fn start_with<K>(
         &mut self,
         division: Division,
@@ -208,7 +209,7 @@ impl Kcov {
 }
 
 impl Division {
-    /// Whether both parts have room for something.
+    /// Returns an error if one of the parts is too small for a record.
     fn check(self, words: usize) -> Result<(), Error> {
         let (front, fits) = match self {
             Self::Unique(set) => (set, set > 0 && capacity::<Pc>(words.saturating_sub(set)) > 0),
@@ -229,27 +230,28 @@ impl Division {
             (_, Errno::NOTTY) => Error::NoDivision,
             (Self::Unique(_), errno) if errno.raw_os_error() == abi::ENOTSUPP => Error::NoDivision,
             (Self::Both(_), errno) if errno.raw_os_error() == abi::ENOTSUPP => Error::NoComparisons,
-            // The sizes are in order, so it is the descriptor's state.
+            // The sizes are valid, so the error is about the state of the descriptor.
             (_, Errno::INVAL | Errno::BUSY) => Error::Busy,
             (Self::Unique(_), other) => Error::system("KCOV_UNIQUE_ENABLE", other),
             (Self::Both(_), other) => Error::system("KCOV_PC_CMP_ENABLE", other),
         }
     }
 
-    /// Where the front ends, in a buffer that may be anything.
+    /// Returns the end of the front, in a buffer of any size.
     fn front(self) -> usize {
         match self {
             Self::Unique(front) | Self::Both(front) => front,
         }
     }
 
-    /// Forgets all records, and that they were seen.
+    /// Discards all records, and clears the set.
     fn reset(self, words: &[AtomicU64]) {
         let cleared = match self {
             Self::Unique(set) => set,
             Self::Both(_) => 1,
         };
-        // ORDERING: For this very thread, or before the collection starts.
+        // ORDERING: None needed: the buffer is this thread's, or the collection has not started
+        // yet.
         for word in &words[..cleared] {
             word.store(0, Ordering::Relaxed);
         }
@@ -257,26 +259,28 @@ impl Division {
     }
 }
 
-/// Collection into a divided buffer is on for the thread that made this, until it is stopped or dropped.
+/// A guard: collection into a divided buffer is enabled for the thread that made it, until it is
+/// stopped or dropped.
 ///
-/// As [`Collection`](crate::Collection), it borrows the buffer and stays on its thread.
+/// Like [`Collection`](crate::Collection), it borrows the buffer and stays on its thread.
 #[derive(Debug)]
 #[must_use = "collection ends when this is dropped"]
 pub struct DividedCollection<'a, K> {
     fd: BorrowedFd<'a>,
     area: &'a Area,
     division: Division,
-    /// Whether others write to the buffer: those that end sections.
+    /// Set if other tasks write to the buffer: those that end sections.
     remote: bool,
     // A raw pointer keeps the guard on its thread.
     kind: PhantomData<(K, *mut ())>,
 }
 
 impl<'a, K> DividedCollection<'a, K> {
-    /// Discards what was collected so far and goes on collecting.
+    /// Discards the records and goes on collecting.
     pub fn reset(&mut self) {
-        // Sections that end meanwhile must find the set and the trace both emptied or neither. For this very thread
-        // it is cheaper to do it here; and what it runs on its way back from a call would be collected.
+        // A section that ends at the same time must find both the set and the trace empty, or
+        // neither. For the collection of this thread, clearing them here is cheaper; and a system
+        // call would record the code of its own return.
         if self.remote && sys::reset_trace(self.fd).is_ok() {
             return;
         }
@@ -285,7 +289,7 @@ impl<'a, K> DividedCollection<'a, K> {
 
     fn end(self) -> Result<(&'a [AtomicU64], &'a [AtomicU64]), Error> {
         let (fd, area, division) = (self.fd, self.area, self.division);
-        // As for `Collection::stop`.
+        // The same reason as in `Collection::stop`.
         std::mem::forget(self);
         sys::disable(fd).map_err(|errno| Error::system("KCOV_DISABLE", errno))?;
         Ok(area.words().split_at(division.front()))
@@ -293,29 +297,29 @@ impl<'a, K> DividedCollection<'a, K> {
 }
 
 impl<'a> DividedCollection<'a, Unique> {
-    /// Ends the collection and gives what was collected.
+    /// Ends the collection and returns its records.
     ///
     /// # Errors
     ///
-    /// As for [`Collection::stop`](crate::Collection::stop).
+    /// The errors of [`Collection::stop`](crate::Collection::stop).
     pub fn stop(self) -> Result<Records<'a, Pc>, Error> {
         Ok(Records::of_words(self.end()?.1))
     }
 }
 
 impl<'a> DividedCollection<'a, Both> {
-    /// Ends the collection and gives what was collected.
+    /// Ends the collection and returns its records.
     ///
     /// # Errors
     ///
-    /// As for [`Collection::stop`](crate::Collection::stop).
+    /// The errors of [`Collection::stop`](crate::Collection::stop).
     pub fn stop(self) -> Result<(Records<'a, Pc>, Records<'a, Cmp>), Error> {
         let (pcs, comparisons) = self.end()?;
         Ok((Records::of_words(pcs), Records::of_words(comparisons)))
     }
 }
 
-/// A buffer with a set in front, while nobody collects into it, or a child does that is stopped.
+/// A buffer with a set in front. No task collects into it, or only a child that is stopped.
 ///
 /// Made by [`Kcov::unique_buffer`].
 #[derive(Debug)]
@@ -325,18 +329,18 @@ pub struct UniqueBuffer<'a> {
 }
 
 impl UniqueBuffer<'_> {
-    /// The PCs that are in the buffer.
+    /// Returns the PCs in the buffer.
     #[must_use]
     pub fn records(&self) -> Records<'_, Pc> {
         Records::of_words(&self.words[self.set..])
     }
 
-    /// Discards the PCs. They are not collected again, since they count as seen.
+    /// Discards the PCs. They are not collected again, because the set still has them.
     pub fn discard(&mut self) {
         self.words[self.set].store(0, Ordering::Relaxed);
     }
 
-    /// Discards the PCs, and that they were seen.
+    /// Discards the PCs, and clears the set.
     pub fn reset(&mut self) {
         Division::Unique(self.set).reset(self.words);
     }
@@ -344,12 +348,13 @@ impl UniqueBuffer<'_> {
 
 impl<K> Drop for DividedCollection<'_, K> {
     fn drop(&mut self) {
-        // Fails only if collection is already off.
+        // This fails only if the collection is already disabled.
         let _ = sys::disable(self.fd);
     }
 }
 
-/// How many words a set needs, from the file next to `device`; whole pages, so that the buffer can be mapped.
+/// Returns the size of a set in words from the file next to `device`, rounded up to whole pages so
+/// that the buffer can be mapped.
 pub(crate) fn set_words(device: &Path) -> Result<usize, Error> {
     let path = device.with_file_name(SET_WORDS);
     let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! KCOV for Rust programs: which code of the Linux kernel a task runs, and what it compares.
+//! KCOV for Rust programs: collects the code of the Linux kernel that a task runs, and the values
+//! that it compares.
 //!
-//! The kernel offers KCOV as a file in debugfs if it was built with `CONFIG_KCOV`. A program opens it, gives
-//! the descriptor a buffer, and collects: on its own thread ([`Kcov::collect`]), in a child
-//! ([`Kcov::child_start`]), or in the sections of code that other tasks run on its behalf
+//! The kernel offers KCOV as a file in debugfs if it was built with `CONFIG_KCOV`. A program opens
+//! the file, gives the descriptor a buffer, and collects: on its own thread ([`Kcov::collect`]), in
+//! a child ([`Kcov::child_start`]), or in sections of code that other tasks run on its behalf
 //! ([`Kcov::collect_remote`]).
 //!
 //! ```no_run
@@ -26,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! The guard borrows the buffer: it can be neither read nor freed while it is being written.
+//! The guard borrows the buffer, so the buffer can be neither read nor freed while the kernel
+//! writes to it.
 //!
 //! ```compile_fail,E0499
 //! # fn main() -> Result<(), kcov::Error> {
@@ -48,7 +50,7 @@
 //! # }
 //! ```
 //!
-//! And it stays on its thread, as the kernel demands:
+//! The guard stays on its thread, as the kernel demands:
 //!
 //! ```compile_fail,E0277
 //! # fn main() -> Result<(), kcov::Error> {
@@ -59,14 +61,16 @@
 //! # }
 //! ```
 //!
-//! Kernels with KCOV in Rust can record each PC once, which keeps long calls short
-//! ([`Kcov::collect_unique`]), and PCs and comparisons in one run ([`Kcov::collect_both`]); both for the sections of
-//! other tasks too ([`Kcov::collect_remote_unique`], [`Kcov::collect_remote_both`]).
+//! Kernels with CONFIG_KCOV_RUST can record each PC once, so that long calls do not fill the buffer
+//! ([`Kcov::collect_unique`]), and PCs and comparisons in one run ([`Kcov::collect_both`]). Both
+//! are available for the sections of other tasks, too ([`Kcov::collect_remote_unique`],
+//! [`Kcov::collect_remote_both`]).
 //!
-//! # Which kernels
+//! # Supported kernels
 //!
-//! 64-bit ones, with upstream's KCOV or with the one in Rust: the interface is the same. The words of the
-//! buffer are the kernel's `unsigned long`, and a 32-bit program would have to know the kernel's.
+//! 64-bit kernels, with upstream's KCOV or with KCOV in Rust: the interface is the same. The words
+//! of the buffer are the kernel's `unsigned long`, whose size a 32-bit program would have to find
+//! out.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the crate kcov is for 64-bit targets: the buffer's words are those of a 64-bit kernel");
@@ -88,7 +92,7 @@ pub use error::Error;
 pub use records::{Cmp, Comparison, Iter, Mode, OperandSize, Pc, Records, capacity};
 pub use remote::{CommonHandle, RemoteHandles, UsbBus};
 
-/// How many words of a buffer fill a page; the kernel maps whole pages only.
+/// Returns the number of words in a page; the kernel maps only whole pages of a buffer.
 #[must_use]
 pub fn words_per_page() -> usize {
     rustix::param::page_size() / size_of::<u64>()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What was collected: iterators over the records of a buffer.
+//! Collected records: iterators over the records of a buffer.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -14,14 +14,14 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What is collected: [`Pc`] or [`Cmp`].
+/// The kind of records that are collected: [`Pc`] or [`Cmp`].
 pub trait Mode: sealed::Sealed + fmt::Debug + 'static {
     /// One record.
     type Record;
     /// The mode's number for `KCOV_ENABLE`.
     #[doc(hidden)]
     const NUMBER: usize;
-    /// Words of a record.
+    /// The number of words of a record.
     #[doc(hidden)]
     const WORDS: usize;
     /// Reads a record of exactly [`Self::WORDS`] words.
@@ -29,10 +29,12 @@ pub trait Mode: sealed::Sealed + fmt::Debug + 'static {
     fn read(words: &[AtomicU64]) -> Self::Record;
 }
 
-/// Collection of PCs: for every instrumented block that ran, the return address of its call to the hook.
+/// Collection of PCs: for every instrumented block that ran, the return address of its call of the
+/// hook.
 ///
-/// On kernels with address space randomisation the kernel subtracts the offset, so that the PCs fit `vmlinux`
-/// as it was linked. The PC is the address *behind* the call; look up `pc - 1` to find the block.
+/// If the kernel randomises its address space, it subtracts the offset, so that the PCs fit
+/// `vmlinux` as it was linked. The PC is the address *after* the call; look up `pc - 1` to find the
+/// block.
 #[derive(Debug)]
 pub enum Pc {}
 
@@ -76,7 +78,7 @@ pub enum OperandSize {
 }
 
 impl OperandSize {
-    /// The size in bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub const fn bytes(self) -> usize {
         match self {
@@ -91,20 +93,20 @@ impl OperandSize {
 /// A comparison that the kernel made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Comparison {
-    /// The return address of the call to the hook, as for [`Pc`].
+    /// The return address of the call of the hook, as for [`Pc`].
     pub pc: u64,
-    /// The first operand; the constant, if there is one.
+    /// The first operand; if an operand is a constant, it is this one.
     pub left: u64,
     /// The second operand.
     pub right: u64,
-    /// How wide the operands are.
+    /// The size of the operands.
     pub size: OperandSize,
-    /// Whether `left` is a compile-time constant.
+    /// Set if `left` is a compile-time constant.
     pub constant: bool,
 }
 
 impl Comparison {
-    /// Makes a comparison of the four words of its record.
+    /// Makes a comparison from the four words of its record.
     #[must_use]
     pub const fn from_raw(kind: u64, left: u64, right: u64, pc: u64) -> Self {
         let size = match (kind & abi::CMP_SIZE_MASK) >> 1 {
@@ -122,7 +124,7 @@ impl Comparison {
         }
     }
 
-    /// The type word of this comparison's record.
+    /// Returns the type word of this comparison's record.
     #[must_use]
     pub const fn kind(&self) -> u64 {
         let size = match self.size {
@@ -134,16 +136,17 @@ impl Comparison {
         size << 1 | self.constant as u64
     }
 
-    /// The operand that is a compile-time constant, if one is.
+    /// Returns the operand that is a compile-time constant; `None` if neither is.
     #[must_use]
     pub const fn constant(&self) -> Option<u64> {
         if self.constant { Some(self.left) } else { None }
     }
 }
 
-/// The records in a buffer, borrowed from it.
+/// The records in a buffer, borrowed from the buffer.
 ///
-/// Iterating allocates nothing. A count that somebody overwrote is cut to what the buffer holds.
+/// Iterating allocates nothing. If the count was overwritten, it is limited to the number of
+/// records that fit.
 #[derive(Debug)]
 pub struct Records<'a, M: Mode> {
     words: &'a [AtomicU64],
@@ -156,13 +159,14 @@ impl<'a, M: Mode> Records<'a, M> {
         Self::of_words(area.words())
     }
 
-    /// The records of a part of a buffer: a count, and room for records.
+    /// Makes records of a part of a buffer that consists of a count and space for records.
     pub(crate) fn of_words(words: &'a [AtomicU64]) -> Self {
         let capacity = capacity::<M>(words.len());
-        // The count is as the kernel or anybody else left it: not to be trusted as an index.
+        // The kernel or any other process that maps the buffer has written the count, so it is not
+        // trusted as an index.
         //
-        // ORDERING: Acquire pairs with the count that the kernel publishes after it merged a remote section;
-        // for collection on this very task program order is enough.
+        // ORDERING: Acquire pairs with the count that the kernel publishes after it has merged a
+        // remote section. For collection on this task, program order is enough.
         let count = words[0].load(Ordering::Acquire);
         let len = usize::try_from(count).map_or(capacity, |count| count.min(capacity));
         Self {
@@ -172,25 +176,25 @@ impl<'a, M: Mode> Records<'a, M> {
         }
     }
 
-    /// How many records there are.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the buffer has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether the buffer is full, and later records were therefore dropped.
+    /// Returns whether the buffer is full, so that later records were dropped.
     #[must_use]
     pub fn overflowed(&self) -> bool {
         self.len == self.words.len() / M::WORDS
     }
 
-    /// The records, in the order in which the kernel made them.
+    /// Returns the records, in the order in which the kernel made them.
     #[must_use]
     pub fn iter(&self) -> Iter<'a, M> {
         Iter {
@@ -252,7 +256,7 @@ impl<M: Mode> DoubleEndedIterator for Iter<'_, M> {
 impl<M: Mode> ExactSizeIterator for Iter<'_, M> {}
 impl<M: Mode> FusedIterator for Iter<'_, M> {}
 
-/// How many records of the mode fit a buffer of `words` words.
+/// Returns the number of records of the mode that fit into a buffer of `words` words.
 #[must_use]
 pub const fn capacity<M: Mode>(words: usize) -> usize {
     words.saturating_sub(1) / M::WORDS

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Handles: what ties a section of kernel code that other tasks run to a descriptor.
+//! Handles, which connect sections of kernel code that other tasks run with a descriptor.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,16 +7,17 @@ use std::num::NonZeroU32;
 use crate::abi;
 use crate::error::Error;
 
-/// The sections in which the kernel works for a USB bus: the hub's work and, in 7.3, the givebacks in softirq.
+/// The sections in which the kernel works for a USB bus: the work of hubs and, in Linux 7.3, the
+/// givebacks in softirqs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UsbBus(pub u32);
 
-/// A handle that the task which attaches it hands on to the kernel's work it causes, and to its children.
+/// A handle that a task passes on to the kernel work that it causes, and to its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommonHandle(NonZeroU32);
 
 impl UsbBus {
-    /// The handle as the kernel writes it.
+    /// Returns the handle in the kernel's format.
     #[must_use]
     pub const fn raw(self) -> u64 {
         abi::SUBSYSTEM_USB | self.0 as u64
@@ -24,7 +25,7 @@ impl UsbBus {
 }
 
 impl CommonHandle {
-    /// A handle of the instance given; there is no instance 0.
+    /// Returns the handle of an instance; `None` for instance 0, which does not exist.
     #[must_use]
     pub const fn new(instance: u32) -> Option<Self> {
         match NonZeroU32::new(instance) {
@@ -33,14 +34,14 @@ impl CommonHandle {
         }
     }
 
-    /// The handle as the kernel writes it.
+    /// Returns the handle in the kernel's format.
     #[must_use]
     pub const fn raw(self) -> u64 {
         abi::SUBSYSTEM_COMMON | self.0.get() as u64
     }
 }
 
-/// Which sections to collect, and how large a buffer each is lent while it runs.
+/// The sections to collect, and the size of the area that each section may use.
 ///
 /// ```
 /// use kcov::{CommonHandle, RemoteHandles, UsbBus};
@@ -59,8 +60,8 @@ pub struct RemoteHandles {
 }
 
 impl RemoteHandles {
-    /// No handle yet; every section will be lent `area_words` words, of which one is the count. What a section
-    /// does not find room for is dropped.
+    /// Makes an empty list of handles. Every section may use `area_words` words, of which one is
+    /// the count; records that do not fit are dropped.
     #[must_use]
     pub const fn new(area_words: u32) -> Self {
         Self {
@@ -81,7 +82,7 @@ impl RemoteHandles {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyHandles`] beyond 256.
+    /// [`Error::TooManyHandles`] for more than 256.
     pub const fn usb(mut self, bus: UsbBus) -> Result<Self, Error> {
         let count = self.arg.header.num_handles as usize;
         if count == abi::REMOTE_MAX_HANDLES {
@@ -99,19 +100,19 @@ impl RemoteHandles {
         self
     }
 
-    /// How many handles there are, the common one included.
+    /// Returns the number of handles, the common one included.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.arg.header.num_handles as usize + (self.arg.header.common_handle != 0) as usize
     }
 
-    /// Whether no handle was added.
+    /// Returns whether no handle was added.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The argument for a mode; `front` matters in those that divide the buffer.
+    /// Returns the argument for a mode; `front` is used only in modes that divide the buffer.
     pub(crate) fn arg(&self, mode: usize, front: usize) -> abi::RemoteArg {
         let mut arg = self.arg;
         // The modes are small numbers, and no buffer has 2^32 words.

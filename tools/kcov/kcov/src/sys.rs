@@ -10,12 +10,12 @@ use rustix::ioctl::{IntegerSetter, Setter, ioctl};
 use crate::abi::{self, RemoteArg};
 
 pub(crate) fn init_trace(fd: BorrowedFd<'_>, words: usize) -> Result<(), Errno> {
-    // SAFETY: The argument is a number; the kernel touches no memory of ours.
+    // SAFETY: The argument is a number; the kernel does not access memory of this program.
     unsafe { ioctl(fd, IntegerSetter::<{ abi::INIT_TRACE }>::new_usize(words)) }
 }
 
 pub(crate) fn enable(fd: BorrowedFd<'_>, mode: usize) -> Result<(), Errno> {
-    // SAFETY: As above. What the kernel writes from now on goes to the buffer, which is its own memory.
+    // SAFETY: As above. From now on the kernel writes to the buffer, which is its own memory.
     unsafe { ioctl(fd, IntegerSetter::<{ abi::ENABLE }>::new_usize(mode)) }
 }
 
@@ -40,6 +40,7 @@ pub(crate) fn disable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 pub(crate) fn remote_enable(fd: BorrowedFd<'_>, arg: &RemoteArg) -> Result<(), Errno> {
-    // SAFETY: The kernel reads the header and the handles that it counts, all of which `RemoteArg` holds.
+    // SAFETY: The kernel reads the header and the handles that it counts, and `RemoteArg` holds all
+    // of them.
     unsafe { ioctl(fd, Setter::<{ abi::REMOTE_ENABLE }, RemoteArg>::new(*arg)) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The library on a real KCOV. Where there is none these tests say so and do nothing, unless `KCOV_REQUIRED` is set,
-//! as it is where they run in a guest.
+//! The library on a real KCOV. Without KCOV, these tests say so and do nothing, unless
+//! `KCOV_REQUIRED` is set, as it is in a guest.
 #![expect(unsafe_code, reason = "pre_exec is unsafe")]
 
 use std::collections::BTreeSet;
@@ -99,7 +99,7 @@ fn a_descriptor_from_elsewhere() {
     let again = Device::from(first.as_fd().try_clone_to_owned().unwrap());
     let error = again.with_buffer(WORDS).unwrap_err();
     assert!(matches!(error, Error::HasBuffer), "{error:?}");
-    // Its name tells nothing, so the size of a set is looked up where debugfs is.
+    // The path of the descriptor is unknown, so the size of a set is looked up in debugfs.
     let foreign = Device::from(first.as_fd().try_clone_to_owned().unwrap());
     match (foreign.set_words(), Device::open().unwrap().set_words()) {
         (Ok(one), Ok(other)) => assert_eq!(one, other),
@@ -157,7 +157,7 @@ fn child_collects_across_exec_into_the_parent_s_buffer() {
     unsafe { command.pre_exec(move || start.start()) };
     assert!(command.status().unwrap().success());
     assert!(kcov.records::<Pc>().len() > 100);
-    // The child is gone: the descriptor is free.
+    // The child has exited, so the descriptor is free.
     drop(kcov.collect_pcs().unwrap());
 }
 
@@ -180,7 +180,7 @@ fn remote_collection_starts_anew() {
 fn remote_handle_has_one_owner() {
     let Some(mut first) = kcov() else { return };
     let mut second = kcov().unwrap();
-    // A bus that no controller has: other tests must not meet its sections.
+    // A bus that no controller has, so that other tests do not start its sections.
     let handles = RemoteHandles::new(4096).usb(UsbBus(4_000_000_000)).unwrap();
     let collection = first.collect_remote::<Pc>(&handles).unwrap();
     let error = thread::scope(|scope| {
@@ -205,14 +205,16 @@ fn no_division<T>(error: &Error) -> Option<T> {
     None
 }
 
-/// A descriptor with room for a set in front, or nothing where the kernel divides no buffers, which is then said.
+/// Returns a descriptor with space for a set in front; says so and returns `None` if the kernel
+/// does not divide buffers.
 fn with_set() -> Option<(Kcov, usize)> {
     drop(kcov()?);
     let device = Device::open().unwrap();
     match device.set_words() {
         Ok(set) => {
             let mut kcov = device.with_buffer(set + WORDS).unwrap();
-            // The size is known, too, where each PC once is configured out.
+            // The size is known even if the kernel was built without the mode that records each PC
+            // once.
             match kcov.collect_unique(set).map(drop) {
                 Ok(()) => Some((kcov, set)),
                 Err(error) => no_division(&error),
@@ -282,8 +284,9 @@ fn child_collects_each_pc_once() {
     ));
 }
 
-/// Has the kernel work elsewhere for a child of this process, which inherits its common handle: with the program that
-/// `KCOV_WORK` names. What makes work differs from kernel to kernel.
+/// Makes the kernel work elsewhere for a child of this process, which inherits its common handle,
+/// with the program that `KCOV_WORK` names. The program that causes such work differs from kernel
+/// to kernel.
 fn remote_work() -> Option<()> {
     let Some(program) = std::env::var_os("KCOV_WORK") else {
         eprintln!("skipped: KCOV_WORK names no program that makes the kernel work in a section");
@@ -309,7 +312,7 @@ fn remote_sections_give_each_pc_once() {
     let distinct: BTreeSet<u64> = pcs.iter().collect();
     assert!(!distinct.is_empty());
     assert_eq!(distinct.len(), pcs.len());
-    // Three times the same, where nothing is left out.
+    // Collects the same work three times, without leaving anything out.
     let collection = kcov.collect_remote::<Pc>(&handles).unwrap();
     for _ in 0..3 {
         remote_work();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What one recording covers and another does not.
+//! Coverage that one recording has and another does not.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -37,7 +37,7 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     keep_once(&mut b);
     let modules = !(a.kernel.modules.is_empty() && b.kernel.modules.is_empty());
     let moved = modules && moved(&a.kernel, &b.kernel);
-    // Modules are elsewhere after each boot; their places in the files are the same.
+    // Modules have different addresses in each boot, but their offsets in the files are the same.
     if args.symbols.vmlinux.is_some() && modules {
         let place = |images: Option<(&Images<'_>, &Sources)>, pc| {
             let place = images.and_then(|(images, _)| images.name_of_place(pc));
@@ -51,14 +51,14 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
         })?;
         if unknown > 0 {
             warn(&format!(
-                "{unknown} PCs are in none of the files and left out: whether they are new is not known after another boot"
+                "{unknown} PCs are in none of the files and left out: after another boot, it is not known whether they are new"
             ));
         }
         b = new;
     } else {
         if moved {
             warn(
-                "modules may be elsewhere after another boot, and look new then: name the kernel's files with --vmlinux",
+                "modules may have other addresses after another boot, and then appear as new: name the kernel's files with --vmlinux",
             );
         }
         subtract(&mut b, &covered(&a, Some), Some);
@@ -70,7 +70,7 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     Ok(0)
 }
 
-/// Whether code may have been elsewhere when B was recorded.
+/// Returns whether code may have moved between the two recordings.
 fn moved(a: &Kernel, b: &Kernel) -> bool {
     let base = |module: &Module| {
         let same = |other: &&Module| other.name == module.name;
@@ -82,7 +82,8 @@ fn moved(a: &Kernel, b: &Kernel) -> bool {
             .any(|module| base(module).is_some_and(|base| base != module.base))
 }
 
-/// What each of two recordings holds, if the one holds nothing but PCs and the other nothing but comparisons.
+/// Returns the kind of records in each recording, if one has only PCs and the other only
+/// comparisons.
 fn differ_in_kind(a: &Recording, b: &Recording) -> Option<(&'static str, &'static str)> {
     let holds = |recording: &Recording| {
         (
@@ -97,13 +98,14 @@ fn differ_in_kind(a: &Recording, b: &Recording) -> Option<(&'static str, &'stati
     }
 }
 
-/// The places that a recording covers. A PC that has none counts for nothing.
+/// Returns the places that a recording covers. A PC without a place is ignored.
 fn covered<K: Eq + Hash>(recording: &Recording, place: impl Fn(u64) -> Option<K>) -> HashSet<K> {
     let comparisons = recording.comparisons().map(|comparison| comparison.pc);
     recording.pcs().chain(comparisons).filter_map(place).collect()
 }
 
-/// Leaves what is not known yet; gives how many PCs have no place and are left out too.
+/// Keeps the records whose places are not in `known`; returns the number of PCs that have no place
+/// and are left out, too.
 fn subtract<K: Eq + Hash>(
     recording: &mut Recording,
     known: &HashSet<K>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes a recording of PCs that another program printed: a small one in a guest that kcov-trace was not built for,
-//! or a fuzzer.
+//! Makes a recording from PCs that another program printed, such as a fuzzer, or a small program in
+//! a guest for which kcov-trace was not built.
 
 use std::fs;
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<i32> {
         let notes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let Some(id) = recording::build_id(&notes) else {
             bail!(
-                "{} holds no build id; copy /sys/kernel/notes, or leave --notes out",
+                "{} has no build id; copy /sys/kernel/notes, or leave --notes out",
                 path.display()
             );
         };
@@ -51,7 +51,7 @@ fn read(path: &Path) -> Result<String> {
         fs::read(path)
     };
     let bytes = bytes.with_context(|| format!("{} cannot be read", path.display()))?;
-    // What is no text is no PC either, and is refused with its line.
+    // Bytes that are not text are not PCs either, so the parser reports their line.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -63,7 +63,7 @@ fn parse(text: &str) -> Result<Vec<u64>> {
             continue;
         }
         let digits = line.strip_prefix("0x").unwrap_or(line);
-        // from_str_radix would take a sign.
+        // from_str_radix would accept a sign.
         let pc = if digits.starts_with('+') {
             None
         } else {
@@ -71,12 +71,12 @@ fn parse(text: &str) -> Result<Vec<u64>> {
         };
         let Some(pc) = pc else {
             let start: String = line.chars().take(60).collect();
-            bail!("line {} holds no hexadecimal PC: '{start}'", number + 1);
+            bail!("line {} has no hexadecimal PC: '{start}'", number + 1);
         };
         pcs.push(pc);
     }
     if pcs.is_empty() {
-        bail!("it holds no PC");
+        bail!("it has no PC");
     }
     Ok(pcs)
 }

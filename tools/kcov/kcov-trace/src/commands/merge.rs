@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Putting recordings together.
+//! Merges recordings.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(super) fn merge(args: &MergeArgs) -> Result<i32> {
     Ok(0)
 }
 
-/// Reads recordings as one.
+/// Reads several recordings into one.
 pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
     let mut all: Option<Recording> = None;
     for path in paths {
@@ -43,7 +43,7 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
             && (!all.kernel.modules.is_empty() || !next.kernel.modules.is_empty())
         {
             bail!(
-                "{} was recorded after another boot than {}, and modules were elsewhere then; only recordings of one boot go together if there are modules",
+                "{} was recorded after another boot than {}, and modules had other addresses then; only recordings of one boot go together if there are modules",
                 path.display(),
                 paths[0].display()
             );
@@ -57,7 +57,7 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
     Ok(all.unwrap_or_default())
 }
 
-/// Reduces the recording to its different records.
+/// Reduces the recording to its distinct records.
 pub(super) fn keep_once(recording: &mut Recording) {
     let pcs: BTreeSet<u64> = recording.pcs().collect();
     let comparisons: BTreeSet<_> = recording.comparisons().copied().collect();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What each subcommand does.
+//! The subcommands, one file each.
 
 mod diff;
 mod import;
@@ -12,11 +12,11 @@ use anyhow::Result;
 
 use crate::cli::{Action, Cli};
 
-/// Does what the command line says; gives the exit status.
+/// Runs the command line; returns the exit status.
 ///
 /// # Errors
 ///
-/// What is to be told the user.
+/// The message for the user.
 pub fn run(cli: Cli) -> Result<i32> {
     match cli.action {
         None => trace::trace(&cli.trace),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Collecting sections that other tasks run.
+//! Collects sections that other tasks run.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
@@ -17,16 +17,16 @@ use crate::recording::{Kernel, Recording, Records, Task};
 use crate::signals::{self, Catching};
 use crate::tracer;
 
-/// Between two looks at what has happened. Short, since a signal may come just before it.
+/// The pause between two checks for events. Short, because a signal may come just before the pause.
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
     if args.seconds.is_some_and(|seconds| !(0.0..1e9).contains(&seconds)) {
-        bail!("--seconds wants a number from 0 on");
+        bail!("--seconds needs a number that is not negative");
     }
     let mut handles = RemoteHandles::new(args.section_words);
-    // The kernel would take a bus that is named twice for one that is in use.
+    // If a bus were named twice, the kernel would report that it is in use.
     for bus in args.usb.iter().collect::<BTreeSet<_>>() {
         handles = handles.usb(UsbBus(*bus))?;
     }
@@ -38,7 +38,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     }
     if args.common.is_some() && args.command.is_empty() {
         bail!(
-            "--common wants a command, since only what is started from here inherits the handle: add `-- COMMAND`"
+            "--common needs a command, because only a command that kcov-trace starts inherits the handle: add `-- COMMAND`"
         );
     }
     let mut kernel = Kernel::running();
@@ -83,17 +83,18 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     Ok(status)
 }
 
-/// Collects until the command or the time is over; gives the status, the records, and whether some are missing.
+/// Collects until the command or the time has ended. Returns the status, the records, and whether
+/// some are missing.
 fn collect<M: Mode>(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<M::Record>, bool)> {
     let mut kcov = Device::open()?.with_buffer(args.collect.buffer)?;
-    // The command inherits the common handle from the task that attaches it: this one.
+    // The command inherits the common handle from this task, which attaches it.
     let collection = kcov.collect_remote::<M>(handles)?;
     let status = work(args)?;
     let records = collection.stop()?;
     Ok((status, records.iter().collect(), records.overflowed()))
 }
 
-/// As [`collect`], with each PC once.
+/// Does the same as [`collect`], with each PC once.
 fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<u64>, bool)> {
     let told = |error| match error {
         Error::NoDivision => no_unique(),
@@ -105,21 +106,22 @@ fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Ve
     let collection = kcov.collect_remote_unique(handles, set).map_err(told)?;
     let status = work(args)?;
     let records = collection.stop()?;
-    // Modules have no bits in a set of this size.
+    // A set of this size has no bits for modules.
     let mut seen = HashSet::new();
     let once = records.iter().filter(|pc| seen.insert(*pc)).collect();
     Ok((status, once, records.overflowed()))
 }
 
-/// Runs the command, or lets the time pass; gives the status.
+/// Runs the command, or waits for the time to pass; returns the status.
 fn work(args: &RemoteArgs) -> Result<i32> {
     let Some((program, arguments)) = args.command.split_first() else {
-        // Signals end the collection, not the program.
+        // Signals end the collection, not this program.
         let _catching = Catching::start();
         wait(args.seconds.map(Duration::from_secs_f64));
         return Ok(0);
     };
-    // Before signals are caught, so that the command ignores what this program was told to ignore.
+    // Starts before signals are caught, so that the command ignores the signals that this program
+    // was told to ignore.
     let mut child =
         Command::new(program)
             .args(arguments)

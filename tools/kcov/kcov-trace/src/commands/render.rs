@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Gives a recording out in the form that was asked for.
+//! Writes a recording in the requested format.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::recording::{self, Recording};
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
 
-/// Writes the recording where and how the arguments say.
+/// Writes the recording to the destination and in the format of the arguments.
 pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<()> {
     let target = Target::new(output.output.as_deref());
     let format = output.format.unwrap_or_else(|| default_format(&target));
@@ -58,7 +58,7 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
     })
 }
 
-/// Writes the comparisons by site, or as [`render`] if a format was asked for.
+/// Writes the comparisons by site, or as [`render`] does if a format was requested.
 pub(super) fn render_comparisons(
     recording: &Recording,
     all: bool,
@@ -78,7 +78,7 @@ pub(super) fn render_comparisons(
     })
 }
 
-/// Opens `vmlinux` and the modules, if they were named, for `work`.
+/// Opens `vmlinux` and the modules for `work`, if `vmlinux` was given.
 pub(super) fn with_images<T>(
     recording: &Recording,
     symbols: &SymbolArgs,
@@ -132,13 +132,14 @@ fn note_unmatched(count: usize) {
     }
 }
 
-/// Tells the user what is not as it should be.
+/// Prints a warning to the user.
 pub(super) fn warn(message: &str) {
-    // Standard error may be closed; there is nobody to tell then.
+    // If standard error is closed, the warning cannot be printed.
     let _ = writeln!(std::io::stderr(), "kcov-trace: warning: {message}");
 }
 
-/// Whether a recording could be written to the path, as far as that can be told before the work is done.
+/// Returns an error if a recording clearly cannot be written to the path. Called before the work is
+/// done.
 pub(super) fn check_output(output: Option<&Path>) -> Result<()> {
     let Target::File(path) = Target::new(output) else {
         return Ok(());
@@ -155,7 +156,7 @@ pub(super) fn check_output(output: Option<&Path>) -> Result<()> {
     }
     if !folder.is_dir() {
         bail!(
-            "{} cannot be written: {} is no folder",
+            "{} cannot be written: {} is not a folder",
             path.display(),
             folder.display()
         );

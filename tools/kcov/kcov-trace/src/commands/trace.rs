@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tracing a command, and showing its comparisons.
+//! Traces a command, and shows its comparisons.
 
 use std::ffi::OsString;
 
@@ -49,7 +49,7 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
         tracer::Error::Kcov(kcov::Error::NoDivision) => no_unique(),
         other => other.into(),
     })?;
-    // Modules may have been loaded by the command.
+    // The command may have loaded modules.
     kernel.add_modules_of(Kernel::running());
     note_problems(&outcome.tasks);
     let recording = Recording {
@@ -63,14 +63,14 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
     Ok((outcome.status, recording))
 }
 
-/// What to do where the kernel cannot record each PC once.
+/// Returns the error for a kernel that cannot record each PC once, with the remedy.
 pub(super) fn no_unique() -> anyhow::Error {
     anyhow!(
         "this kernel cannot record each PC once: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --unique out and put the recording through 'kcov-trace merge --unique'"
     )
 }
 
-/// Tells which tasks lack records, and why.
+/// Prints the tasks that lack records, with the reasons.
 pub(super) fn note_problems(tasks: &[Task]) {
     for task in tasks {
         let who = format!("task {} ({})", task.tid, task.name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Comparisons by site: which operands were seen where.
+//! Comparisons by site, with the operands that were seen there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -10,15 +10,15 @@ use kcov::Comparison;
 use crate::recording::Recording;
 use crate::symbolised::Symbolised;
 
-/// So many different pairs of operands are shown for a site, unless all are wanted.
+/// The number of different pairs of operands that are shown for a site, unless all are requested.
 const SHOWN: usize = 16;
 
-/// Writes each site with the pairs of operands seen there and how often; constants are marked with `=`. The pairs
-/// in which the operands are equal are marked `equal`.
+/// Writes each site with the pairs of operands that were seen there and their counts. Constants are
+/// marked with `=`, pairs of equal operands with `equal`.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(
     recording: &Recording,
     symbols: Option<&Symbolised>,

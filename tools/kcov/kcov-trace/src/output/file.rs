@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where output goes: standard output, or a file that appears only when it is complete.
+//! The destination of output: standard output, or a file that appears only when it is complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::signals::Unfinished;
 
-/// Where output goes.
+/// The destination of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Standard output.
@@ -20,7 +20,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of an option's value: `-` and no value are standard output.
+    /// Returns the target for the value of an option: standard output for `-` and for a missing
+    /// value.
     #[must_use]
     pub fn new(path: Option<&Path>) -> Self {
         match path {
@@ -29,12 +30,13 @@ impl Target {
         }
     }
 
-    /// Lets `render` write to the target. A file is written beside its place and renamed at the end: what was
-    /// there before stays until then, and nothing half-finished is ever seen.
+    /// Lets `render` write to the target. A file is written under another name in the same folder
+    /// and renamed at the end. Until then the old content stays, and an incomplete file never has
+    /// the final name.
     ///
     /// # Errors
     ///
-    /// What `render` answers, or the system.
+    /// The errors of `render`, or of the system.
     pub fn write(&self, render: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         match self {
             Self::Stdout => written(io::stdout().lock(), "standard output", render).map(drop),
@@ -64,10 +66,10 @@ fn write_beside(path: &Path, render: impl FnOnce(&mut dyn Write) -> Result<()>) 
     fs::rename(&partial.0, path).with_context(failed)?;
     drop(unfinished);
     Ok(())
-    // After the rename there is nothing to be removed under the partial name.
+    // After the rename, the partial name does not exist any more, so nothing needs to be removed.
 }
 
-/// Lets `render` write to the place, and says which one it was if that fails.
+/// Lets `render` write to `place`, and adds the name of the place to an error of writing.
 fn written<W: Write>(place: W, name: &str, render: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<W> {
     let mut out = BufWriter::with_capacity(
         1 << 16,
@@ -78,7 +80,7 @@ fn written<W: Write>(place: W, name: &str, render: impl FnOnce(&mut dyn Write) -
     );
     let failed = || format!("{name} cannot be written");
     if let Err(error) = render(&mut out) {
-        // What was asked for may fail as well, for reasons of its own.
+        // `render` may also fail for other reasons than writing.
         return Err(if out.get_ref().failed {
             error.context(failed())
         } else {
@@ -93,7 +95,7 @@ fn written<W: Write>(place: W, name: &str, render: impl FnOnce(&mut dyn Write) -
     Ok(watched.inner)
 }
 
-/// A writer that remembers whether something could not be written.
+/// A writer that remembers whether a write has failed.
 struct Watched<W> {
     inner: W,
     failed: bool,
@@ -111,7 +113,7 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-/// A file that is removed unless it was renamed.
+/// A file that is removed on drop, unless it was renamed.
 struct Partial(PathBuf);
 
 impl Drop for Partial {
@@ -120,7 +122,7 @@ impl Drop for Partial {
     }
 }
 
-/// Whether the error is that nobody reads our output any more, as after `| head`.
+/// Returns whether the error means that the reader of the output has closed it, as after `| head`.
 #[must_use]
 pub fn broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Functions with counts: how often blocks of each ran, and how many different ones.
+//! Functions with counts: the number of times that blocks of each ran, and the number of different
+//! blocks.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -13,16 +14,16 @@ use crate::symbolised::{NamedFrame, Symbolised};
 struct Count {
     records: u64,
     blocks: HashSet<u64>,
-    /// The first line of it that was seen.
+    /// The lowest line of it that was seen.
     line: u32,
 }
 
-/// Writes a table of the functions as their authors wrote them: what the compiler inlined counts for the function
-/// it was written in. The most frequent come first.
+/// Writes a table of the functions as their authors wrote them: inlined code counts for the
+/// function that it was written in. The most frequent functions come first.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -> Result<()> {
     let mut counts: HashMap<(&str, &str), Count> = HashMap::new();
     for pc in recording

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! JSON lines: one object on a line, so that a reader need not hold the whole.
+//! JSON lines: one object per line, so that a reader need not keep the whole file in memory.
 //!
-//! The first line describes the kernel. Each task follows, then its records. Addresses are strings, since JSON's
-//! numbers do not hold 64 bits everywhere.
+//! The first line describes the kernel. Each task follows, then its records. Addresses are strings,
+//! because not all readers of JSON keep 64 bits of a number.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use crate::symbolised::Symbolised;
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
     let kernel = &recording.kernel;
     let build_id: String = kernel.build_id.iter().map(|byte| format!("{byte:02x}")).collect();

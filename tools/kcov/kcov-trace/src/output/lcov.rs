@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! LCOV tracefiles, as `geninfo` describes them: for `genhtml`, editors and services.
+//! LCOV tracefiles in the format that `geninfo` documents: for `genhtml`, editors and services.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,11 +9,11 @@ use anyhow::Result;
 use crate::coverage::{Coverage, FunctionCoverage};
 use crate::sources::Sources;
 
-/// Writes the coverage. Lines without a block are not instrumented and left out.
+/// Writes the coverage. Lines without a block are not instrumented and are left out.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(coverage: &Coverage, sources: &Sources, out: &mut dyn Write) -> Result<()> {
     for file in coverage.files.values() {
         writeln!(out, "TN:")?;
@@ -45,11 +45,12 @@ pub fn write(coverage: &Coverage, sources: &Sources, out: &mut dyn Write) -> Res
     Ok(())
 }
 
-/// In a tracefile a function's name stands once for a file; copies that the compiler made are put together.
+/// Merges the functions by name: a tracefile has each name once per file, but the compiler may have
+/// made copies.
 fn by_name(functions: &[FunctionCoverage]) -> BTreeMap<&str, (u32, u64)> {
     let mut found = BTreeMap::new();
     for function in functions {
-        // Line 0 is none; readers refuse it.
+        // Readers reject line 0.
         let (_, hits) = found
             .entry(function.name.as_str())
             .or_insert((function.line.max(1), 0));

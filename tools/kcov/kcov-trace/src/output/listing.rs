@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The trace for a person: in columns, and the functions that something was inlined into below it.
+//! The trace for users: in columns, followed by the functions that the code was inlined into.
 
 use std::io::Write;
 
@@ -9,16 +9,16 @@ use super::trace::{heading, operands};
 use crate::recording::{Recording, Records};
 use crate::symbolised::{NamedFrame, Symbolised};
 
-/// Names that are longer do not make the column wider.
+/// The largest width of the column; longer names do not make it wider.
 const WIDEST: usize = 48;
-/// How far the lines about inlining are moved in: behind the address.
+/// The indentation of the lines about inlining: they start after the address.
 const INDENT: usize = 21;
 
 /// Writes the listing.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -> Result<()> {
     for task in &recording.tasks {
         writeln!(out, "# {}", heading(task))?;
@@ -46,7 +46,7 @@ pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -
     Ok(())
 }
 
-/// How wide the column of the functions is.
+/// Returns the width of the column of the functions.
 fn width(pcs: impl Iterator<Item = u64>, symbols: &Symbolised) -> usize {
     pcs.filter_map(|pc| symbols.frames(pc).next())
         .map(|frame| name(&frame).chars().count())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The forms in which coverage is given out.
+//! The formats of output.
 
 pub mod comparisons;
 mod file;

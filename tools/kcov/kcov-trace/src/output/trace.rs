@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The plain trace: every record on a line, task after task.
+//! The plain trace: every record on a line, one task after the other.
 
 use std::io::Write;
 
@@ -9,12 +9,12 @@ use kcov::Comparison;
 use crate::recording::{Recording, Records, Task};
 use crate::symbolised::Symbolised;
 
-/// Writes the trace; with `symbols` each PC is followed by its function and line, and by those that it was inlined
-/// into.
+/// Writes the trace. With `symbols`, each PC is followed by its function and line, and by the
+/// functions that it was inlined into.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
     for task in &recording.tasks {
         writeln!(out, "# {}", heading(task))?;
@@ -36,11 +36,11 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
     Ok(())
 }
 
-/// Writes what each task is headed with, and none of its records.
+/// Writes the heading of each task, without its records.
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> {
     for task in &recording.tasks {
         writeln!(out, "{}", heading(task))?;
@@ -48,7 +48,7 @@ pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> 
     Ok(())
 }
 
-/// What a task's part is headed with.
+/// Returns the heading of a task's part.
 #[must_use]
 pub fn heading(task: &Task) -> String {
     let what = match (&task.records, task.records.len()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The numbers in a recording: LEB128, and for PCs the difference to the previous one.
 
-/// What every recording starts with. The first byte is not text and the line ends are of both kinds, so that a
-/// transfer that changes either is noticed.
+/// The start of every recording. The first byte is not text, and the line ends are of both kinds,
+/// so that a transfer that changes either of them is detected.
 pub(super) const MAGIC: [u8; 8] = *b"\x89KCOV\r\n\x1a";
 /// The version of the format.
 pub(super) const VERSION: u32 = 1;
@@ -31,13 +31,15 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The difference of two PCs, with the sign in the lowest bit: neighbours take one or two bytes.
+/// Writes the difference of two PCs, with the sign in the lowest bit: PCs next to each other take
+/// one or two bytes.
 pub(super) fn put_difference(out: &mut Vec<u8>, before: u64, value: u64) {
     let difference = value.wrapping_sub(before) as i64;
     put(out, (difference << 1 ^ difference >> 63) as u64);
 }
 
-/// Reads what the functions above wrote; `None` where the bytes end too early or make no number.
+/// Reads the output of the functions above; returns `None` if the bytes end too early or do not
+/// encode a number.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Which kernel ran, and where it and its modules were: what it takes to symbolise a recording elsewhere.
+//! The kernel that ran, and the addresses of its code and modules: the data that is needed to
+//! symbolise a recording elsewhere.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,16 +8,16 @@ use std::path::Path;
 
 use super::encoding::{Cursor, put, put_text};
 
-/// A kernel as the recording knows it.
+/// The description of a kernel in a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
-    /// What `uname -m` prints.
+    /// The output of `uname -m`.
     pub machine: String,
-    /// What `uname -r` prints.
+    /// The output of `uname -r`.
     pub release: String,
-    /// The build id, empty if there is none.
+    /// The build id; empty if the kernel has none.
     pub build_id: Vec<u8>,
-    /// Where `_stext` was while it ran, 0 if that was not to be seen.
+    /// The run-time address of `_stext`; 0 if the kernel did not show it.
     pub text: u64,
     /// The modules that were loaded.
     pub modules: Vec<Module>,
@@ -27,18 +28,18 @@ pub struct Kernel {
 pub struct Module {
     /// Its name, as in `/proc/modules`.
     pub name: String,
-    /// Where it was.
+    /// Its address.
     pub base: u64,
-    /// How large it was.
+    /// Its size in bytes.
     pub size: u64,
-    /// Its build id, empty if there is none.
+    /// Its build id; empty if it has none.
     pub build_id: Vec<u8>,
-    /// Its sections with code and where they were.
+    /// Its sections with code, and their addresses.
     pub sections: Vec<(String, u64)>,
 }
 
 impl Kernel {
-    /// The kernel that runs here.
+    /// Returns the description of the running kernel.
     #[must_use]
     pub fn running() -> Self {
         let system = rustix::system::uname();
@@ -54,7 +55,8 @@ impl Kernel {
         }
     }
 
-    /// Adds the modules that were loaded meanwhile; those that were unloaded stay known.
+    /// Adds the modules of `later`, which were loaded since then; modules that were unloaded stay
+    /// known.
     pub fn add_modules_of(&mut self, later: Self) {
         for module in later.modules {
             if !self.modules.contains(&module) {
@@ -117,7 +119,8 @@ fn bytes(cursor: &mut Cursor<'_>) -> Option<Vec<u8>> {
     Some(cursor.bytes(length)?.to_vec())
 }
 
-/// The build id among ELF notes, as `/sys/kernel/notes` has them: all with 4-byte alignment.
+/// Returns the build id from ELF notes in the form of `/sys/kernel/notes`, all with 4-byte
+/// alignment.
 #[must_use]
 pub fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     const NT_GNU_BUILD_ID: u32 = 3;
@@ -135,13 +138,14 @@ pub fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Where `_stext` is, if the kernel tells; without privilege it says 0.
+/// Returns the address of `_stext`; 0 if the kernel hides it from unprivileged users.
 fn start_of_text() -> u64 {
     fs::File::open("/proc/kallsyms").map_or(0, |symbols| address_of("_stext", BufReader::new(symbols)))
 }
 
-/// The address of a symbol in a list such as `/proc/kallsyms`, or 0. The kernel makes that list while it is read, which
-/// takes a while for all of it: reading ends with the symbol.
+/// Returns the address of a symbol in a list such as `/proc/kallsyms`; 0 if it is missing. The
+/// kernel makes that list while it is read, which takes long for the whole list, so reading ends at
+/// the symbol.
 fn address_of(symbol: &str, list: impl BufRead) -> u64 {
     list.lines()
         .map_while(Result::ok)

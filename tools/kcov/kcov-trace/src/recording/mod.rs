@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Recordings: what was collected, with all that is needed to make sense of it on another machine.
+//! Recordings: collected records, with all data that is needed to interpret them on another
+//! machine.
 //!
-//! The file's format is described in `FORMAT.md`.
+//! `FORMAT.md` describes the file's format.
 
 mod encoding;
 mod kernel;
@@ -14,31 +15,31 @@ pub use kernel::{Kernel, Module, build_id};
 pub use read::{ReadError, read, read_bytes};
 pub use write::write;
 
-/// Everything that one run collected.
+/// The result of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
     /// The kernel that ran.
     pub kernel: Kernel,
-    /// The command that was traced, if one was.
+    /// The traced command; empty if no command was traced.
     pub command: Vec<String>,
-    /// What each task collected.
+    /// The records of each task.
     pub tasks: Vec<Task>,
 }
 
-/// What was collected for one task, or for a set of remote handles.
+/// The records of one task, or of a set of remote handles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Its thread id; 0 where the records belong to no task.
+    /// Its thread id; 0 if the records belong to no task.
     pub tid: u32,
-    /// The thread id of the task that made it, 0 if that was not seen.
+    /// The thread id of the task that made it; 0 if that is unknown.
     pub parent: u32,
-    /// The name it had last, or what the records are of.
+    /// The last name of the task, or a description of the records.
     pub name: String,
-    /// Whether its buffer was full at some time, so that records are missing.
+    /// Set if its buffer was full at some time, so that records are missing.
     pub overflowed: bool,
-    /// Why it could not be traced, if it could not.
+    /// The reason why it could not be traced, if it could not.
     pub problem: Option<String>,
-    /// What it collected.
+    /// Its records.
     pub records: Records,
 }
 
@@ -52,7 +53,7 @@ pub enum Records {
 }
 
 impl Records {
-    /// How many records there are.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -61,7 +62,7 @@ impl Records {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -69,7 +70,7 @@ impl Records {
 }
 
 impl Recording {
-    /// All PCs of all tasks, those of comparisons not among them.
+    /// Returns the PCs of all tasks, without the PCs of comparisons.
     pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
         self.tasks
             .iter()
@@ -81,7 +82,7 @@ impl Recording {
             .copied()
     }
 
-    /// All comparisons of all tasks.
+    /// Returns the comparisons of all tasks.
     pub fn comparisons(&self) -> impl Iterator<Item = &Comparison> + '_ {
         self.tasks
             .iter()

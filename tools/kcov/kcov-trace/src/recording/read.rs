@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reads recordings, and distrusts them: they come from another machine.
+//! Reads recordings without trusting them: they come from another machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use super::encoding::{
 };
 use super::{Kernel, Recording, Records, Task};
 
-/// Bytes of the head: magic and version.
+/// The size of the head in bytes: magic and version.
 const HEAD: usize = MAGIC.len() + 4;
-/// Bytes of a section before its contents: tag and length.
+/// The size of the part of a section before its contents in bytes: tag and length.
 const SECTION_HEAD: usize = 4 + 8;
 
-/// Why a file is no recording that can be used.
+/// The reason why a file is not a recording that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -25,16 +25,16 @@ pub enum ReadError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the system.
         cause: std::io::Error,
     },
-    /// It is something else.
+    /// The file is something else.
     #[error("{} is not a kcov-trace recording; make one with 'kcov-trace -o FILE -- COMMAND'", .path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// A later version of the format.
+    /// The file has a later version of the format.
     #[error("{} has format version {version}, and this kcov-trace reads version {VERSION}; use a newer kcov-trace", .path.display())]
     Version {
         /// The file.
@@ -42,18 +42,18 @@ pub enum ReadError {
         /// Its version.
         version: u32,
     },
-    /// The end is missing.
+    /// The end of the file is missing.
     #[error("{} is truncated: it ends in the middle of the recording; copy it again, or record again", .path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
     },
-    /// Its contents contradict themselves or the checksum.
+    /// The contents contradict each other or the checksum.
     #[error("{} is damaged: {what}; copy it again, or record again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// A description of the damage.
         what: &'static str,
     },
 }
@@ -62,7 +62,7 @@ pub enum ReadError {
 ///
 /// # Errors
 ///
-/// [`ReadError`] says what is wrong with the file.
+/// [`ReadError`] describes the problem of the file.
 pub fn read(path: &Path) -> Result<Recording, ReadError> {
     let bytes = fs::read(path).map_err(|cause| ReadError::File {
         path: path.into(),
@@ -71,11 +71,11 @@ pub fn read(path: &Path) -> Result<Recording, ReadError> {
     read_bytes(path, &bytes)
 }
 
-/// Reads the recording in `bytes`; `path` is for the messages.
+/// Reads the recording in `bytes`; `path` is used in messages.
 ///
 /// # Errors
 ///
-/// As for [`read`].
+/// The errors of [`read`].
 pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
     let truncated = || ReadError::Truncated { path: path.into() };
     let damaged = |what| ReadError::Damaged {
@@ -98,8 +98,8 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
         });
     }
 
-    // The checksum first: what follows may then assume that the file is as it was written, and has to fear
-    // only those who wrote it so.
+    // The checksum is verified first. After that, the file is known to be as it was written, but
+    // its writer may still be malicious.
     let mut sections = Vec::new();
     let mut at = HEAD;
     loop {
@@ -132,7 +132,7 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
                 task(&mut cursor, tag == TAG_PCS)
                     .ok_or_else(|| damaged("a task's section makes no sense"))?,
             ),
-            // A later version may add sections that can be done without.
+            // A later version may add sections that readers can ignore.
             _ => {}
         }
     }
@@ -153,7 +153,8 @@ fn task(cursor: &mut Cursor<'_>, is_pcs: bool) -> Option<Task> {
     let name = cursor.text()?;
     let problem = Some(cursor.text()?).filter(|text| !text.is_empty());
     let count = cursor.length()?;
-    // Every record takes a byte at least: a forged count reserves no memory.
+    // Every record takes at least one byte, so a forged count cannot reserve more memory than the
+    // file has.
     if count > cursor.remaining() {
         return None;
     }

@@ -13,7 +13,7 @@ use super::{Recording, Records, Task};
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Summed {
         out,
@@ -37,7 +37,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     out.section(TAG_END, &sum.to_le_bytes())
 }
 
-/// A writer that keeps the checksum of what went through it.
+/// A writer that computes the checksum of its output.
 struct Summed<'a> {
     out: &'a mut dyn Write,
     sum: crc32fast::Hasher,

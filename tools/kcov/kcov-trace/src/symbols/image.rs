@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An ELF file of the kernel's: `vmlinux` as it was linked, or a module as it was compiled.
+//! An ELF file of the kernel: `vmlinux` as it was linked, or a module as it was compiled.
 //!
-//! A module's sections all start at address 0. They are laid out one after the other here, so that every
-//! address of an image means one place, and the debug information is relocated to that layout.
+//! All sections of a module start at address 0. Here they are laid out one after the other, so that
+//! every address of an image has one meaning, and the debug information is relocated to that
+//! layout.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionIndex, SectionKind, Sym
 
 use super::relocate;
 
-/// Where the sections of a module are laid out from; not 0, which means "discarded" in debug information.
+/// The first address for the sections of a module; not 0, which means "discarded" in debug
+/// information.
 const MODULE_BASE: u64 = 0x10_0000;
 
 /// A file that was opened and mapped; [`image`](Self::image) borrows from it.
@@ -49,12 +51,12 @@ impl Architecture {
     }
 }
 
-/// A function as the symbol table has it.
+/// A function of the symbol table.
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol<'a> {
     /// Its address.
     pub address: u64,
-    /// The address behind it.
+    /// The address after its last byte.
     pub end: u64,
     /// Its name.
     pub name: &'a str,
@@ -68,7 +70,7 @@ pub(super) struct Text<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// An ELF file's contents, ready to be asked.
+/// The parsed contents of an ELF file.
 #[derive(Debug)]
 pub struct Image<'a> {
     path: &'a Path,
@@ -85,18 +87,18 @@ impl ImageFile {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened or mapped.
+    /// The file cannot be opened or mapped.
     #[expect(unsafe_code, reason = "a mapping of a file")]
     pub fn open(path: &Path) -> Result<Self> {
         let cannot = || format!("{} cannot be opened", path.display());
-        // Before it is opened: to open a pipe would wait for somebody to write to it.
+        // The type is checked before the file is opened: opening a pipe would wait for a writer.
         let found = std::fs::metadata(path).with_context(cannot)?;
         if found.is_dir() {
             bail!("{} is a folder; name the file vmlinux in it", path.display());
         }
         if !found.is_file() {
             bail!(
-                "{} is no regular file; name the uncompressed vmlinux",
+                "{} is not a regular file; name the uncompressed vmlinux",
                 path.display()
             );
         }
@@ -107,8 +109,8 @@ impl ImageFile {
             );
         }
         let file = File::open(path).with_context(cannot)?;
-        // SAFETY: A private mapping that is only read. Somebody who truncates the file meanwhile ends this
-        // program with SIGBUS, as with every program that maps its input.
+        // SAFETY: A private mapping that is only read. If another process truncates the file during
+        // the run, SIGBUS ends this program, as it ends every program that maps its input.
         let map =
             unsafe { Mmap::map(&file) }.with_context(|| format!("{} cannot be mapped", path.display()))?;
         Ok(Self {
@@ -121,7 +123,7 @@ impl ImageFile {
     ///
     /// # Errors
     ///
-    /// When it is no ELF file of a supported architecture.
+    /// The file is not an ELF file of a supported architecture.
     pub fn image(&self) -> Result<Image<'_>> {
         Image::parse(&self.path, &self.map)
     }
@@ -169,7 +171,8 @@ impl<'a> Image<'a> {
         let mut text = Vec::new();
         for section in elf.sections() {
             let name = section.name().unwrap_or_default();
-            // Replacements are copied over other code before they run: no PC is ever inside.
+            // Replacements are copied over other code before they run, so no PC is ever inside
+            // them.
             if section.kind() != SectionKind::Text || name == ".altinstr_replacement" {
                 continue;
             }
@@ -212,25 +215,25 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// The file's name.
+    /// Returns the file's name.
     #[must_use]
     pub fn path(&self) -> &'a Path {
         self.path
     }
 
-    /// What it was built for.
+    /// Returns the architecture that it was built for.
     #[must_use]
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// The build id that the linker left.
+    /// Returns the build id that the linker wrote; empty if it wrote none.
     #[must_use]
     pub fn build_id(&self) -> Option<&'a [u8]> {
         self.elf.build_id().ok().flatten()
     }
 
-    /// Whether there is debug information.
+    /// Returns whether the file has debug information.
     #[must_use]
     pub fn has_dwarf(&self) -> bool {
         [".debug_info", ".debug_line"]
@@ -238,13 +241,14 @@ impl<'a> Image<'a> {
             .all(|name| self.elf.section_by_name(name).is_some())
     }
 
-    /// Whether the address is in a section with code; a return address may be the one behind the section.
+    /// Returns whether the address is in a section with code. A return address may be the address
+    /// just after a section.
     #[must_use]
     pub fn has_text(&self, address: u64) -> bool {
         self.text_at(address.wrapping_sub(1)).is_some()
     }
 
-    /// The code from `address` to the end of its section.
+    /// Returns the code from `address` to the end of its section.
     pub(super) fn text_at(&self, address: u64) -> Option<&'a [u8]> {
         let behind = self.text.partition_point(|section| section.address <= address);
         let section = &self.text[behind.checked_sub(1)?];
@@ -254,7 +258,7 @@ impl<'a> Image<'a> {
             .filter(|rest| !rest.is_empty())
     }
 
-    /// The function that the address is in.
+    /// Returns the function that contains the address.
     #[must_use]
     pub fn function(&self, address: u64) -> Option<&Symbol<'a>> {
         let behind = self.symbols.partition_point(|symbol| symbol.address <= address);
@@ -262,7 +266,7 @@ impl<'a> Image<'a> {
         (address < symbol.end).then_some(symbol)
     }
 
-    /// The address of a symbol, whatever its kind.
+    /// Returns the address of a symbol of any kind.
     #[must_use]
     pub fn address_of(&self, name: &str) -> Option<u64> {
         self.elf
@@ -271,7 +275,7 @@ impl<'a> Image<'a> {
             .map(|symbol| symbol.address())
     }
 
-    /// Where a section of a module was laid out.
+    /// Returns the address at which a section of a module was laid out.
     #[must_use]
     pub fn section_layout(&self, name: &str) -> Option<(u64, u64)> {
         let section = self.elf.section_by_name(name)?;
@@ -293,8 +297,9 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Where the table of sections ends, which linkers put behind everything else; `None` if it is no 64-bit ELF file, which
-/// is somebody else's to say. A head that is cut off itself ends where it should.
+/// Returns the end of the section table, which linkers put after everything else; `None` if the
+/// file is not a 64-bit ELF file, which other code reports. If the file is cut off inside its head,
+/// the result is the end of a complete head.
 fn end_of_sections(data: &[u8]) -> Option<u64> {
     const HEAD: usize = 64;
     if *data.get(4)? != object::elf::ELFCLASS64 || *data.get(5)? != object::elf::ELFDATA2LSB {
@@ -311,7 +316,7 @@ fn end_of_sections(data: &[u8]) -> Option<u64> {
     table.checked_add(short(58) * short(60))
 }
 
-/// Gives every section with code an address of its own.
+/// Assigns an address to every section with code.
 fn lay_out(elf: &object::File<'_>) -> HashMap<usize, u64> {
     let mut next = MODULE_BASE;
     let mut layout = HashMap::new();
@@ -322,7 +327,7 @@ fn lay_out(elf: &object::File<'_>) -> HashMap<usize, u64> {
         let align = section.align().max(16);
         next = next.next_multiple_of(align);
         layout.insert(section.index().0, next);
-        // A gap, so that the address behind one section is not in the next.
+        // The gap ensures that the address after one section is not in the next section.
         next += section.size() + 16;
     }
     layout
@@ -349,10 +354,10 @@ fn functions<'a>(elf: &object::File<'a>, layout: &HashMap<usize, u64>) -> Vec<Sy
             })
         })
         .collect();
-    // Of several names for one address the shortest stays, which is the one without a suffix or prefix.
+    // Of several names for one address, the shortest is kept, which has no suffix or prefix.
     symbols.sort_by_key(|symbol| (symbol.address, symbol.name.len(), symbol.name));
     symbols.dedup_by_key(|symbol| symbol.address);
-    // Assembly leaves some without a size: they reach to the next one.
+    // Assembly code leaves some symbols without a size; these extend to the next symbol.
     for i in 0..symbols.len() {
         if symbols[i].end == symbols[i].address {
             symbols[i].end = symbols

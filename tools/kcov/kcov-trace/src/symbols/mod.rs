@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! From addresses to functions and lines: the kernel's image, its modules, and what their DWARF says.
+//! Maps addresses to functions and lines: the kernel's image, its modules, and their DWARF data.
 
 mod image;
 mod relocate;

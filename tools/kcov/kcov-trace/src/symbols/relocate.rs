@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Relocates the debug information of a module, which the linker has not seen yet.
+//! Relocates the debug information of a module, which has not been linked yet.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use object::elf;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget};
 
-/// Applies the relocations of a debug section to its contents, with the file's sections at the addresses in
-/// `layout`, others at 0.
+/// Applies the relocations of a debug section to its contents, with the file's sections at the
+/// addresses in `layout` and other sections at 0.
 pub(super) fn debug_section<'d>(
     file: &object::File<'d>,
     layout: &HashMap<usize, u64>,
@@ -36,7 +36,7 @@ pub(super) fn debug_section<'d>(
     Ok(())
 }
 
-/// What a relocation does to its bytes.
+/// The effect of a relocation on its bytes.
 #[derive(Clone, Copy)]
 enum Kind {
     Nothing,
@@ -64,7 +64,8 @@ fn kind(machine: object::Architecture, r_type: u32) -> Result<Kind> {
             elf::R_AARCH64_ABS32 => Some(Set(4)),
             _ => None,
         },
-        // Code shrinks while it is linked there, so that even lengths are differences of two symbols.
+        // The linker shrinks code on this architecture, so even lengths are differences of two
+        // symbols.
         _ => match r_type {
             elf::R_RISCV_NONE | elf::R_RISCV_RELAX => Some(Nothing),
             elf::R_RISCV_64 => Some(Set(8)),
@@ -97,7 +98,7 @@ fn apply(section: &mut [u8], offset: u64, kind: Kind, value: u64) -> Result<()> 
         .ok()
         .and_then(|offset| section.get_mut(offset..))
     else {
-        bail!("a relocation points behind its section");
+        bail!("a relocation points after the end of its section");
     };
     let width = match kind {
         Kind::Nothing => 0,
@@ -106,7 +107,7 @@ fn apply(section: &mut [u8], offset: u64, kind: Kind, value: u64) -> Result<()> 
         Kind::SetLeb | Kind::SubLeb => bytes.iter().take_while(|byte| **byte & 0x80 != 0).count() + 1,
     };
     let Some(bytes) = bytes.get_mut(..width) else {
-        bail!("a relocation points behind its section");
+        bail!("a relocation points after the end of its section");
     };
     match kind {
         Kind::Nothing => {}
@@ -140,7 +141,7 @@ fn load_leb(bytes: &[u8]) -> u64 {
         .fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
 }
 
-/// Keeps the length that the assembler chose.
+/// Writes a LEB128 number with the length that the assembler chose.
 fn store_leb(bytes: &mut [u8], mut value: u64) {
     let last = bytes.len() - 1;
     for (i, byte) in bytes.iter_mut().enumerate() {

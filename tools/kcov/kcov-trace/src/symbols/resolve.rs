@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Asks the debug information about many addresses at once.
+//! Queries the debug information for many addresses at once.
 //!
-//! The addresses are return addresses: each is looked up one byte earlier, inside the call. They have to be
-//! sorted, so that each thread works on a stretch of the image of its own and parses little that another parses
-//! too.
+//! The addresses are return addresses: each is looked up one byte earlier, inside the call. They
+//! must be sorted, so that each thread works on its own part of the image and threads seldom parse
+//! the same data.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -18,14 +18,14 @@ use crate::progress::Progress;
 
 type Dwarf<'a> = Context<EndianSlice<'a, LittleEndian>>;
 
-/// Names that were found, each once. Name 0 is the empty one: not known.
+/// Names, each stored once. Name 0 is empty and means "not known".
 #[derive(Clone, Debug)]
 pub struct Names {
     list: Vec<String>,
     index: HashMap<String, u32>,
 }
 
-/// Where in the source an address is; line 0 where the compiler names none.
+/// The source location of an address; line 0 if the compiler assigned no line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Line {
     /// The file, as a name of [`Lines::names`].
@@ -39,7 +39,7 @@ pub struct Line {
 pub struct Lines {
     /// The files.
     pub names: Names,
-    /// A line for each address asked for.
+    /// A line for each requested address.
     pub lines: Vec<Line>,
 }
 
@@ -48,16 +48,16 @@ pub struct Lines {
 pub struct Frame {
     /// The function, as a name of [`Stacks::names`].
     pub function: u32,
-    /// Where in it.
+    /// The location in the function.
     pub at: Line,
 }
 
-/// The functions of many addresses, inlined ones first.
+/// The functions of many addresses, inlined functions first.
 #[derive(Debug, Default)]
 pub struct Stacks {
     /// Functions and files.
     pub names: Names,
-    /// For each address the frames, innermost first; never empty.
+    /// The frames for each address, innermost first; never empty.
     pub stacks: Vec<Box<[Frame]>>,
 }
 
@@ -71,36 +71,37 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The number of a name, which it is given if it is new.
+    /// Returns the number of a name; a new name gets a new number.
     pub fn intern(&mut self, name: &str) -> u32 {
         if let Some(number) = self.index.get(name) {
             return *number;
         }
-        // More names than addresses there cannot be, nor more addresses than the text has bytes.
+        // The number of names cannot exceed the number of addresses, and that cannot exceed the
+        // size of the code in bytes.
         let number = self.list.len() as u32;
         self.list.push(name.to_owned());
         self.index.insert(name.to_owned(), number);
         number
     }
 
-    /// The name of a number that [`intern`](Self::intern) gave.
+    /// Returns the name of a number that [`intern`](Self::intern) returned.
     #[must_use]
     pub fn get(&self, number: u32) -> &str {
         self.list.get(number as usize).map_or("", String::as_str)
     }
 
-    /// All names, by rising number.
+    /// Returns all names in the order of their numbers.
     #[must_use]
     pub fn all(&self) -> &[String] {
         &self.list
     }
 }
 
-/// The line of every address; `pcs` must be sorted.
+/// Returns the line of every address; `pcs` must be sorted.
 ///
 /// # Errors
 ///
-/// When the debug information is damaged.
+/// The debug information is damaged.
 pub fn lines(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Lines> {
     let parts = in_parallel(pcs, |part| {
         let dwarf = context(image)?;
@@ -129,12 +130,12 @@ pub fn lines(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Line
     Ok(all)
 }
 
-/// The inlining of every address; `pcs` must be sorted. Without debug information, or where it does not reach,
-/// the symbol table names the function.
+/// Returns the inlining at every address; `pcs` must be sorted. Without debug information for an
+/// address, the symbol table provides the function.
 ///
 /// # Errors
 ///
-/// When the debug information is damaged.
+/// The debug information is damaged.
 pub fn stacks(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Stacks> {
     let parts = in_parallel(pcs, |part| {
         let dwarf = if image.has_dwarf() {
@@ -173,7 +174,7 @@ fn stack(image: &Image<'_>, dwarf: Option<&Dwarf<'_>>, address: u64, names: &mut
     let mut stack = Vec::new();
     let frames = dwarf.and_then(|dwarf| dwarf.find_frames(address).skip_all_loads().ok());
     if let Some(mut frames) = frames {
-        // A frame that cannot be read ends the stack; what was read of it stays.
+        // A frame that cannot be read ends the stack; the frames before it are kept.
         while let Ok(Some(frame)) = frames.next() {
             let function = frame
                 .function
@@ -207,7 +208,7 @@ fn function_name(name: &FunctionName<EndianSlice<'_, LittleEndian>>, names: &mut
     }
 }
 
-/// The name as its author wrote it; a C name stays as it is.
+/// Returns the name as its author wrote it; a C name is not changed.
 #[must_use]
 pub fn demangled(name: &str) -> String {
     match rustc_demangle::try_demangle(name) {
@@ -223,7 +224,7 @@ fn context<'i>(image: &'i Image<'_>) -> Result<Dwarf<'i>> {
 
 /// Splits the addresses among the processors.
 fn in_parallel<T: Send>(pcs: &[u64], work: impl Fn(&[u64]) -> Result<T> + Sync) -> Result<Vec<T>> {
-    // To read the table of units costs a thread more than to look up a few hundred addresses.
+    // Reading the table of units costs a thread more than looking up a few hundred addresses.
     let useful = NonZero::new(pcs.len() / 512).map_or(1, NonZero::get);
     let threads = thread::available_parallelism()
         .map_or(1, NonZero::get)
@@ -241,7 +242,7 @@ fn in_parallel<T: Send>(pcs: &[u64], work: impl Fn(&[u64]) -> Result<T> + Sync) 
     })
 }
 
-/// Takes over the names and tells the new number of each.
+/// Adds the names of `part` to `all`; returns the new number of each.
 fn merge(all: &mut Names, part: &Names) -> Vec<u32> {
     part.list.iter().map(|name| all.intern(name)).collect()
 }

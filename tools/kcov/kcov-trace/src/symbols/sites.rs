@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Finds every place that calls KCOV's hooks: what could be covered at all.
+//! Finds every place that calls KCOV's hooks: all code that can be covered.
 //!
-//! In `vmlinux` the linker has resolved the calls, so the code is searched for call instructions that lead to a
-//! hook. Nothing is disassembled: on x86 a byte inside another instruction would have to be followed by the one
-//! right displacement of 2^32 to be mistaken for a call. In a module the relocations name the calls.
+//! In `vmlinux` the linker has resolved the calls, so the code is searched for call instructions
+//! that lead to a hook. The code is not disassembled: on x86, a byte inside another instruction is
+//! mistaken for a call only if it is followed by the one matching displacement out of 2^32. In a
+//! module the relocations name the calls.
 
 use anyhow::{Result, bail};
 use memchr::memchr2_iter;
@@ -12,7 +13,7 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
 use super::image::{Architecture, Image};
 
-/// Which hooks' call sites are wanted.
+/// The hooks whose call sites are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// `__sanitizer_cov_trace_pc`.
@@ -21,19 +22,20 @@ pub enum Hook {
     Comparison,
 }
 
-/// How a site reaches the hook.
+/// The instruction by which a site reaches the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiteKind {
-    /// By a call: the hook sees the address behind it.
+    /// A call: the hook sees the address after it.
     Call,
-    /// By a jump at the end of a function: the hook sees the address behind the call *of that function*.
+    /// A jump at the end of a function: the hook sees the address after the call *of that
+    /// function*.
     TailJump,
 }
 
 /// A call site of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The address behind the instruction: the recorded PC if it is a call.
+    /// The address after the instruction: the recorded PC if it is a call.
     pub pc: u64,
     /// Call or jump.
     pub kind: SiteKind,
@@ -51,11 +53,11 @@ impl Hook {
     }
 }
 
-/// All call sites of the hook in the image, by rising address.
+/// Returns all call sites of the hook in the image, in ascending order.
 ///
 /// # Errors
 ///
-/// When the image has none: then the kernel was not built with KCOV.
+/// The image has none, because the kernel was built without KCOV.
 pub fn sites(image: &Image<'_>, hook: Hook) -> Result<Vec<Site>> {
     let mut found = if image.elf().kind() == object::ObjectKind::Relocatable {
         by_relocation(image, hook)
@@ -88,7 +90,7 @@ pub fn sites(image: &Image<'_>, hook: Hook) -> Result<Vec<Site>> {
         }
         if image.architecture() == Architecture::X86_64 {
             let loads: usize = image.text().iter().map(|text| loads_of(text.data, &hooks)).sum();
-            // An odd load may be of a function's pointer.
+            // A few loads may be those of a function pointer.
             if loads > found.len() / 10 + 1 {
                 bail!(
                     "{} calls the hooks through registers, as user-mode Linux does (-mcmodel=large), so how many calls there are is not known; ask for the format 'listing', 'functions', 'trace' or 'json'",
@@ -119,7 +121,7 @@ fn by_relocation(image: &Image<'_>, hook: Hook) -> Vec<Site> {
             let Ok(at) = usize::try_from(offset) else { continue };
             let site = match image.architecture() {
                 _ if !named => None,
-                // The relocation is at the displacement, behind the opcode.
+                // The relocation is at the displacement, after the opcode.
                 Architecture::X86_64 => match text.data.get(at.wrapping_sub(1)) {
                     Some(0xe8) => Some((4, SiteKind::Call)),
                     Some(0xe9) => Some((4, SiteKind::TailJump)),
@@ -130,7 +132,8 @@ fn by_relocation(image: &Image<'_>, hook: Hook) -> Vec<Site> {
                     Some(0x1400_0000) => Some((4, SiteKind::TailJump)),
                     _ => None,
                 },
-                // The pair auipc and jalr; which register it links decides.
+                // An auipc and jalr pair; the register to which it links decides whether it is a
+                // call.
                 Architecture::Riscv64 => {
                     match word(text.data, at.wrapping_add(4)).map(|word| word >> 7 & 0x1f) {
                         Some(1) => Some((8, SiteKind::Call)),
@@ -150,7 +153,7 @@ fn by_relocation(image: &Image<'_>, hook: Hook) -> Vec<Site> {
     found
 }
 
-/// `call rel32` is e8, `jmp rel32` is e9.
+/// Finds `call rel32`, which is e8, and `jmp rel32`, which is e9.
 fn scan_x86_64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     for at in memchr2_iter(0xe8, 0xe9, code) {
         let Some(displacement) = word(code, at + 1) else {
@@ -168,8 +171,8 @@ fn scan_x86_64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     }
 }
 
-/// How often the address of a hook is loaded into a register: `movabs`, 48 or 49 and b8 to bf. One load may serve many
-/// calls, of which nothing is seen without following the register.
+/// Returns the number of loads of a hook's address into a register: `movabs`, 48 or 49 and b8 to
+/// bf. One load may serve many calls, which cannot be seen without following the register.
 fn loads_of(code: &[u8], hooks: &[u64]) -> usize {
     hooks
         .iter()
@@ -183,7 +186,7 @@ fn loads_of(code: &[u8], hooks: &[u64]) -> usize {
         .sum()
 }
 
-/// `bl` and `b`: 26 bits of words.
+/// Finds `bl` and `b`, which have 26 bits of words.
 fn scan_arm64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     for (i, bytes) in code.chunks_exact(4).enumerate() {
         let instruction = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -200,7 +203,7 @@ fn scan_arm64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     }
 }
 
-/// `auipc` and `jalr`, or the `jal` that the linker makes of them when the hook is near.
+/// Finds `auipc` and `jalr`, or the `jal` that the linker makes of them if the hook is near.
 fn scan_riscv64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     for at in (0..code.len().saturating_sub(3)).step_by(2) {
         let Some(first) = word(code, at) else { break };
@@ -247,7 +250,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// The target of the direct call that ends at `pc`, if one does.
+/// Returns the target of the direct call that ends at `pc`; `None` if no direct call ends there.
 #[must_use]
 pub fn call_before(image: &Image<'_>, pc: u64) -> Option<u64> {
     match image.architecture() {

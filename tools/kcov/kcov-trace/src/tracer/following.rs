@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Following real tasks and letting them go, without KCOV: that nothing is collected is a problem of each task's.
+//! Tests that follow real tasks and let them go, without KCOV. That nothing is collected is a
+//! problem of each task.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -13,7 +14,7 @@ use super::tests::{QUEUE, compiled, folder};
 use super::{Options, Traced, Tracer, start};
 use crate::recording::Records;
 
-/// A run of `goes-on.c` up to a stop that is wanted.
+/// A run of `goes-on.c` up to a requested stop.
 struct Run {
     tracer: Tracer,
     first: Tid,
@@ -24,7 +25,8 @@ struct Run {
 }
 
 impl Run {
-    /// Does what the program calls `what` until `wanted` says of a task and its stop that this is it.
+    /// Runs the part of the program that is called `what`, until `wanted` accepts a task and its
+    /// stop.
     fn until(what: &str, wanted: impl Fn(Tid, Stop) -> bool) -> Self {
         let alone = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = folder();
@@ -65,7 +67,7 @@ impl Run {
         report.unwrap_or_else(|| ptrace::wait(None).unwrap().expect("a task is left"))
     }
 
-    /// Handles the stop that was wanted.
+    /// Handles the requested stop.
     fn go_on(&mut self) {
         let (tid, report) = self.tracer.pending.pop_front().unwrap();
         if let Report::Stopped(stop) = report {
@@ -73,14 +75,14 @@ impl Run {
         }
     }
 
-    /// Gives the task records by which it is known later.
+    /// Gives the task records that identify it later.
     fn mark(&mut self, tid: Tid) {
         let task = self.tracer.tasks.get_mut(&tid).unwrap();
         task.started = true;
         task.records = Records::Pcs(vec![tid as u64]);
     }
 
-    /// The tasks that have such records, by the ids that they had last.
+    /// Returns the tasks that have such records, by their last ids.
     fn marked(&self) -> Vec<(Tid, Records)> {
         let finished = self.tracer.finished.iter();
         finished
@@ -92,7 +94,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Those that were let go are no children of this process, but for the first.
+        // Of the tasks that were let go, only the first is a child of this process.
         kill(self.first);
         traced().into_iter().for_each(kill);
         while let Ok(Some((tid, _))) = ptrace::wait(None) {
@@ -104,11 +106,11 @@ impl Drop for Run {
 
 fn kill(process: Tid) {
     let pid = rustix::process::Pid::from_raw(process).unwrap();
-    // One that has ended already needs none.
+    // A task that has already ended does not need the signal.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
-/// Those that this thread traces.
+/// Returns the tasks that this thread traces.
 fn traced() -> Vec<Tid> {
     let own = format!("TracerPid:\t{}\n", rustix::thread::gettid());
     let is_traced =
@@ -158,7 +160,7 @@ fn thread_that_runs_a_program_at_the_end_keeps_its_records() {
 fn task_that_is_killed_at_a_stop_has_a_name() {
     let mut run = Run::until("signal", |_, stop| stop == Stop::Signal(libc::SIGUSR1));
     kill(run.first);
-    // The kill takes it to its exit; what is done about the signal takes it past that.
+    // The kill takes the task to its exit stop; the handling of the signal takes it past that stop.
     while ptrace::event_message(run.first).ok() != Some(libc::SIGKILL) {
         std::thread::yield_now();
     }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Starts collection on a stopped task, with a descriptor that the tracer has opened, sized and mapped.
+//! Starts collection on a stopped task, with a descriptor that the tracer has opened, sized and
+//! mapped.
 //!
-//! Only the task itself can start its collection, and for that it has to have the descriptor. It may neither see
-//! debugfs nor be allowed to open the file, so the tracer sends it: the task makes a pair of sockets, the tracer
-//! takes one of them with `pidfd_getfd` and sends the descriptor through it. The task receives it, starts the
-//! collection and closes all three; collection goes on without them, and across `execve`.
+//! Only the task itself can start its collection, and for that it needs the descriptor. The task
+//! may not be able to see debugfs or be allowed to open the file, so the tracer sends the
+//! descriptor: the task makes a pair of sockets, and the tracer takes one of them with
+//! `pidfd_getfd` and sends the descriptor through it. The task receives the descriptor, starts the
+//! collection and closes all three. The collection continues without them, even across `execve`.
 
 use std::ffi::c_int;
 use std::fs;
@@ -18,7 +20,7 @@ use rustix::process::{Pid, Resource, Rlimit};
 use super::inject::{Failure, Injection, SCRATCH};
 use super::ptrace::{self, Tid};
 
-// Where the arguments stand in the scratch.
+// The offsets of the arguments in the scratch memory.
 const MESSAGE: usize = 0;
 const VECTOR: usize = 64;
 const DATA: usize = 80;
@@ -33,21 +35,23 @@ pub(super) struct Enable {
     pub(super) argument: u64,
 }
 
-/// Lets the task collect into the descriptor's buffer. It is `alone` if no other task runs in its memory.
+/// Makes the task collect into the descriptor's buffer. `alone` means that no other task runs in
+/// its memory.
 pub(super) fn start(tid: Tid, kcov: impl AsFd, enable: Enable, alone: bool) -> Result<(), Failure> {
     let status = Status::of(tid)?;
     if status.filtered {
         ptrace::set_options(tid, ptrace::OPTIONS | ptrace::SUSPEND_SECCOMP).map_err(filter_stays)?;
     }
     let result = inject(tid, status.process, kcov.as_fd(), enable, alone);
-    // Also if that failed, or the task would go on without its filter. One that is gone has nothing to be put back.
+    // Restores the filter even if the start failed, or the task would continue without it. A task
+    // that has exited needs nothing restored.
     if status.filtered && !matches!(result, Err(Failure::Gone(_))) {
         ptrace::set_options(tid, ptrace::OPTIONS)?;
     }
     result
 }
 
-/// Why a seccomp filter could not be suspended.
+/// Returns the reason why a seccomp filter could not be suspended.
 fn filter_stays(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EINVAL) => io::Error::other(
@@ -72,7 +76,7 @@ fn inject(tid: Tid, process: Tid, kcov: BorrowedFd<'_>, enable: Enable, alone: b
     result
 }
 
-/// Does something while the task may have a few more descriptors than its limit says.
+/// Runs `work` while the task may have a few more descriptors than its limit allows.
 fn with_more_files(process: Tid, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let limit = files_limit(process)?;
     let used = fs::read_dir(format!("/proc/{process}/fd"))?
@@ -83,7 +87,7 @@ fn with_more_files(process: Tid, work: impl FnOnce() -> Result<(), Failure>) -> 
         process,
         Rlimit {
             current: Some(enough),
-            // To lower it is to lose it: only a privileged task could put it back.
+            // The maximum is never lowered: only a privileged task could raise it again.
             maximum: limit.maximum.map(|maximum| maximum.max(enough)),
         },
     )?;
@@ -92,13 +96,13 @@ fn with_more_files(process: Tid, work: impl FnOnce() -> Result<(), Failure>) -> 
     result.and_then(|()| Ok(restored?))
 }
 
-/// How many descriptors a process may have.
+/// Returns the largest number of descriptors that a process may have.
 fn files_limit(process: Tid) -> io::Result<Rlimit> {
     let text = fs::read_to_string(format!("/proc/{process}/limits"))?;
     limit_in(&text).ok_or_else(|| io::Error::other("/proc does not tell how many files the task may open"))
 }
 
-/// The limit of open files in the text of a limits file.
+/// Returns the limit of open files from the text of a limits file.
 fn limit_in(text: &str) -> Option<Rlimit> {
     let line = text
         .lines()
@@ -141,7 +145,7 @@ fn hand_over(
     if matches!(received, Err(Failure::Gone(_))) {
         return received.map(drop);
     }
-    // The sockets go whether or not that worked.
+    // Closes the sockets, whether or not the hand-over succeeded.
     for end in ends {
         injection.call(calls.close, [end as u64, 0, 0, 0])?;
     }
@@ -153,7 +157,7 @@ fn hand_over(
     enabled.map(drop)
 }
 
-/// Lets the task receive the descriptor from its end of the pair; gives the number it has there.
+/// Makes the task receive the descriptor from its end of the pair; returns its number in the task.
 fn receive(injection: &mut Injection, end: c_int) -> Result<c_int, Failure> {
     let calls = injection.system_calls();
     let scratch_at = injection.scratch_at();
@@ -167,19 +171,19 @@ fn receive(injection: &mut Injection, end: c_int) -> Result<c_int, Failure> {
             0,
         ],
     )?;
-    // Without room for another descriptor the byte comes alone.
+    // If the task has reached its limit of descriptors, the byte comes without the descriptor.
     let length = injection.read(CONTROL)?;
     if length[..4] == [0; 4] {
         return Err(io::Error::from_raw_os_error(libc::EMFILE).into());
     }
-    // Behind the control message's head.
+    // The data follow the head of the control message.
     let head = if calls.narrow { 12 } else { 16 };
     let word = injection.read(CONTROL + head / 8 * 8)?;
     let number = &word[head % 8..][..4];
     Ok(number.try_into().map_or(-1, c_int::from_ne_bytes))
 }
 
-/// An error of this program's own calls, which must not be taken for the task's.
+/// Marks an error of this program's own calls, so that it is not taken for the task's.
 fn of_ours(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EMFILE) => io::Error::other(
@@ -200,7 +204,8 @@ fn send(socket: impl AsFd, kcov: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// `struct msghdr` and `struct iovec` for one byte and one descriptor, as they stand in the scratch.
+/// Returns `struct msghdr` and `struct iovec` for one byte and one descriptor, as they are in the
+/// scratch memory.
 fn message(scratch_at: u64, narrow: bool) -> Vec<u8> {
     let at = |offset: usize| scratch_at + offset as u64;
     let number = |value: u64| {
@@ -219,12 +224,12 @@ fn message(scratch_at: u64, narrow: bool) -> Vec<u8> {
         .collect();
     bytes.resize(VECTOR, 0);
     bytes.extend([at(DATA), 1].into_iter().flat_map(number));
-    // Whether a control message came shows in its length.
+    // The length tells whether a control message came.
     bytes.resize(PAIR, 0);
     bytes
 }
 
-/// What `/proc` tells of a task.
+/// The state of a task according to `/proc`.
 struct Status {
     process: Tid,
     filtered: bool,

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Makes a stopped task run system calls of ours, and puts everything back.
+//! Makes a stopped task run system calls of the tracer, and restores its state afterwards.
 //!
-//! A task that was just made stands behind the system call instruction that made it: that instruction is used
-//! again, since other threads may be running in the same code. A task that runs a new program stands at its
-//! first instruction, alone: there the instruction is written and afterwards taken back.
+//! A new task is just after the system call instruction that made it. That instruction is used
+//! again, because other threads may be running in the same code. A task that runs a new program is
+//! at its first instruction, alone in its memory. There the instruction is written and restored
+//! afterwards.
 //!
-//! A process may be stopped (SIGSTOP, Ctrl-Z) before or meanwhile. The task then runs our calls all the same, and is
-//! interrupted afterwards, so that it reports the stop again before it runs anything of its own. A SIGSTOP that reaches
-//! it in the midst of a call is delivered at once: kept for later, it would stop the process after the SIGCONT that was
-//! to end it.
+//! A process may be stopped (SIGSTOP, Ctrl-Z) before or during this. The task then runs the
+//! tracer's calls nevertheless, and is interrupted afterwards, so that it reports the stop again
+//! before it runs its own code. A SIGSTOP that reaches it during a call is delivered at once: if it
+//! were kept for later, it would stop the process after the SIGCONT that was meant to continue it.
 
 use std::io;
 use std::mem::take;
@@ -16,18 +17,18 @@ use std::mem::take;
 use super::ptrace::{self, End, Report, Stop, Tid};
 use super::registers::{Registers, SystemCalls, system_calls};
 
-/// Below the stack pointer, programs may keep so many bytes.
+/// The number of bytes below the stack pointer that a program may use.
 const RED_ZONE: u64 = 128;
-/// Bytes of the task's stack that are lent for arguments.
+/// The number of bytes of the task's stack that are borrowed for arguments.
 pub(super) const SCRATCH: usize = 160;
 const WORD: usize = size_of::<u64>();
 
-/// Why an injection could not be finished.
+/// The reason why an injection could not be finished.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The task is exiting; what it reported has still to be handled.
+    /// The task is exiting; its report must still be handled.
     Gone(Report),
-    /// The system refused something.
+    /// The system returned an error.
     System(io::Error),
 }
 
@@ -37,7 +38,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A task in the state to run system calls of ours.
+/// A task in a state to run system calls of the tracer.
 #[derive(Debug)]
 pub(super) struct Injection {
     tid: Tid,
@@ -47,17 +48,18 @@ pub(super) struct Injection {
     overwritten: Option<u64>,
     scratch_at: u64,
     scratch: [u64; SCRATCH / WORD],
-    /// The process was stopped meanwhile, and this task ran all the same.
+    /// Set if the process was stopped during the injection, while this task went on.
     group_stopped: bool,
 }
 
 impl Injection {
-    /// Prepares a task that stopped right after it was made, or at the end of its `execve`.
-    /// It is `alone` if no other task runs in its memory.
+    /// Prepares a task that stopped right after it was made, or at the end of its `execve`. `alone`
+    /// means that no other task runs in its memory.
     pub(super) fn begin(tid: Tid, alone: bool) -> Result<Self, Failure> {
         let registers = Registers::of(tid)?;
         let signal_mask = ptrace::signal_mask(tid)?;
-        // Signals wait: a handler must not run in the middle of this. SIGKILL and SIGSTOP cannot, and have no handler.
+        // Signals are blocked: a handler must not run during the injection. SIGKILL and SIGSTOP
+        // cannot be blocked, and have no handler.
         ptrace::set_signal_mask(tid, u64::MAX)?;
         let mut injection = Self {
             tid,
@@ -83,7 +85,7 @@ impl Injection {
         system_calls(&self.registers)
     }
 
-    /// Where in the task's memory the arguments may stand.
+    /// Returns the address of the arguments in the task's memory.
     pub(super) fn scratch_at(&self) -> u64 {
         self.scratch_at
     }
@@ -98,7 +100,8 @@ impl Injection {
                 return Ok(());
             }
             Ok(_) => {}
-            // Nothing is mapped there. Any other error is not about the memory: the task may have been killed.
+            // No memory is mapped there. Any other error has another cause: the task may have been
+            // killed.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EFAULT)) => {}
             Err(error) => return Err(error),
         }
@@ -123,7 +126,8 @@ impl Injection {
         Ok(())
     }
 
-    /// Writes arguments to the task's memory, from `offset` in the scratch on, a multiple of 8.
+    /// Writes arguments to the task's memory, beginning at `offset` in the scratch memory, a
+    /// multiple of 8.
     pub(super) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         for (i, chunk) in bytes.chunks(WORD).enumerate() {
             let mut word = [0; WORD];
@@ -137,12 +141,12 @@ impl Injection {
         Ok(())
     }
 
-    /// Reads a word from the scratch.
+    /// Reads a word from the scratch memory.
     pub(super) fn read(&self, offset: usize) -> io::Result<[u8; WORD]> {
         Ok(ptrace::peek(self.tid, self.scratch_at + offset as u64)?.to_ne_bytes())
     }
 
-    /// Runs one system call and gives its result.
+    /// Runs one system call and returns its result.
     pub(super) fn call(&mut self, number: u64, arguments: [u64; 4]) -> Result<i64, Failure> {
         self.registers
             .calling(self.instruction_at, number, arguments)
@@ -157,7 +161,8 @@ impl Injection {
                     End::Exit if entered => break,
                     End::Exit | End::Neither => {}
                 },
-                // SIGSTOP is the only one to come here. Of one that is blocked the kernel would make a pending one again.
+                // Only SIGSTOP comes here. If it is blocked, the kernel would make it pending
+                // again.
                 Report::Stopped(Stop::Signal(signal)) => delivered = signal,
                 Report::Stopped(Stop::Trap) => {}
                 Report::Stopped(Stop::Group) => self.group_stopped = true,
@@ -172,7 +177,7 @@ impl Injection {
         Ok(result)
     }
 
-    /// Leaves the task as it was found.
+    /// Restores the task's state.
     pub(super) fn end(self) -> io::Result<()> {
         for (i, word) in self.scratch.iter().enumerate() {
             ptrace::poke(self.tid, self.scratch_at + (i * WORD) as u64, *word)?;
@@ -193,7 +198,8 @@ impl Injection {
     }
 }
 
-/// Takes a task that reported its exec to the end of the system call, where its registers are final.
+/// Takes a task that has reported its exec to the end of the system call, where its registers are
+/// final.
 pub(super) fn finish_exec(tid: Tid) -> Result<(), Failure> {
     let mut group_stopped = false;
     loop {
@@ -211,7 +217,7 @@ pub(super) fn finish_exec(tid: Tid) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The next report of a task, however many signals this process is sent meanwhile.
+/// Returns the next report of a task, even if signals interrupt the wait.
 fn next_report(tid: Tid) -> Result<Report, Failure> {
     loop {
         match ptrace::wait(Some(tid)) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Runs a command and collects the coverage of every thread and child it makes.
+//! Runs a command and collects the coverage of every thread and child that it makes.
 //!
-//! The command is not changed and need not know. It runs under `ptrace`, which stops every task when it is made,
-//! when it runs another program and when it exits. A new task is made to start its own collection at its first
-//! stop (see `handover`); children inherit nothing. The tracer maps each task's buffer and empties it when the
-//! task exits, or at any stop before at which it is half full. After an exit the descriptor serves another task.
+//! The command is not changed and need not cooperate. It runs under `ptrace`, which stops every
+//! task when it is made, when it runs another program and when it exits. The tracer makes a new
+//! task start its own collection at its first stop (see `handover`), because children do not
+//! inherit a collection. The tracer maps each task's buffer and empties it when the task exits, or
+//! at an earlier stop if the buffer is half full. After the exit, another task uses the descriptor.
 //!
-//! Not traced are tasks made with `CLONE_UNTRACED`, and tasks that something else traces.
+//! Tasks made with `CLONE_UNTRACED`, and tasks that another program traces, are not traced.
 
 #[cfg(test)]
 mod following;
@@ -33,27 +34,27 @@ use crate::signals::{self, Catching, Children};
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
 
-/// What to collect.
+/// The kind of records to collect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// PCs, in order.
     Pcs,
-    /// Each PC once for each task.
+    /// Each PC once per task.
     UniquePcs,
     /// Comparisons, in order.
     Comparisons,
 }
 
-/// What to collect, and how.
+/// The options of a collection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// What to collect. Default: PCs.
+    /// The kind of records to collect. Default: PCs.
     pub mode: Mode,
-    /// Words of each task's buffer, without those of a set. Default: 256 Ki.
+    /// The size of each task's buffer in words, without the set. Default: 256 Ki.
     pub words: usize,
-    /// Whether every task is stopped at each system call and its buffer emptied, so that only a single system
-    /// call can fill it. Default: no.
+    /// Stop every task at each system call and empty its buffer, so that only a single system call
+    /// can fill it. Default: no.
     pub each_system_call: bool,
 }
 
@@ -67,16 +68,17 @@ impl Default for Options {
     }
 }
 
-/// How the command ended, and what its tasks collected.
+/// The end of the command, and the records of its tasks.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The status as a shell has it: the command's own, or 128 and the signal that ended it.
+    /// The exit status in the form of a shell: the command's own, or 128 plus the number of the
+    /// signal that ended it.
     pub status: i32,
-    /// The tasks, by rising thread id.
+    /// The tasks, in ascending order of thread ids.
     pub tasks: Vec<Task>,
 }
 
-/// Why nothing was traced.
+/// The reason why nothing was traced.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -88,19 +90,17 @@ pub enum Error {
     Command {
         /// Its first word.
         command: OsString,
-        /// What the system answered.
+        /// The error of the system.
         cause: io::Error,
     },
     /// Tracing failed.
-    #[error(
-        "the command cannot be traced; end another tracer of this program, if one is at work, and allow ptrace"
-    )]
+    #[error("the command cannot be traced; end any other tracer of this program, and allow ptrace")]
     Trace(#[from] io::Error),
 }
 
 /// Runs the command until all its tasks have ended.
 ///
-/// To be called while the process has one thread only.
+/// Must be called while the process has one thread only.
 ///
 /// # Errors
 ///
@@ -110,7 +110,8 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
     let mut tracer = Tracer {
         options: options.clone(),
         set,
-        // The first descriptor is made before anything runs, so that an unusable KCOV is noticed here.
+        // Makes the first descriptor before anything runs, so that an unusable KCOV is detected
+        // here.
         pool: vec![usable(options, set)?],
         tasks: HashMap::new(),
         parents: HashMap::new(),
@@ -137,7 +138,7 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
     })
 }
 
-/// How many words of each buffer are for a set.
+/// Returns the number of words of each buffer that a set takes.
 fn set_words(options: &Options) -> Result<usize, kcov::Error> {
     match options.mode {
         Mode::UniquePcs => Device::open()?.set_words(),
@@ -145,7 +146,7 @@ fn set_words(options: &Options) -> Result<usize, kcov::Error> {
     }
 }
 
-/// A descriptor with its buffer, if the kernel can collect what is wanted.
+/// Returns a descriptor with its buffer, if the kernel can collect the requested records.
 fn usable(options: &Options, set: usize) -> Result<Kcov, kcov::Error> {
     let mut kcov = Device::open()?.with_buffer(set + options.words)?;
     let tried = match options.mode {
@@ -154,13 +155,13 @@ fn usable(options: &Options, set: usize) -> Result<Kcov, kcov::Error> {
         Mode::Comparisons => kcov.collect::<Cmp>().map(drop),
     };
     match tried {
-        // Somebody collects what this very program does, which does not concern the command.
+        // Another collection of this program does not affect the command.
         Ok(()) | Err(kcov::Error::Busy) => Ok(kcov),
         Err(error) => Err(error),
     }
 }
 
-/// Makes the child and seizes it before it runs the command. The pipe tells of a failing exec.
+/// Makes the child and seizes it before it runs the command. The pipe reports a failing exec.
 fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
     let words = command
         .iter()
@@ -171,7 +172,7 @@ fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
     let child = ptrace::fork_command(&words, [go_read.as_fd(), go_write.as_fd()], failure_write.as_fd())?;
     drop(go_read);
     let mut go = fs::File::from(go_write);
-    // If this fails the pipe closes, and the child exits.
+    // If this fails, the pipe closes and the child exits.
     ptrace::seize(child)?;
     go.write_all(&[0])?;
     Ok((child, fs::File::from(failure_read)))
@@ -181,16 +182,17 @@ fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
 #[derive(Debug)]
 struct Traced {
     kcov: Option<Kcov>,
-    /// Whether its start was tried.
+    /// Set if its collection was started, or the attempt failed.
     started: bool,
-    /// Whether it has reported that it exits. Nothing is recorded of it from then on.
+    /// Set if it has reported that it exits. Nothing is recorded for it after that.
     exiting: bool,
     parent: Tid,
     name: String,
     overflowed: bool,
     problem: Option<String>,
     records: Records,
-    /// With a set, the PCs that were recorded: those of modules have no bits in a set of this size.
+    /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
+    /// modules.
     seen: HashSet<u64>,
 }
 
@@ -212,7 +214,8 @@ impl Traced {
         }
     }
 
-    /// Notes what the task is called now. That it exits it may not tell: a kill can take it past that stop.
+    /// Reads the current name of the task. The name may be missing at the exit, because a kill can
+    /// take a task past the exit stop.
     fn update_name(&mut self, tid: Tid) {
         let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
         let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
@@ -221,16 +224,18 @@ impl Traced {
         }
     }
 
-    /// As [`Self::empty_buffer`], of a task that has reported a stop.
+    /// Empties the buffer of a task that has reported a stop, as [`Self::empty_buffer`] does.
     fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, set: usize) {
-        // The report comes while the task still goes to sleep, in code that is recorded as well. Any request waits for
-        // the end of that. A task that was killed meanwhile does not answer: its records are taken when it is gone.
+        // The report arrives while the task still goes to sleep, in code that is recorded, too. Any
+        // request waits for the end of that. A task that was killed does not answer: its records
+        // are taken after it has exited.
         if self.kcov.is_some() && ptrace::event_message(tid).is_ok() {
             self.empty_buffer(from, set);
         }
     }
 
-    /// Takes what is in the buffer, if it is at least so full: 0 for always. The task must be asleep or gone.
+    /// Takes the records from the buffer if it has at least `from` records; 0 means always. The
+    /// task must be asleep or gone.
     fn empty_buffer(&mut self, from: usize, set: usize) {
         let Some(kcov) = &mut self.kcov else { return };
         let overflowed = match &mut self.records {
@@ -242,7 +247,7 @@ impl Traced {
     }
 }
 
-/// Moves the records out of the buffer; tells whether it was full.
+/// Moves the records out of the buffer; returns whether it was full.
 fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
     let records = kcov.records::<M>();
     if records.len() < from {
@@ -254,9 +259,9 @@ fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) ->
     overflowed
 }
 
-/// As [`take`], for a buffer with a set, from which PCs stay known.
+/// Does the same as [`take`] for a buffer with a set, which keeps the PCs.
 fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>, to: &mut Vec<u64>) -> bool {
-    // The buffer was divided like this when it was made.
+    // The buffer was divided at the same word when it was made.
     let Ok(mut buffer) = kcov.unique_buffer(set) else {
         return false;
     };
@@ -270,7 +275,7 @@ fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>
     overflowed
 }
 
-/// Discards what is in the buffer, and that it was seen.
+/// Discards the records in the buffer, and clears the set.
 fn reset(kcov: &mut Kcov, set: usize) {
     kcov.reset();
     if let Ok(mut buffer) = kcov.unique_buffer(set) {
@@ -281,20 +286,20 @@ fn reset(kcov: &mut Kcov, set: usize) {
 #[derive(Debug)]
 struct Tracer {
     options: Options,
-    /// How many words of each buffer are for a set; 0 without one.
+    /// The number of words of each buffer that a set takes; 0 without a set.
     set: usize,
     /// Descriptors with buffers that no task uses.
     pool: Vec<Kcov>,
     tasks: HashMap<Tid, Traced>,
-    /// Parents that were told before the child showed up.
+    /// The parents that were reported before the child appeared.
     parents: HashMap<Tid, Tid>,
     finished: Vec<Task>,
-    /// Reports that came while a task was being started.
+    /// Reports that arrived while a task was being started.
     pending: VecDeque<(Tid, Report)>,
 }
 
 impl Tracer {
-    /// Handles reports until no task is left; gives the first one's status.
+    /// Handles reports until no task is left; returns the status of the first task.
     fn follow(&mut self, first: Tid) -> io::Result<i32> {
         let mut status = None;
         let children = Children::start();
@@ -331,7 +336,7 @@ impl Tracer {
         Ok(status.unwrap_or(1))
     }
 
-    /// The next report; nothing if there is none yet, or if a signal was caught.
+    /// Returns the next report; `None` if none has arrived, or if a signal was caught.
     fn next_report(&mut self, children: &Children) -> Option<io::Result<Option<(Tid, Report)>>> {
         let look = || match ptrace::look() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -339,15 +344,15 @@ impl Tracer {
         };
         match self.pending.pop_front() {
             Some(report) => Some(Ok(Some(report))),
-            // Without blocking signals first: as a rule there is one.
+            // The first look is made without blocking signals: usually a report is waiting.
             None => look().or_else(|| children.wait(look)),
         }
     }
 
-    /// Gives the command's status, and says so if that is not the end.
+    /// Returns the command's status, and prints a message if tasks are left.
     fn command_ended(&self, status: i32) -> Option<i32> {
         if !self.tasks.is_empty() {
-            // Standard error may be closed; there is nobody to tell then.
+            // If standard error is closed, the message cannot be printed.
             let _ = writeln!(
                 io::stderr(),
                 "kcov-trace: the command has ended, {} of its tasks still run and are traced; Ctrl-C ends that",
@@ -370,7 +375,8 @@ impl Tracer {
                 return Ok(());
             }
             if stop == Stop::Group {
-                // It has left the stop for our calls: it reports it again before it runs anything.
+                // The task has left the stop for the tracer's calls: it reports the stop again
+                // before it runs its own code.
                 tolerate_exit(ptrace::interrupt(tid))?;
                 stop = Stop::Trap;
             }
@@ -419,12 +425,14 @@ impl Tracer {
         })
     }
 
-    /// A task that runs another program has the id of its process now, whichever thread it was, and another name.
+    /// Renames a task that runs another program: it has the id of its process now, whichever thread
+    /// it was, and another name.
     fn rename(&mut self, tid: Tid) {
         let former = ptrace::event_message(tid).unwrap_or(tid);
         if former != tid {
             if let Some(mut task) = self.tasks.remove(&former) {
-                // Its own collection goes on; the first thread's ended with that thread.
+                // The collection of this task goes on; the collection of the first thread has ended
+                // with that thread.
                 if let Some(first) = self.tasks.get(&tid) {
                     task.parent = first.parent;
                 }
@@ -437,7 +445,7 @@ impl Tracer {
         }
     }
 
-    /// A task runs another program: the first one starts its collection then.
+    /// Handles a task that runs another program; the first task starts its collection then.
     fn executed(&mut self, tid: Tid) -> After {
         self.rename(tid);
         match self.tasks.get(&tid) {
@@ -476,12 +484,12 @@ impl Tracer {
         };
         match handover::start(tid, &kcov, enable, alone) {
             Ok(()) => {
-                // What our own system calls left.
+                // Discards the records of the tracer's own system calls.
                 reset(&mut kcov, self.set);
                 task.kcov = Some(kcov);
                 After::Stopped
             }
-            // The descriptor is not used again: whether it collects is not known.
+            // The descriptor is not used again, because its state is not known.
             Err(failure) => self.failed(tid, failure),
         }
     }
@@ -492,7 +500,7 @@ impl Tracer {
                 self.pending.push_back((tid, report));
                 After::Reported
             }
-            // Killed meanwhile; its end is reported.
+            // The task was killed; its end is reported later.
             Failure::System(error) if error.raw_os_error() == Some(libc::ESRCH) => After::Stopped,
             Failure::System(error) => {
                 if let Some(task) = self.tasks.get_mut(&tid) {
@@ -503,7 +511,8 @@ impl Tracer {
         }
     }
 
-    /// A task is gone: its records are kept, its descriptor serves another.
+    /// Handles the end of a task: its records are kept, and its descriptor becomes available to
+    /// another task.
     fn finish(&mut self, tid: Tid) {
         let Some(mut task) = self.tasks.remove(&tid) else {
             return;
@@ -513,7 +522,7 @@ impl Tracer {
             reset(&mut kcov, self.set);
             self.pool.push(kcov);
         }
-        // The child that never ran the command, or a task killed at birth.
+        // This is the child that never ran the command, or a task that was killed at birth.
         if !task.started {
             return;
         }
@@ -528,16 +537,16 @@ impl Tracer {
     }
 }
 
-/// Where a task is after something was done with it.
+/// The state of a task after it was handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
-    /// It is stopped and waits to go on.
+    /// It is stopped and waits to be continued.
     Stopped,
-    /// It has reported something else, which comes up later.
+    /// It has reported something else, which is handled later.
     Reported,
 }
 
-/// A task that is killed while it is stopped does not answer; its end is reported.
+/// Ignores the error of a task that is killed while it is stopped; its end is reported.
 fn tolerate_exit(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),

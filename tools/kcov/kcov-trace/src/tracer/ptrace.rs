@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls of tracing: `ptrace`, `wait4` and what starts a command.
+//! The system calls of tracing: `ptrace`, `wait4`, and the calls that start a command.
 #![expect(unsafe_code, reason = "ptrace, fork and wait have no safe wrapper")]
 
 use std::ffi::{CString, c_int, c_long, c_void};
@@ -20,14 +20,14 @@ pub(super) const OPTIONS: c_int = libc::PTRACE_O_TRACEFORK
 /// No seccomp filter applies while this is set.
 pub(super) const SUSPEND_SECCOMP: c_int = 1 << 21;
 
-// Numbers that not every libc has.
+// Numbers that some libcs lack.
 const PTRACE_GETSIGMASK: c_int = 0x420a;
 const PTRACE_SETSIGMASK: c_int = 0x420b;
 const PTRACE_GET_SYSCALL_INFO: c_int = 0x420e;
 const PTRACE_EVENT_STOP: c_int = 128;
 const PIDFD_THREAD: c_int = libc::O_EXCL;
 
-/// What a task told its tracer.
+/// The report of a task to its tracer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
     Exited(i32),
@@ -35,26 +35,26 @@ pub(super) enum Report {
     Stopped(Stop),
 }
 
-/// Why a task stopped.
+/// The reason why a task stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// It was just made, or interrupted, or goes on after a group stop.
+    /// It was just made, or interrupted, or continues after a group stop.
     Trap,
-    /// Its whole process was stopped by a signal.
+    /// A signal stopped its whole process.
     Group,
     /// It made a child or thread, whose id is the event's message.
     Child,
-    /// It runs another program; the message is the id it had before.
+    /// It runs another program; the message is its previous id.
     Exec,
     /// It is about to exit.
     Exit,
     /// It enters or leaves a system call.
     SystemCall,
-    /// It is about to be delivered a signal.
+    /// A signal is about to be delivered to it.
     Signal(i32),
 }
 
-/// Which end of a system call a task stopped at.
+/// The end of a system call at which a task stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Entry,
@@ -63,8 +63,8 @@ pub(super) enum End {
 }
 
 fn request(request: c_int, tid: Tid, address: usize, data: usize) -> io::Result<c_long> {
-    // SAFETY: The callers pass what their request wants; where that is a pointer, to memory of ours that is
-    // large enough, by reference.
+    // SAFETY: The callers pass the arguments of their request. If one is a pointer, it comes from a
+    // reference to memory of this program that is large enough.
     let result = unsafe {
         libc::syscall(
             libc::SYS_ptrace,
@@ -131,7 +131,7 @@ pub(super) fn set_signal_mask(tid: Tid, mask: u64) -> io::Result<()> {
 }
 
 pub(super) fn end_of_system_call(tid: Tid) -> io::Result<End> {
-    // struct ptrace_syscall_info starts with the operation; the rest is not of interest.
+    // struct ptrace_syscall_info starts with the operation; the rest is not needed.
     let mut info = [0u8; 128];
     request(
         PTRACE_GET_SYSCALL_INFO,
@@ -167,11 +167,11 @@ pub(super) fn poke(tid: Tid, address: u64, word: u64) -> io::Result<()> {
     .map(drop)
 }
 
-/// Reads general registers, `words` being as many as the architecture has.
+/// Reads general registers; `words` has as many elements as the architecture has registers.
 pub(super) fn registers(tid: Tid, words: &mut [u64]) -> io::Result<()> {
     #[cfg(target_arch = "x86_64")]
     {
-        // Not the register set: of a 32-bit task that would have another layout.
+        // Not the register set, which has another layout for a 32-bit task.
         request(libc::PTRACE_GETREGS as c_int, tid, 0, words.as_mut_ptr() as usize).map(drop)
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -215,21 +215,22 @@ pub(super) fn set_registers(tid: Tid, words: &[u64]) -> io::Result<()> {
 #[cfg(not(target_arch = "x86_64"))]
 const NT_PRSTATUS: usize = 1;
 
-/// Waits for a report of one task, or of any; `None` when there is no task any more.
+/// Waits for a report of one task, or of any; `None` if no task is left.
 ///
 /// A signal that this process handles ends the wait with [`io::ErrorKind::Interrupted`].
 pub(super) fn wait(tid: Option<Tid>) -> io::Result<Option<(Tid, Report)>> {
     reported(tid.unwrap_or(-1), 0)
 }
 
-/// A report of any task, as of [`wait`]; [`io::ErrorKind::WouldBlock`] if there is none yet.
+/// Returns a report of any task as [`wait`] does; [`io::ErrorKind::WouldBlock`] if none has
+/// arrived.
 pub(super) fn look() -> io::Result<Option<(Tid, Report)>> {
     reported(-1, libc::WNOHANG)
 }
 
 fn reported(tid: Tid, options: c_int) -> io::Result<Option<(Tid, Report)>> {
     let mut status = 0;
-    // SAFETY: The status is written to a variable of ours.
+    // SAFETY: The status is written to a local variable.
     let found = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | options) };
     match found {
         -1 => {
@@ -263,10 +264,10 @@ fn decode(status: c_int) -> Report {
     })
 }
 
-/// Gives this process the file that descriptor `fd` of a stopped task means.
+/// Gives this process the file of descriptor `fd` of a stopped task.
 pub(super) fn take_descriptor(process: Tid, tid: Tid, fd: c_int) -> io::Result<OwnedFd> {
     let handle = pidfd_open(tid, PIDFD_THREAD).or_else(|_| pidfd_open(process, 0))?;
-    // SAFETY: Numbers only; the result is a descriptor of our own.
+    // SAFETY: Passes only numbers; the result is a new descriptor of this process.
     unsafe { descriptor(libc::syscall(libc::SYS_pidfd_getfd, handle.as_raw_fd(), fd, 0)) }
 }
 
@@ -275,21 +276,23 @@ fn pidfd_open(tid: Tid, flags: c_int) -> io::Result<OwnedFd> {
     unsafe { descriptor(libc::syscall(libc::SYS_pidfd_open, tid, flags)) }
 }
 
+/// Takes ownership of a new descriptor, or returns the error.
+///
 /// # Safety
 ///
-/// `result` is what a system call answered that makes a new descriptor.
+/// `result` is the result of a system call that makes a new descriptor.
 unsafe fn descriptor(result: c_long) -> io::Result<OwnedFd> {
     if result == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: New, so nobody else owns it.
+    // SAFETY: The descriptor is new, so it has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(result as c_int) })
 }
 
-/// Forks a child that waits until a byte comes through the pipe `go`, then runs the command. If it cannot, it writes the
-/// error's number to `failure`.
+/// Forks a child that waits for a byte from the pipe `go` and then runs the command. If it cannot,
+/// it writes the number of the error to `failure`.
 ///
-/// To be called while the process has one thread only.
+/// Must be called while the process has one thread only.
 pub(super) fn fork_command(
     command: &[CString],
     go: [BorrowedFd<'_>; 2],
@@ -297,17 +300,17 @@ pub(super) fn fork_command(
 ) -> io::Result<Tid> {
     let mut arguments: Vec<*const libc::c_char> = command.iter().map(|word| word.as_ptr()).collect();
     arguments.push(std::ptr::null());
-    // SAFETY: The child only calls functions that are safe after fork: its memory is a copy of a process with a
-    // single thread, and it ends in exec or _exit.
+    // SAFETY: The child only calls functions that are safe after fork: its memory is a copy of a
+    // process with a single thread, and it ends in exec or _exit.
     unsafe {
         match libc::fork() {
             -1 => Err(io::Error::last_os_error()),
             0 => {
                 let mut byte = 0u8;
-                // Or the pipe would never end for the child if the parent does.
+                // Otherwise the pipe would never end for the child if the parent exits.
                 libc::close(go[1].as_raw_fd());
                 if libc::read(go[0].as_raw_fd(), (&raw mut byte).cast::<c_void>(), 1) == 1 {
-                    // std ignores SIGPIPE; a program expects the default.
+                    // std ignores SIGPIPE; a program expects the default action.
                     libc::signal(libc::SIGPIPE, libc::SIG_DFL);
                     libc::execvp(arguments[0], arguments.as_ptr());
                     let number = *libc::__errno_location();
@@ -324,14 +327,14 @@ pub(super) fn fork_command(
     }
 }
 
-/// The description of an error number, for the child's failure.
+/// Returns the error with the number that the child has written.
 pub(super) fn error_from(number: &[u8]) -> Option<io::Error> {
     Some(io::Error::from_raw_os_error(c_int::from_ne_bytes(
         number.try_into().ok()?,
     )))
 }
 
-/// A word of a command as C wants it.
+/// Converts a word of a command to a C string.
 pub(super) fn c_string(word: &std::ffi::OsStr) -> io::Result<CString> {
     use std::os::unix::ffi::OsStrExt;
     CString::new(word.as_bytes()).map_err(|_| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What differs by architecture when a stopped task is made to run a system call.
+//! The differences between architectures when a stopped task is made to run a system call.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use super::ptrace::{self, Tid};
 
 pub(super) use arch::{Registers, system_calls};
 
-/// The numbers of the system calls that are injected, and how the task's pointers look.
+/// The numbers of the system calls that are injected, and the size of the task's pointers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SystemCalls {
     pub(super) socketpair: u64,
     pub(super) recvmsg: u64,
     pub(super) ioctl: u64,
     pub(super) close: u64,
-    /// Whether pointers and lengths take four bytes.
+    /// Set if pointers and lengths take four bytes.
     pub(super) narrow: bool,
     /// The instruction that enters the kernel.
     pub(super) instruction: &'static [u8],
@@ -94,7 +94,7 @@ mod arch {
             self.words[RSP]
         }
 
-        /// The registers with which the instruction at `at` makes the system call.
+        /// Returns registers with which the instruction at `at` makes the system call.
         pub(in super::super) fn calling(&self, at: u64, number: u64, arguments: [u64; 4]) -> Self {
             let mut registers = self.clone();
             let order = if system_calls(self).narrow {
@@ -106,7 +106,7 @@ mod arch {
                 registers.words[register] = value;
             }
             registers.words[RAX] = number;
-            // Not in a system call: nothing is there to be restarted.
+            // The task is not in a system call, so the kernel has none to restart.
             registers.words[ORIG_RAX] = u64::MAX;
             registers.words[RIP] = at;
             registers
@@ -127,7 +127,7 @@ mod arch {
 mod arch {
     use super::SystemCalls;
 
-    // Both use the generic table of system calls.
+    // Both architectures use the generic table of system calls.
     const GENERIC: SystemCalls = SystemCalls {
         socketpair: 199,
         recvmsg: 212,
@@ -185,7 +185,7 @@ mod arch {
             self.words[SP]
         }
 
-        /// The registers with which the instruction at `at` makes the system call.
+        /// Returns registers with which the instruction at `at` makes the system call.
         pub(in super::super) fn calling(&self, at: u64, number: u64, arguments: [u64; 4]) -> Self {
             let mut registers = self.clone();
             registers.words[ARGUMENTS..][..arguments.len()].copy_from_slice(&arguments);

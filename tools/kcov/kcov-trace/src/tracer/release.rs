@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ends the tracing of tasks that go on.
+//! Ends the tracing of tasks that continue to run.
 
 use std::io;
 use std::mem::take;
@@ -8,7 +8,7 @@ use super::ptrace::{self, Report, Stop, Tid};
 use super::{Traced, Tracer, tolerate_exit};
 
 impl Tracer {
-    /// Lets the remaining tasks go on without us.
+    /// Lets the remaining tasks run without the tracer.
     pub(super) fn release(&mut self) -> io::Result<()> {
         for tid in self.tasks.keys() {
             tolerate_exit(ptrace::interrupt(*tid))?;
@@ -16,7 +16,7 @@ impl Tracer {
         for child in take(&mut self.parents).into_keys() {
             self.await_child(child);
         }
-        // A task that exits may not end for long: a first thread waits for all others.
+        // A task that exits may not end for a long time: a first thread waits for all others.
         while self.tasks.values().any(|task| !task.exiting) {
             let next = match self.pending.pop_front() {
                 Some(report) => Some(report),
@@ -38,7 +38,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets a stopped task go on without us.
+    /// Lets a stopped task run without the tracer.
     fn let_go(&mut self, tid: Tid, stop: Stop) -> io::Result<()> {
         let mut signal = 0;
         match stop {
@@ -57,20 +57,21 @@ impl Tracer {
         }
         match ptrace::detach(tid, signal) {
             Ok(()) => {
-                // Its descriptor goes with it: it still collects.
+                // The descriptor is dropped with the task, because it still collects.
                 if let Some(task) = self.tasks.get_mut(&tid) {
                     task.kcov = None;
                 }
                 self.finish(tid);
                 Ok(())
             }
-            // One that was killed meanwhile is still traced, and reports its end.
+            // A task that was killed is still traced, and reports its end.
             other => tolerate_exit(other),
         }
     }
 
-    /// A child is traced from the moment it is made, and would be killed when this program ends. So it is waited for,
-    /// unless it has been let go already, before its parent told of it: then it does not answer.
+    /// Waits for a child. A child is traced from the moment when it is made, and would be killed
+    /// when this program ends. If it was let go before its parent reported it, it does not answer
+    /// and is not waited for.
     fn await_child(&mut self, child: Tid) {
         if ptrace::interrupt(child).is_ok() {
             let options = &self.options;

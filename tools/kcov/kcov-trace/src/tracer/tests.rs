@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Injection into real tasks, without KCOV: an ordinary file is handed over, on which starting must fail.
+//! Injection into real tasks, without KCOV: the tests hand an ordinary file over, with which a
+//! start must fail.
 //!
-//! One test at a time: a process has but one queue of reports, in which its children's ends are, too.
+//! The tests run one at a time: a process has only one queue of reports, which also contains the
+//! ends of its children.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -29,12 +31,12 @@ pub(super) static QUEUE: Mutex<()> = Mutex::new(());
 #[derive(Debug, Default)]
 struct Seen {
     status: Option<Report>,
-    /// Tasks that were made to receive the file, and said that it is not KCOV's.
+    /// The number of tasks that received the file and reported that it is not KCOV's.
     handed_over: usize,
     failures: Vec<String>,
 }
 
-/// Runs the command with every task handed a file at its first stop.
+/// Runs the command, and hands a file to every task at its first stop.
 fn run(command: &[OsString]) -> Seen {
     let file = memfd_create("not KCOV", MemfdFlags::CLOEXEC).unwrap();
     let (first, mut failure) = start(command).unwrap();
@@ -74,7 +76,7 @@ fn run(command: &[OsString]) -> Seen {
             0
         };
         let done = match stop {
-            // As in the tracer.
+            // The same as in the tracer.
             Stop::Group if fresh => ptrace::interrupt(tid).and_then(|()| ptrace::go_on(tid, 0)),
             Stop::Group => ptrace::stay_stopped(tid),
             _ => ptrace::go_on(tid, signal),
@@ -89,7 +91,7 @@ fn run(command: &[OsString]) -> Seen {
     seen
 }
 
-/// Hands the file over, and looks whether the task is as before.
+/// Hands the file over, and checks that the task's state is the same as before.
 fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
     let state = || {
         let registers = Registers::of(tid)?;
@@ -107,20 +109,23 @@ fn hand_over(tid: Tid, file: &OwnedFd, alone: bool) -> Result<(), Failure> {
         Err(Failure::System(error)) => error.raw_os_error() == Some(libc::ESRCH),
         Ok(()) => false,
     };
-    // A task that was killed meanwhile may show up at its exit stop by now, as the kill has left it.
+    // A task that was killed may be at its exit stop by now, with the registers that the kill has
+    // left.
     if !killed {
         assert_eq!(state()?, before);
     }
     result
 }
 
-/// A folder for programs that are run: beside this one, since the one for temporary files may be mounted noexec.
+/// Returns a folder for programs that are run. It is next to this program, because the folder for
+/// temporary files may be mounted noexec.
 pub(super) fn folder() -> TempDir {
     let program = std::env::current_exe().unwrap();
     tempfile::tempdir_in(program.parent().unwrap()).unwrap()
 }
 
-/// Says so if a seccomp filter keeps tasks from being made to run our calls. They inherit it from this process.
+/// Returns whether a seccomp filter prevents tasks from running the tracer's calls, and prints
+/// that. Tasks inherit the filter from this process.
 fn filtered() -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let filtered = !status
@@ -172,7 +177,8 @@ fn tasks_are_left_as_they_were() {
                 "{}: {seen:?}",
                 program.display()
             );
-            // The first, 8 threads, 3 children and 50 by the alarm at least; those killed at birth may be missed.
+            // At least the first task, 8 threads, 3 children and 50 tasks made by the alarm; tasks
+            // that are killed at birth may be missed.
             assert!(seen.handed_over >= 1 + 8 + 3 + 50, "{seen:?}");
             assert!(seen.failures.is_empty(), "{seen:?}");
         }
@@ -190,6 +196,6 @@ fn threads_made_during_a_stop_are_stopped_and_go_on() {
     let seen = run(&[program.into()]);
     assert_eq!(seen.status, Some(Report::Exited(0)), "{seen:?}");
     assert!(seen.failures.is_empty(), "{seen:?}");
-    // The first, the child that sends the signals, and two threads for each of its 200 pairs.
+    // The first task, the child that sends the signals, and two threads for each of its 200 pairs.
     assert!(seen.handed_over >= 2 + 2 * 200, "{seen:?}");
 }

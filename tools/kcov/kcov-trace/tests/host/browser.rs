@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The HTML report in a real browser: Chromium, without a window.
 //!
-//! Without a Chromium the test says so and does nothing, unless `KCOV_BROWSER` names one, which then has to work.
+//! Without a Chromium, the test says so and does nothing, unless `KCOV_BROWSER` names one, which
+//! then must work.
 
 use std::env;
 use std::ffi::OsString;
@@ -26,7 +27,7 @@ fn browser() -> Option<OsString> {
     })
 }
 
-/// Opens the page at a window width and gives what the page has become.
+/// Opens the page at a window width and returns the resulting page.
 fn opened(browser: &OsString, profile: &Path, address: &str, width: u32) -> String {
     let output = tool(
         Command::new(browser)
@@ -69,7 +70,7 @@ fn source_is_shown_with_its_lines_marked() {
             &format!("{page}#{}", source.display()),
             width,
         );
-        // The script of the page contains these words as well: look at the elements only.
+        // The script of the page contains these words, too, so only the elements are searched.
         let line = |text: &str| {
             open.split("<div class=\"line ")
                 .find(|line| line.contains(text))

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use kcov_trace::recording::{self, Kernel, Recording, Records, Task};
 use kcov_trace::symbols::ImageFile;
 
-/// A program that stands for `vmlinux`, and what was recorded of it.
+/// A program that replaces `vmlinux`, and its recording.
 pub(crate) struct Fixture {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) vmlinux: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture")
 }
 
-/// Runs a tool that has to succeed.
+/// Runs a tool, which must succeed.
 pub(crate) fn tool(command: &mut Command) -> Output {
     let output = command
         .stdin(Stdio::null())
@@ -34,7 +34,7 @@ pub(crate) fn tool(command: &mut Command) -> Output {
     output
 }
 
-/// Compiles a file of the fixture's.
+/// Compiles a file of the fixture.
 pub(crate) fn compile(folder: &Path, source: &str, object: &str, options: &[&str]) {
     tool(
         Command::new("gcc")
@@ -54,16 +54,17 @@ pub(crate) fn link(folder: &Path, name: &str, object: &str) {
     );
 }
 
-/// What binutils say of a call that ends at `pc`: function and place of each frame, the innermost first.
+/// Returns the frames of a call that ends at `pc` according to binutils: function and place of
+/// each, the innermost first.
 pub(crate) fn frames_by(addr2line: &str, folder: &Path, image: &str, pc: u64) -> Vec<String> {
-    // Any byte of the call will do, and the last is the one that is known without its length.
+    // Any byte of the call is sufficient; the last one is known without the length of the call.
     let answer = tool(
         Command::new(addr2line)
             .args(["-f", "-i", "-e", image, &format!("{:#x}", pc - 1)])
             .current_dir(folder),
     );
     let answer = String::from_utf8(answer.stdout).unwrap();
-    // Function and place alternate; a discriminator may follow the place.
+    // The lines alternate between function and place; a discriminator may follow the place.
     let lines: Vec<&str> = answer
         .lines()
         .map(|line| line.split(" (").next().unwrap())
@@ -141,7 +142,7 @@ impl Fixture {
         self.path(name)
     }
 
-    /// The recording without the kernel's build id, so that any file may be its kernel.
+    /// Returns the recording without the kernel's build id, so that any file may be its kernel.
     pub(crate) fn recording_of_any_kernel(&self) -> Recording {
         let mut recording = self.recording.clone();
         recording.kernel.build_id.clear();
@@ -162,7 +163,7 @@ impl Fixture {
             .unwrap()
     }
 
-    /// The standard output of a run that has to succeed.
+    /// Returns the standard output of a run that must succeed.
     pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
         let output = self.kcov_trace(arguments);
         assert!(
@@ -173,7 +174,8 @@ impl Fixture {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The standard error of a run that has to fail with status 2, one sentence on one line.
+    /// Returns the standard error of a run that must fail with status 2, with one sentence on one
+    /// line.
     pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.kcov_trace(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -183,7 +185,7 @@ impl Fixture {
         error
     }
 
-    /// What lies in the folder, to see that nothing is left behind.
+    /// Returns the files in the folder, to check that no file is left over.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.folder.path())
             .unwrap()

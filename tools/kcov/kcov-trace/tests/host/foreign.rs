@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Kernels for other architectures than the one that kcov-trace runs on: their call sites, functions and lines. Where
-//! there is no cross compiler the test says so.
+//! Kernels for other architectures than the one that kcov-trace runs on: their call sites,
+//! functions and lines. Without a cross compiler, the test says so.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ const HOOK: &str = "void __sanitizer_cov_trace_pc(void) { }\n\
                     extern int main(int, char **);\n\
                     void _start(void) { main(1, 0); for (;;) ; }\n";
 
-/// A file that stands for `vmlinux`, linked for another machine: nothing of it runs.
+/// Links a file that replaces `vmlinux` for another machine; it is never run.
 fn linked(folder: &Path, prefix: &str, name: &str, options: &[&str]) {
     fs::write(folder.join("start.c"), HOOK).unwrap();
     let compiler = format!("{prefix}-gcc");
@@ -43,7 +43,7 @@ fn linked(folder: &Path, prefix: &str, name: &str, options: &[&str]) {
     );
 }
 
-/// Whether there is a cross compiler with its binutils; says so if not.
+/// Returns whether a cross compiler and its binutils are installed, and prints a message if not.
 fn has_tools(prefix: &str) -> bool {
     let missing = ["gcc", "objdump", "addr2line"].into_iter().find(|name| {
         Command::new(format!("{prefix}-{name}"))
@@ -62,7 +62,7 @@ fn has_tools(prefix: &str) -> bool {
     }
 }
 
-/// The addresses behind the calls of the hook that objdump shows.
+/// Returns the addresses after the calls of the hook that objdump shows.
 fn objdump(folder: &Path, prefix: &str, name: &str) -> Vec<u64> {
     let listing = tool(
         Command::new(format!("{prefix}-objdump"))
@@ -107,7 +107,7 @@ fn check(prefix: &str, machine: &str, name: &str, options: &[&str]) {
         let frames = frames_by(&format!("{prefix}-addr2line"), folder, name, *pc);
         assert_eq!(line, format!("{pc:#018x}{}", frames.join(", inlined into")));
     }
-    // Everything ran, so everything is covered.
+    // All code ran, so all of it is covered.
     let lcov = fixture.succeeds(&["report", "--vmlinux", name, "-f", "lcov", "foreign.kcov"]);
     assert!(lcov.contains("FNDA:1,never\n"), "{lcov}");
     assert!(!lcov.contains("FNDA:0,"), "{lcov}");

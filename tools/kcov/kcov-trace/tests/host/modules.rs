@@ -118,7 +118,8 @@ fn damaged_or_stripped_module_stands_in_nobody_s_way() {
 
 #[test]
 fn module_is_found_where_the_image_would_be_if_it_were_shifted_back() {
-    // Its PCs are recorded as the offset behind the image: where a kernel without the subtraction records its own.
+    // The PCs are recorded at the offset after the image, the address where a kernel without the
+    // subtraction records its own.
     let fixture = Fixture::new();
     let text = fixture.recording.kernel.text;
     let (fixture, count) = with_module(OFFSET, text + 2 * OFFSET);
@@ -147,7 +148,7 @@ fn same_code_after_another_boot_is_no_difference() {
         0,
         "{text}"
     );
-    // Without the files the addresses are all there is, which is told.
+    // Without the files, only the addresses can be compared, and the command says so.
     let output = first.kcov_trace(&["diff", "run.kcov", "moved.kcov"]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--vmlinux"), "{error}");
@@ -157,7 +158,7 @@ fn same_code_after_another_boot_is_no_difference() {
         0,
         "{text}"
     );
-    // Without the module's file nobody knows.
+    // Without the module's file, its PCs have no names.
     fs::remove_dir_all(first.path("drivers")).unwrap();
     let output = first.kcov_trace(&["diff", "--vmlinux", "vmlinux", "run.kcov", "moved.kcov"]);
     let text = String::from_utf8(output.stdout).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Bad input: one sentence, the right status, and nothing left behind.
+//! Bad input: one sentence, the right status, and no file left over.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -92,7 +92,7 @@ fn missing_debug_information() {
     );
     let error = fixture.fails(&["report", "--vmlinux", "plain", "-f", "lcov", "run.kcov"]);
     assert!(error.contains("CONFIG_DEBUG_INFO"), "{error}");
-    // Functions are known all the same.
+    // Functions are known nevertheless.
     let output = fixture.kcov_trace(&["report", "--vmlinux", "plain", "-f", "functions", "run.kcov"]);
     assert!(output.status.success());
     let table = String::from_utf8(output.stdout).unwrap();
@@ -181,7 +181,7 @@ fn output_that_cannot_be_written() {
     assert!(error.contains("nowhere"), "{error}");
     let error = fixture.fails(&["report", "-o", ".", "-f", "raw", "run.kcov"]);
     assert!(error.contains(". cannot be written: it is a folder"), "{error}");
-    // The one fails while the report is made, the other at its end.
+    // One fails while the report is made, the other at its end.
     let mut long = fixture.recording.clone();
     long.tasks[0].records = Records::Pcs(vec![fixture.pcs()[0]; 100_000]);
     fixture.save("long.kcov", &long);
@@ -216,7 +216,7 @@ fn file_that_may_grow_no_more() {
     long.tasks[0].records = Records::Pcs(vec![fixture.pcs()[0]; 100_000]);
     fixture.save("long.kcov", &long);
     let before = fixture.files();
-    // The signal leaves a core file where that is asked for, and may be ignored by what runs the tests.
+    // The signal may write a core file, and the parent of the tests may have it ignored.
     let output = Command::new("sh")
         .args([
             "-c",
@@ -247,13 +247,13 @@ fn vmlinux_that_is_cut_off_or_none_at_all() {
     for (name, wanted) in [
         (".", ". is a folder; name the file vmlinux in it"),
         ("empty", "empty is empty"),
-        ("/dev/zero", "/dev/zero is no regular file"),
+        ("/dev/zero", "/dev/zero is not a regular file"),
         ("missing", "missing cannot be opened: No such file"),
     ] {
         let error = fixture.fails(&["report", "--vmlinux", name, "run.kcov"]);
         assert!(error.contains(wanted), "{error}");
     }
-    // The place where the number of sections stands.
+    // The offset of the number of sections.
     let mut damaged = bytes;
     damaged[62] = 0xfe;
     damaged[63] = 0xff;
@@ -266,7 +266,7 @@ fn vmlinux_that_is_cut_off_or_none_at_all() {
 fn signal_during_a_report_leaves_no_file() {
     let fixture = Fixture::new();
     let folder = fixture.folder.path();
-    // The source is a pipe that nobody writes to: the report does not get further than to its opening.
+    // The source is a pipe without a writer: the report stops when it opens it.
     let map = format!("-fdebug-prefix-map={}={}", sources().display(), folder.display());
     compile(
         folder,
@@ -284,7 +284,8 @@ fn signal_during_a_report_leaves_no_file() {
     fs::write(fixture.path("page.html"), "old").unwrap();
     let before = fixture.files();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-        // A shell lets what it runs in the background ignore SIGINT, and that would be respected.
+        // A shell may start background programs with SIGINT ignored, and the program would respect
+        // that.
         let child = Command::new("env")
             .arg("--default-signal=INT,TERM,HUP")
             .arg(env!("CARGO_BIN_EXE_kcov-trace"))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The forms of output, on a program that was really instrumented and really ran.
+//! The formats of output, with a program that is really instrumented and was really run.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::fixture::{Fixture, frames_by, link, sources, tool};
 use kcov_trace::symbols::{Hook, ImageFile, SiteKind, sites};
 
-/// The number of the line of program.c that holds the text.
+/// Returns the number of the line of program.c that contains the text.
 fn line_with(text: &str) -> usize {
     let source = fs::read_to_string(sources().join("program.c")).unwrap();
     source.lines().position(|line| line.contains(text)).unwrap() + 1
@@ -150,7 +150,7 @@ fn tracefile_has_covered_and_uncovered_lines() {
 fn function_that_jumps_to_the_hook_is_credited() {
     let fixture = Fixture::new();
     let path = fixture.folder.path();
-    // gcc makes a jump of the hook's call where a function does nothing else.
+    // gcc turns the call of the hook into a jump in a function that does nothing else.
     fs::write(
         path.join("tail.c"),
         "__attribute__((noipa)) void empty(void) { }\nint main(void) { empty(); return 0; }\n",
@@ -224,7 +224,7 @@ fn page_is_one_file_with_all_that_it_needs() {
 fn moved_kernel_finds_its_functions() {
     let fixture = Fixture::new();
     let plain = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "run.kcov"]);
-    // As upstream records it: the PCs are those of vmlinux whatever the offset is.
+    // As upstream records it: the PCs are those of vmlinux for every offset.
     let mut moved = fixture.recording.clone();
     moved.kernel.text += 0x1234_0000;
     fixture.save("moved.kcov", &moved);
@@ -278,14 +278,11 @@ fn imported_text_is_the_recording() {
     );
     let error = fixture.fails(&["import", "--notes", "pcs.txt", "-o", "out.kcov", "pcs.txt"]);
     assert!(
-        error.contains("pcs.txt holds no build id") && error.contains("/sys/kernel/notes"),
+        error.contains("pcs.txt has no build id") && error.contains("/sys/kernel/notes"),
         "{error}"
     );
     let error = fixture.fails(&["import", "-o", "out.kcov", "vmlinux"]);
-    assert!(
-        error.contains("vmlinux: line 1 holds no hexadecimal PC"),
-        "{error}"
-    );
+    assert!(error.contains("vmlinux: line 1 has no hexadecimal PC"), "{error}");
     let error = fixture.fails(&["import", "-o", "out.kcov", "none.txt"]);
     assert!(error.contains("none.txt cannot be read"), "{error}");
     assert!(!fixture.path("out.kcov").exists());
@@ -297,7 +294,7 @@ fn listing_has_columns_and_inlining_below() {
     let arguments = ["report", "--vmlinux", "vmlinux", "-f", "listing", "run.kcov"];
     let listing = fixture.succeeds(&arguments);
     let trace = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "trace", "run.kcov"]);
-    // The same words as in the trace, where they stand on one line.
+    // The same words as in the trace, where they are on one line.
     let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     let joined = listing
         .replace("(inlined by ", ", inlined into ")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Writes HTML that is escaped by construction: markup is what stands in this program, all else is text.
+//! Writes HTML that is escaped by construction: only constants of this program are markup,
+//! everything else is text.
 
 use std::io::{self, Write};
 
@@ -13,13 +14,13 @@ impl<'a> Markup<'a> {
         Self { out }
     }
 
-    /// Markup of ours: only a constant can be given.
+    /// Writes markup, which must be a constant of this program.
     pub(super) fn raw(&mut self, markup: &'static str) -> io::Result<&mut Self> {
         self.out.write_all(markup.as_bytes())?;
         Ok(self)
     }
 
-    /// Text, or the value of an attribute that stands in double quotes.
+    /// Writes text, or the value of an attribute in double quotes.
     pub(super) fn text(&mut self, text: &str) -> io::Result<&mut Self> {
         let mut rest = text;
         while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
@@ -37,7 +38,7 @@ impl<'a> Markup<'a> {
         Ok(self)
     }
 
-    /// A number.
+    /// Writes a number.
     pub(super) fn number(&mut self, number: usize) -> io::Result<&mut Self> {
         write!(self.out, "{number}")?;
         Ok(self)

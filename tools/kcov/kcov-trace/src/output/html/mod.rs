@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The report for people: one HTML file with the tree of folders and files, and the source with its lines coloured.
+//! The report for users: one HTML file with the tree of folders and files, and the source with
+//! coloured lines.
 //!
-//! The file needs nothing but itself. The tree is plain HTML; a file's source stands compressed in the page and is
-//! unpacked when somebody opens it, so that the page of a whole kernel stays small and quick.
+//! The file loads nothing else. The tree is plain HTML. The source of a file is compressed inside
+//! the page and unpacked when the user opens it, so the page of a whole kernel stays small and
+//! quick.
 
 mod markup;
 mod sources;
@@ -17,10 +19,10 @@ use crate::recording::{Recording, Task};
 use crate::sources::Sources;
 use markup::Markup;
 
-/// What the report shall hold.
+/// Options of the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The source of files too in which nothing was covered. Default: no.
+    /// Include the source of files without any coverage. Default: no.
     pub all_sources: bool,
 }
 
@@ -31,7 +33,7 @@ const SCRIPT: &str = include_str!("page.js");
 ///
 /// # Errors
 ///
-/// What the writer answers.
+/// The errors of the writer.
 pub fn write(
     coverage: &Coverage,
     recording: &Recording,
@@ -43,7 +45,7 @@ pub fn write(
     let mut page = Markup::new(out);
     page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")?;
-    // The browser itself holds us to the promise that nothing is loaded from elsewhere.
+    // Makes the browser enforce that the page loads nothing from elsewhere.
     page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ")?;
     page.raw("style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n")?;
     page.raw("<title>Kernel coverage</title>\n<style>\n")?
@@ -115,7 +117,7 @@ fn header(page: &mut Markup<'_>, coverage: &Coverage, recording: &Recording, mis
     Ok(())
 }
 
-/// What the reader should know before trusting the numbers.
+/// Returns the facts that a reader must know before trusting the numbers.
 fn notes(coverage: &Coverage, tasks: &[Task], missing: usize) -> Vec<String> {
     let overflowed = tasks.iter().filter(|task| task.overflowed).count();
     let untraced = tasks.iter().filter(|task| task.problem.is_some()).count();
@@ -138,7 +140,7 @@ fn notes(coverage: &Coverage, tasks: &[Task], missing: usize) -> Vec<String> {
     }
     if missing > 0 {
         notes.push(format!(
-            "The source of {missing} covered files was not found; their numbers are shown all the same."
+            "The source of {missing} covered files was not found; their numbers are shown anyway."
         ));
     }
     notes
@@ -150,7 +152,7 @@ fn legend(page: &mut Markup<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `12 / 345 (3.5 %)`
+/// Writes a fraction such as `12 / 345 (3.5 %)`.
 fn fraction(page: &mut Markup<'_>, blocks: Blocks) -> Result<()> {
     page.number(blocks.covered)?
         .raw(" / ")?
@@ -159,7 +161,8 @@ fn fraction(page: &mut Markup<'_>, blocks: Blocks) -> Result<()> {
     Ok(())
 }
 
-/// The share for people: what is covered at all is never shown as nothing, nor what is not as everything.
+/// Returns the share for display. A share above 0 is never shown as 0 %, and a share below 100 %
+/// never as 100 %.
 fn percent(blocks: Blocks) -> String {
     let tenths = (blocks.percent() * 10.0).round() / 10.0;
     let shown = match blocks {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Shows the source of the file that the address names, and filters the tree. Everything that comes from a file
-// reaches the page as text, never as markup.
+// Shows the source of the file in the address, and filters the tree. All data from files reach the page as text, never
+// as markup.
 
 "use strict";
 
@@ -20,7 +20,7 @@ async function unpack(text) {
 	return JSON.parse(await new Response(stream).text());
 }
 
-// The class and the words for a line with so many blocks.
+// Returns the class and the title of a line, depending on its blocks.
 function state(covered, instrumented) {
 	if (covered === 0) return ["uncovered", "not covered"];
 	return covered < instrumented ? ["partly", "partly covered"] : ["covered", "covered"];
@@ -30,7 +30,7 @@ function sourceLines(file) {
 	const known = new Map(file.lines.map(([number, ...rest]) => [number, rest]));
 	let text = file.source === null ? null : file.source.split("\n");
 	if (text !== null && text.at(-1) === "") text.pop();
-	// Without the source the lines that are known stand alone.
+	// If the source is missing, only the known lines are shown.
 	const numbers = text === null ? [...known.keys()] : text.map((_, i) => i + 1);
 	return numbers.map((number) => {
 		const line = element("div", { className: "line code" },
@@ -49,7 +49,7 @@ function sourceLines(file) {
 
 function jump(source, direction) {
 	const marked = [...source.children].filter((line) => line.matches(".covered, .partly"));
-	// Runs of covered lines are passed as one.
+	// Skips a run of covered lines as a whole.
 	const starts = marked.filter((line) => !line.previousElementSibling?.matches(".covered, .partly"));
 	const here = Number(source.querySelector(".here")?.dataset.line ?? 0);
 	const next = direction > 0
@@ -101,7 +101,7 @@ async function show() {
 		return;
 	}
 	const file = await unpack(document.getElementById(row.dataset.source).textContent);
-	// Somebody was quicker and chose another file meanwhile.
+	// The user has chosen another file during the wait.
 	if (turn !== shown) return;
 	const source = element("div", { id: "source" });
 	source.append(...sourceLines(file));
@@ -144,7 +144,7 @@ function filter() {
 				visible = visible && (path + name).toLowerCase().includes(text);
 			}
 			child.hidden = !visible;
-			// A grid is shown although it is hidden.
+			// A grid would be shown although it is hidden.
 			child.style.display = visible ? "" : "none";
 			any ||= visible;
 		}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Packs the sources into the page: compressed, and as text that HTML leaves alone.
+//! Packs the sources into the page, compressed and as text that needs no escapes in HTML.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,13 +21,13 @@ use crate::sources::Sources;
 pub(super) struct Packed {
     /// Name and data, by name.
     pub(super) files: Vec<(String, String)>,
-    /// How many sources were not found.
+    /// The number of sources that were not found.
     pub(super) missing: usize,
     index: HashMap<String, usize>,
 }
 
 impl Packed {
-    /// The number of a file, if it was packed.
+    /// Returns the number of a file; `None` if it was not packed.
     pub(super) fn number(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
@@ -42,7 +42,7 @@ pub(super) fn pack(coverage: &Coverage, sources: &Sources, options: Options) -> 
     let progress = Progress::new("Packing the sources", wanted.len());
     let mut packed = Packed::default();
     for (name, file) in wanted {
-        // Sources need not be UTF-8, and nothing depends on every byte.
+        // Sources need not be UTF-8; wrong characters do no harm.
         let source = fs::read(sources.path(&file.name)).ok();
         let source = source.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         packed.missing += usize::from(source.is_none());
@@ -55,8 +55,9 @@ pub(super) fn pack(coverage: &Coverage, sources: &Sources, options: Options) -> 
     Ok(packed)
 }
 
-/// What the page's script wants to know of a file. Each line is a row of its number, covered blocks, instrumented
-/// blocks and hits; each function one of its name, line, covered and instrumented blocks.
+/// Returns the data of a file for the page's script. Each line is a row of its number, covered
+/// blocks, instrumented blocks and hits; each function is a row of its name, line, covered and
+/// instrumented blocks.
 fn contents(file: &FileCoverage, source: Option<String>) -> Value {
     let lines: Vec<[u64; 4]> = file
         .lines

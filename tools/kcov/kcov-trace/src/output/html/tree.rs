@@ -14,7 +14,7 @@ use crate::coverage::{Blocks, Coverage};
 struct Folder {
     blocks: Blocks,
     folders: BTreeMap<String, Folder>,
-    /// Short name to whole name and blocks.
+    /// Maps short names to full names and blocks.
     files: BTreeMap<String, (String, Blocks)>,
 }
 
@@ -35,7 +35,7 @@ impl Folder {
         let mut folder = self;
         folder.blocks += blocks;
         let (path, short) = name.rsplit_once('/').unwrap_or(("", name));
-        // Generated files are outside of the source tree and have absolute names.
+        // Generated files are outside the source tree and have absolute names.
         let outside = path.starts_with('/');
         for (i, part) in path.split('/').filter(|part| !part.is_empty()).enumerate() {
             let part = if outside && i == 0 {
@@ -49,7 +49,7 @@ impl Folder {
         folder.files.insert(short.to_owned(), (name.to_owned(), blocks));
     }
 
-    /// Folders that hold nothing but one folder are shown as one.
+    /// Joins folders that contain only one folder with that folder.
     fn join_chains(&mut self) {
         let folders = std::mem::take(&mut self.folders);
         for (mut name, mut folder) in folders {
@@ -66,7 +66,7 @@ impl Folder {
     }
 
     fn write(&self, page: &mut Markup<'_>, packed: &Packed) -> Result<()> {
-        // What is outside of the source tree comes last.
+        // Folders outside the source tree come last.
         let mut folders: Vec<_> = self.folders.iter().collect();
         folders.sort_by_key(|(name, _)| name.starts_with('/'));
         for (name, folder) in folders {

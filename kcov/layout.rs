@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The layout of a buffer or an area: traces, and what is known of PCs that were recorded.
+//! The layout of a buffer or an area: its traces, and what it knows about PCs that were recorded.
 //!
-//! In the plain modes, all of it is one trace. With both kinds of records there are two traces, one
-//! after the other. To record each PC once, the front of a buffer holds a [`Set`], and the end of
-//! an area a [`Filter`].
+//! In the plain modes, the whole memory is one trace. With both kinds of records it has two traces,
+//! one after the other. To record each PC once, the front of a buffer holds a [`Set`], and the end
+//! of an area holds a [`Filter`].
 
 #![expect(unsafe_code)]
 
@@ -20,11 +20,11 @@ use kernel::{prelude::*, sync::barrier};
 
 /// The layout of memory, and the number of records that did not fit.
 ///
-/// The traces, the set and the filter are parts of one piece of memory that do not overlap.
+/// The traces, the set and the filter are parts of one piece of memory and do not overlap.
 ///
-/// `filter.busy` is not 0 while a hook is between its look at the count and its record. An
-/// interrupt that is not recognised as one yet would set bits of PCs then, whose records that hook
-/// overwrites.
+/// `filter.busy` is not 0 while a hook is between its read of the count and its record. An
+/// interrupt that is not yet recognised as one would set the bits of its PCs then, and the hook
+/// would overwrite the records of these PCs.
 #[repr(C)]
 pub(crate) struct Layout {
     set: Set,
@@ -35,15 +35,15 @@ pub(crate) struct Layout {
     dropped: Volatile<usize>,
 }
 
-// SAFETY: What the pointers lead to is memory of the owner of the layout, who lets only one CPU at
-// a time write to it.
+// SAFETY: The pointers lead to memory of the layout's owner, and the owner lets only one CPU at a
+// time write to it.
 unsafe impl Send for Layout {}
 
 impl Layout {
-    /// The number of bytes at the start that are looked at to record a PC.
+    /// The number of bytes at the start that a hook reads to record a PC.
     pub(crate) const BYTES_FOR_PCS: usize = offset_of!(Self, comparisons);
 
-    /// No memory, laid out for nothing.
+    /// Returns a layout without memory.
     pub(crate) const fn nothing() -> Self {
         Self {
             set: Set::NONE,
@@ -54,10 +54,10 @@ impl Layout {
         }
     }
 
-    /// Lays out a buffer. In the modes that have two parts, `front` is the size of the first one in
-    /// words.
+    /// Lays out a buffer. In the modes that have two parts, `front` is the size of the first part
+    /// in words.
     ///
-    /// [`EINVAL`] if a part has no space for anything.
+    /// Returns [`EINVAL`] if a part is too small for a record.
     pub(crate) fn of_buffer(mode: Mode, memory: Memory, front: usize) -> Result<Self> {
         if mode.is_plain() {
             return Ok(Self::plain(mode, memory));
@@ -72,7 +72,7 @@ impl Layout {
             (layout, front > 0)
         } else {
             let layout = Self::with_both(parts);
-            // Comparisons are of 64 bits.
+            // Comparisons consist of 64-bit words.
             let aligned = (front * WORD) % size_of::<u64>() == 0;
             let fits = mode != Mode::Unique && layout.comparisons.capacity() > 0 && aligned;
             (layout, fits)
@@ -109,7 +109,7 @@ impl Layout {
         }
     }
 
-    /// A trace of PCs in the first part, and one of comparisons in the second.
+    /// Makes a trace of PCs in the first part, and a trace of comparisons in the second.
     fn with_both((front, back): (Memory, Memory)) -> Self {
         Self {
             pcs: Trace::new(Kind::Pc, front),
@@ -118,7 +118,8 @@ impl Layout {
         }
     }
 
-    /// A trace of PCs, and a filter after it; only the trace if there is no space for both.
+    /// Makes a trace of PCs with a filter after it; only the trace if the memory is too small for
+    /// both.
     fn with_filter(memory: Memory) -> Self {
         let Some((front, filter)) = Filter::at_end_of(memory) else {
             return Self::plain(Mode::Pc, memory);
@@ -130,8 +131,8 @@ impl Layout {
         }
     }
 
-    /// Returns where a hook writes in the fast path: the start of a trace, and its capacity. In
-    /// modes that are not plain, the capacity is 0, and the hook asks the layout.
+    /// Returns the trace for the fast path of a hook: its start, and its capacity in records. In
+    /// modes that are not plain, the capacity is 0, so the hook asks the layout.
     pub(crate) fn fast_path(&self, mode: Mode) -> (*mut u8, usize) {
         match mode {
             Mode::Pc => (self.pcs.start(), self.pcs.capacity()),
@@ -141,17 +142,17 @@ impl Layout {
     }
 
     /// Records a canonical PC that did not fit in the fast path, unless it has been recorded
-    /// already, or counts it as dropped.
+    /// already. Counts it as dropped if it does not fit here either.
     ///
-    /// A PC of an interrupt that is not recognised as one yet may be left out, as if it had come
-    /// later.
+    /// A PC of an interrupt that is not yet recognised as one may be left out, as if the interrupt
+    /// had not occurred yet.
     #[inline(always)]
     pub(crate) fn push_pc(&self, pc: usize) {
         if self.set.has_direct(pc) {
             return;
         }
-        // ORDERING: Against interrupts of this CPU, here and at the end; volatile accesses keep
-        // their order.
+        // ORDERING: Orders against interrupts of this CPU, here and at the end of the function;
+        // volatile accesses keep their order.
         let busy = &self.filter.busy;
         if busy.get() != 0 {
             return;
@@ -161,13 +162,13 @@ impl Layout {
         // SAFETY: By the invariant of `Trace`.
         let count = unsafe { Volatile::at(words, 0) }.get();
         if self.wants(pc, count) {
-            // SAFETY: `count` is less than the capacity, so there is space for one more.
+            // SAFETY: `count` is less than the capacity, so one more PC fits.
             unsafe { records::write_pc(words, count, pc) };
         }
         busy.set(0);
     }
 
-    /// Runs `body` as an interrupt that comes while a hook is busy.
+    /// Runs `body` like an interrupt that occurs while a hook is busy.
     #[cfg(all(CONFIG_KCOV_KUNIT_TEST, CONFIG_KCOV_UNIQUE))]
     pub(crate) fn while_busy(&self, body: impl FnOnce()) {
         self.filter.busy.set(1);
@@ -175,8 +176,8 @@ impl Layout {
         self.filter.busy.set(0);
     }
 
-    /// Returns whether a PC is to be recorded: it has not been, and there is space after the
-    /// `count` ones of the trace.
+    /// Returns whether the caller must record a PC: it has not been recorded, and the trace has
+    /// space after its `count` PCs.
     #[inline(always)]
     fn wants(&self, pc: usize, count: usize) -> bool {
         if self.set.words() != 0 {
@@ -184,7 +185,7 @@ impl Layout {
                 if bit.is_set() {
                     return false;
                 }
-                // What does not fit now is to be recorded when there is space.
+                // A PC that does not fit now must be recorded when it fits.
                 if count < self.pcs.capacity() {
                     bit.set();
                 }
@@ -199,8 +200,8 @@ impl Layout {
         true
     }
 
-    /// Returns where hooks write comparisons that do not fit in the fast path, and how many fit
-    /// there.
+    /// Returns the trace for comparisons that do not fit in the fast path: its start, and its
+    /// capacity in records.
     #[inline(always)]
     #[cfg_attr(not(CONFIG_KCOV_ENABLE_COMPARISONS), allow(dead_code))]
     pub(crate) fn trace_of_comparisons(&self) -> (*mut u64, u64) {
@@ -210,7 +211,7 @@ impl Layout {
         )
     }
 
-    /// Counts records that were not recorded because they did not fit.
+    /// Counts `number` records that did not fit.
     #[inline(always)]
     pub(crate) fn drop_records(&self, number: usize) {
         self.dropped.set(self.dropped.get().wrapping_add(number));
@@ -228,7 +229,7 @@ impl Layout {
         }
     }
 
-    /// Sets the counts to 0, the count of dropped records too.
+    /// Sets the counts to 0, including the count of dropped records.
     pub(crate) fn reset_counts(&self) {
         for kind in [Kind::Pc, Kind::Comparison] {
             self.trace(kind).set_count(kind, 0);
@@ -241,7 +242,7 @@ impl Layout {
         &self.set
     }
 
-    /// Returns whether there are records, or were some that did not fit.
+    /// Returns whether the layout has records, or records that did not fit.
     #[inline(always)]
     pub(crate) fn has_records(&self) -> bool {
         [Kind::Pc, Kind::Comparison]
@@ -254,14 +255,14 @@ impl Layout {
     ///
     /// # Safety
     ///
-    /// Nothing writes to the trace during the life of the result.
+    /// Nothing writes to the trace while the result lives.
     pub(crate) unsafe fn records(&self, kind: Kind) -> Records<'_> {
-        // SAFETY: By this function's requirement.
+        // SAFETY: By this function's requirement; the trace is the one for `kind`.
         unsafe { self.trace(kind).records(kind) }
     }
 
-    /// Appends records `from..` of `source`, at most `limit` of them; returns the number of records
-    /// that are dealt with, appended or not.
+    /// Appends records `from..` of `source`, at most `limit` of them. Returns the number of records
+    /// that are done, whether they were appended or not.
     ///
     /// Only one CPU at a time may append: callers hold the descriptor's lock.
     pub(crate) fn append(&self, source: &Records<'_>, from: usize, limit: usize) -> usize {
@@ -278,22 +279,22 @@ impl Layout {
             let added = number.min(trace.capacity() - count);
             let (from, to) = (source.record(from), trace.record(kind, count));
             // SAFETY: `count + added` is at most the capacity, and `from + added` at most the
-            // number of records. The areas are different allocations.
+            // number of records. Source and destination are different allocations.
             unsafe { ptr::copy_nonoverlapping(from, to, added * kind.record_bytes()) };
             self.drop_records(number - added);
             added
         };
         if added > 0 {
-            // ORDERING: Records before the count. Pairs with the acquire load of the count in user
-            // space, as the interface's documentation asks for.
+            // ORDERING: The records before the count. Pairs with the acquire load of the count in
+            // user space, which the documentation of the interface demands.
             barrier::smp_mb(barrier::Write);
             trace.set_count(kind, count + added);
         }
         number
     }
 
-    /// Copies the PCs that are not in the set to the records after the `count` ones, and puts them
-    /// into the set; returns how many.
+    /// Copies the PCs that are not in the set to the records after the first `count`, and puts them
+    /// into the set. Returns the number of copied PCs.
     fn append_unseen(&self, pcs: &[usize], count: usize) -> usize {
         let mut added = 0;
         for &pc in pcs {
@@ -309,7 +310,7 @@ impl Layout {
                 bit.set();
             }
             let record = self.pcs.record(Kind::Pc, count + added).cast::<usize>();
-            // SAFETY: There is space for the record.
+            // SAFETY: The trace has space for the record.
             unsafe { Volatile::at(record, 0) }.set(pc);
             added += 1;
         }

@@ -9,8 +9,8 @@ use kernel::sync::atomic::Atomic;
 
 /// A value that is read and written as a whole, by volatile accesses, which keep their order.
 ///
-/// That is enough against code that runs on the same CPU, and against user space, whose values are
-/// not trusted.
+/// That is sufficient against code that runs on the same CPU, and against user space, whose values
+/// are not trusted.
 #[repr(transparent)]
 pub(crate) struct Volatile<T>(UnsafeCell<T>);
 
@@ -19,11 +19,11 @@ impl<T: Copy> Volatile<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Returns value `index` of those at `start`.
+    /// Returns the value at `index` in an array that begins at `start`.
     ///
     /// # Safety
     ///
-    /// The value is valid during `'a`, and nothing has a plain reference to it.
+    /// The value is valid during `'a`, and no plain reference to it exists.
     #[inline(always)]
     pub(crate) unsafe fn at<'a>(start: *mut T, index: usize) -> &'a Self {
         // SAFETY: By this function's requirement.
@@ -63,8 +63,8 @@ pub(crate) fn write_once(atomic: &Atomic<usize>, value: usize) {
 ///
 /// # Invariants
 ///
-/// `start` points to `words` words, which are valid as long as a layout of them is used. Kernel code
-/// accesses them through layouts of them only. User space may access those of a buffer.
+/// `start` points to `words` words, which are valid while a layout of them is used. Kernel code
+/// accesses the words only through their layouts. User space may access the words of a buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     start: *mut usize,
@@ -72,6 +72,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Makes a value for `words` words at `start`.
+    ///
     /// # Safety
     ///
     /// The arguments fulfil the type's invariants.
@@ -89,10 +91,11 @@ impl Memory {
         self.words
     }
 
-    /// Returns the first `front` words, and the others; nothing if there are not so many.
+    /// Returns the first `front` words and the remaining words; `None` if there are fewer than
+    /// `front`.
     pub(crate) fn split_at(self, front: usize) -> Option<(Self, Self)> {
         let back = self.words.checked_sub(front)?;
-        // INVARIANT: The parts follow each other.
+        // INVARIANT: The second part starts at the end of the first.
         let front_part = Self {
             start: self.start,
             words: front,

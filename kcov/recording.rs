@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of recording as values: a recording, a section, and the destination of its records.
+//! The state of recording as plain data: a recording, a section, and the target of its records.
 
 #![expect(unsafe_code)]
 
@@ -18,7 +18,7 @@ use core::{
     ptr, //
 };
 
-/// The fields of a task that say what is recorded, as plain data.
+/// The fields of a task that describe its recording, as plain data.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts {
     pub(crate) mode: u32,
@@ -29,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) section: *mut c_void,
 }
 
-/// What is recorded on a task, and where to.
+/// A recording: the records that are made on a task, and the memory that they go to.
 ///
 /// # Invariants
 ///
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
 pub(crate) struct Recording(Parts);
 
 impl Recording {
-    // INVARIANT: The mode is `DISABLED`, and there is no section.
+    // INVARIANT: The mode is `DISABLED`, and `section` is null.
     pub(crate) const NOTHING: Self = Self(Parts {
         mode: mode::DISABLED,
         softirq: 0,
@@ -53,6 +53,8 @@ impl Recording {
         section: ptr::null_mut(),
     });
 
+    /// Makes a recording from its parts.
+    ///
     /// # Safety
     ///
     /// The parts fulfil the type's invariants.
@@ -66,14 +68,14 @@ impl Recording {
     ///
     /// # Safety
     ///
-    /// `layout` is one for `mode`, and stays valid until the recording has ended.
+    /// `layout` is a layout for `mode`, and stays valid until the recording has ended.
     #[inline(always)]
     pub(crate) unsafe fn into_layout(mode: Mode, layout: &Layout) -> Self {
         let (area, capacity) = layout.fast_path(mode);
         // INVARIANT: By this function's requirement.
         Self(Parts {
             mode: mode.word(),
-            // At most `INT_MAX` bytes are ever used, see `Buffer::new`.
+            // A buffer has at most `INT_MAX` bytes, see `Buffer::new`.
             capacity: capacity as u32,
             area,
             layout,
@@ -86,11 +88,11 @@ impl Recording {
         self.0
     }
 
-    /// Returns the recording as that of a section.
+    /// Returns the recording as the recording of a section that runs in `context`.
     ///
     /// # Safety
     ///
-    /// `section` points to the area that the recording goes to. The caller lends that area until
+    /// `section` points to the area that the recording writes to. The caller lends that area until
     /// the recording has ended.
     #[inline(always)]
     pub(crate) unsafe fn of_section(self, context: Context, section: *mut c_void) -> Self {
@@ -103,28 +105,30 @@ impl Recording {
     }
 }
 
-/// Every start and stop of a section copies one.
+/// Every start and every stop of a section copies a recording.
 const _: () = assert!(mem::size_of::<Recording>() <= 40);
 
-/// The destination of a section's records.
+/// The target of a section's records.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
-    /// Leads to the descriptor, if it still collects when the section stops.
+    /// The key of the descriptor that collects the section; it may have been disabled when the
+    /// section stops.
     pub(crate) key: Key,
-    /// Tells whether the handle still leads to the registration that the section started with.
+    /// The registration that the key led to when the section started. The key may lead to another
+    /// one when it stops.
     pub(crate) registration: u64,
     pub(crate) mode: Mode,
     /// The number of words of the area that are used, the count included.
     pub(crate) words: usize,
 }
 
-/// A section that runs on a task. Lives in the header of its area.
+/// A section that runs on a task. It is stored in the header of its area.
 ///
-/// Softirqs that run on top of the task find the section through the task, at any moment after it
-/// was published. So there are only shared references to it, and what changes are cells.
+/// Softirqs on top of the task can find the section through the task at any moment after it was
+/// published. Therefore all references to it are shared, and the fields that change are cells.
 pub(crate) struct Section {
     target: Target,
-    /// The context that started the section, and has to stop it.
+    /// The context that started the section and must stop it.
     context: Context,
     /// Sections that were started inside this one, are not recorded, and are still to be stopped:
     /// one count for each context, in the order of [`Context`].
@@ -133,7 +137,7 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// A section that suspends the recording `outer`.
+    /// Returns a section that suspends the recording `outer`.
     #[inline(always)]
     pub(crate) fn new(target: Target, context: Context, outer: Recording) -> Self {
         Self {
@@ -149,7 +153,7 @@ impl Section {
         self.context
     }
 
-    /// Returns where the records of the section go.
+    /// Returns the target of the section's records.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -160,7 +164,7 @@ impl Section {
         self.outer.get()
     }
 
-    /// Changes the recording that goes on after the section.
+    /// Changes the recording that resumes after the section.
     pub(crate) fn set_outer(&self, outer: Recording) {
         self.outer.set(outer);
     }
@@ -168,13 +172,13 @@ impl Section {
     /// Counts a start in `context` that is not recorded.
     #[inline(always)]
     pub(crate) fn add_miss(&self, context: Context) {
-        // Each count has one writer: the code of its context, which softirqs on top of it leave
-        // alone.
+        // Each count is written by one context only, and softirqs on top of a task leave the task's
+        // count alone.
         let missed = &self.missed[context as usize];
         missed.set(missed.get().wrapping_add(1));
     }
 
-    /// Takes one start of `context` off its count; returns whether there was one.
+    /// Subtracts one start in `context` from its count; returns whether the count was not 0.
     #[inline(always)]
     pub(crate) fn take_miss(&self, context: Context) -> bool {
         let missed = &self.missed[context as usize];

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Collection on one task: start, stop, suspend, resume. The only owner of the KCOV fields of
+//! Recording on one task: start, stop, suspend, resume. The only owner of the KCOV fields of
 //! `task_struct`.
 //!
-//! # Who may touch the fields
+//! # Who may access the fields
 //!
-//! The task itself, and softirqs that run on top of it. The fields need no lock for it: a softirq
-//! that starts a section stops it before it returns, and restores every field exactly. So a softirq
-//! may come at any moment, in the middle of a start or a stop too. A mode other than
-//! [`mode::DISABLED`] promises that the other fields are valid. Therefore the mode is written last
-//! when a collection starts and first when it stops.
+//! The task itself, and softirqs that run on top of it. The fields need no lock: a softirq that
+//! starts a section stops it before it returns, and restores every field exactly. Therefore a
+//! softirq may come at any moment, even in the middle of a start or a stop. If the mode is not
+//! [`mode::DISABLED`], the other fields are valid. Therefore the mode is written last when
+//! recording starts and first when it stops.
 //!
-//! The scheduler moves the mode to higher bits while it switches tasks, where no hook looks. A
-//! softirq may see it there, and leaves it there for the time after it.
+//! While the scheduler switches tasks, it shifts the mode to higher bits, which the hooks do not
+//! test. A softirq may find it there, and leaves it there until the switch is done.
 
 #![expect(unsafe_code)]
 
@@ -51,7 +51,7 @@ use kernel::{
 struct Attached(Volatile<*mut c_void>);
 
 impl Attached {
-    /// Returns whether there is a descriptor, and it is the given one if one is given.
+    /// Returns whether the field holds `descriptor`, or any descriptor if `descriptor` is `None`.
     fn is(&self, descriptor: Option<&Descriptor>) -> bool {
         let attached = self.0.get();
         if attached.is_null() {
@@ -62,7 +62,7 @@ impl Attached {
         descriptor.is_none_or(|descriptor| ptr::eq(&*attached, descriptor))
     }
 
-    /// Puts a descriptor into the field, which is empty.
+    /// Puts a descriptor into the field, which must be empty.
     fn put(&self, descriptor: Arc<Descriptor>) {
         // INVARIANT: The field owns the reference from here on.
         self.0.set(descriptor.into_foreign());
@@ -76,7 +76,7 @@ impl Attached {
         unsafe { Arc::try_from_foreign(attached) }
     }
 
-    /// Empties the field without dropping what it holds, which belongs to another task.
+    /// Empties the field without dropping its reference, which belongs to another task.
     fn forget(&self) {
         self.0.set(ptr::null_mut());
     }
@@ -84,9 +84,9 @@ impl Attached {
 
 /// The fields of a task: `struct kcov_ctx`. Softirqs of the same CPU access them too.
 ///
-/// The first four are all that the hooks look at in the fast path. When a record does not fit
-/// there, which is always so in modes that are not plain, the hooks go on to `layout`. The others
-/// are for starting and stopping.
+/// In the fast path, the hooks read only the first four fields. If a record does not fit there,
+/// which is always so in modes that are not plain, they also read `layout`. The other fields are
+/// for start and stop.
 #[repr(C)]
 struct Fields {
     mode: Volatile<u32>,
@@ -95,8 +95,8 @@ struct Fields {
     area: Volatile<*mut u8>,
     layout: Volatile<*const Layout>,
     /// The innermost remote section that runs on the task. Its header holds the recording that it
-    /// has suspended, which may be another section's, and so on. At the bottom is what the task
-    /// itself has enabled, or nothing.
+    /// has suspended, which may belong to another section, and so on. The outermost suspended
+    /// recording is the task's own, if it records itself.
     section: Volatile<*mut c_void>,
     local: Attached,
     remote: Attached,
@@ -104,7 +104,8 @@ struct Fields {
     handle: Volatile<u64>,
 }
 
-/// Stops the build if a field is not where `struct kcov_ctx` has it; see `offsets.rs` for that.
+/// Stops the build if the offset of a field differs from that of `struct kcov_ctx`, which
+/// `offsets.rs` compares with C.
 macro_rules! same {
     ($($field:ident)+) => {
         $(const _: () = assert!(
@@ -115,11 +116,11 @@ macro_rules! same {
 }
 same!(mode softirq capacity area layout section local remote handle);
 
-/// A task whose fields may be used.
+/// A task whose fields the holder may access.
 ///
 /// # Invariants
 ///
-/// Points to the fields of the current task, or of one that does not run yet.
+/// Points to the fields of the current task, or of a task that does not run yet.
 struct Task(*mut Fields);
 
 impl Deref for Task {
@@ -136,29 +137,30 @@ impl Task {
     /// Returns the current task.
     #[inline(always)]
     fn current() -> Self {
-        // INVARIANT: The value does not leave the task, as a pointer is not `Send`.
+        // INVARIANT: The value stays on the current task, because a pointer is not `Send`.
         Self::at(arch::current_task())
     }
 
     #[inline(always)]
     fn at(task: *mut bindings::task_struct) -> Self {
-        // Where C has the fields: Rust's idea of a task may be wrong.
+        // The offset comes from C: the bindings of a task may be wrong.
         Self(task.wrapping_byte_add(offsets::TASK_KCOV_CTX).cast())
     }
 
-    /// Returns the innermost section.
+    /// Returns the area of the innermost section; `None` if no section runs on the task.
     #[inline(always)]
     fn innermost(&self) -> Option<LentArea<'_>> {
         // ORDERING: The section's header is read through the pointer. Pairs with the barrier in
         // `Paused::begin`, against interrupts of this CPU.
         //
-        // SAFETY: The field is null, or was stored by `Paused::begin`. A section leaves the field
-        // in `Paused::unwind`, after which its area is reached through the result of that only.
+        // SAFETY: The field is null, or was stored by `Paused::begin`. `Paused::unwind` removes a
+        // section from the field; after that, the area is accessed only through the result of
+        // `unwind`.
         unsafe { LentArea::from_ptr(self.section.get()) }
     }
 
-    /// Reads the recording, with `mode` in place of the task's mode: the mode that [`pause`] has
-    /// found.
+    /// Returns the recording, with `mode` in place of the task's mode. `mode` must be the mode that
+    /// [`pause`] has found.
     #[inline(always)]
     fn recording(&self, mode: u32) -> Recording {
         let parts = Parts {
@@ -174,7 +176,7 @@ impl Task {
         unsafe { Recording::new(parts) }
     }
 
-    /// Writes all of a recording but the mode, which is [`mode::DISABLED`].
+    /// Writes a recording except for its mode: the mode of the task stays [`mode::DISABLED`].
     #[inline(always)]
     fn set_recording(&self, recording: &Recording) {
         let parts = recording.parts();
@@ -194,10 +196,10 @@ fn barrier() {
     unsafe { asm!("", options(nostack, preserves_flags)) };
 }
 
-/// Returns where a hook has to write, if the current context is recorded and the mode word has the
-/// bit `wanted`.
+/// Returns the recorder for a hook if the current context is recorded and the mode word has the bit
+/// `wanted`.
 ///
-/// The mode is looked at first: it decides nearly every call.
+/// The mode is checked first: it decides almost every call.
 #[inline(always)]
 pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Layout>> {
     let task = Task::current();
@@ -207,22 +209,23 @@ pub(crate) fn recorder(wanted: u32) -> Option<Recorder<impl Fn() -> &'static Lay
     if !context::recordable(|| task.softirq.get() != 0) {
         return None;
     }
-    // ORDERING: Against interrupts of this CPU. The loads come after that of the mode, as volatile
-    // accesses keep their order; pairs with the barriers in `pause` and `Paused::drop`.
+    // ORDERING: Orders against interrupts of this CPU. These loads come after the load of the mode,
+    // because volatile accesses keep their order. Pairs with the barriers in `pause` and
+    // `Paused::drop`.
     let (start, capacity) = (task.area.get(), task.capacity.get());
-    // SAFETY: The mode promises that the layout is valid, and it stays so until the task pauses, or
-    // a softirq on top of it has returned.
+    // SAFETY: Because of the mode, the layout is valid. It stays valid until the task pauses, or
+    // until a softirq on top of the task has returned.
     let layout = move || unsafe { &*task.layout.get() };
-    // SAFETY: As above, with area and capacity.
+    // SAFETY: As above, for the area and the capacity.
     Some(unsafe { Recorder::new(start, capacity as usize, layout) })
 }
 
-/// While this lives, nothing is recorded on the current task.
+/// A pause: while the value lives, nothing is recorded on the current task.
 ///
-/// Its methods change what is recorded afterwards.
+/// Its methods change the recording that resumes afterwards.
 pub(crate) struct Paused {
     task: Task,
-    /// The mode to go on with.
+    /// The mode that the task resumes with.
     mode: u32,
 }
 
@@ -247,41 +250,42 @@ impl Drop for Paused {
 }
 
 impl Paused {
-    /// Changes what is recorded from the end of the pause on.
+    /// Changes the recording that starts at the end of the pause.
     #[inline(always)]
     fn set(&mut self, recording: &Recording) {
         self.task.set_recording(recording);
         self.mode = recording.parts().mode;
     }
 
-    /// Starts a section on `area`, on top of what was recorded.
+    /// Starts a section that records into `area` and suspends the current recording.
     #[inline(always)]
     pub(crate) fn begin(mut self, area: Area, target: Target, context: Context) {
         let recording = area.lend(target, context, || self.task.recording(self.mode));
         // ORDERING: The header before the pointer to it, which a softirq may follow as soon as it
         // is stored. Against interrupts of this CPU; pairs with the load in `Task::innermost`.
         barrier();
-        // The area is given back by `unwind`, after the recording.
+        // `unwind` gives the area back, after it has replaced the recording.
         self.set(&recording);
     }
 
-    /// Returns whether the task has enabled a descriptor for itself: `descriptor` if one is given,
-    /// or any.
+    /// Returns whether the task has enabled `descriptor` for itself, or any descriptor if
+    /// `descriptor` is `None`.
     pub(crate) fn has_local(&self, descriptor: Option<&Descriptor>) -> bool {
         self.task.local.is(descriptor)
     }
 
-    /// Returns whether the task has enabled a descriptor for remote sections, as above.
+    /// Returns whether the task has enabled `descriptor` for remote sections, or any descriptor if
+    /// `descriptor` is `None`.
     pub(crate) fn has_remote(&self, descriptor: Option<&Descriptor>) -> bool {
         self.task.remote.is(descriptor)
     }
 
-    /// Lets the task record into memory with the given layout from the end of the pause on.
+    /// Makes the task record into memory with the given layout from the end of the pause.
     ///
     /// # Safety
     ///
-    /// The layout is one for `mode`, and stays valid until [`Paused::detach_local`] has been called
-    /// for `descriptor`.
+    /// The layout is a layout for `mode`, and stays valid until [`Paused::detach_local`] has been
+    /// called for `descriptor`.
     pub(crate) unsafe fn attach_local(
         &mut self,
         descriptor: Arc<Descriptor>,
@@ -293,8 +297,8 @@ impl Paused {
         self.task.local.put(descriptor);
     }
 
-    /// Undoes [`Paused::attach_local`] if it was called for `descriptor`, or for any if that is not
-    /// given.
+    /// Undoes [`Paused::attach_local`] if it was called for `descriptor`, or for any descriptor if
+    /// `descriptor` is `None`. Returns the reference to the descriptor.
     pub(crate) fn detach_local(
         &mut self,
         descriptor: Option<&Descriptor>,
@@ -306,8 +310,8 @@ impl Paused {
         self.task.local.take()
     }
 
-    /// Stores that the task has enabled `descriptor` for remote sections, with a common handle if
-    /// that is not 0.
+    /// Marks `descriptor` as enabled by the task for remote sections, and sets the task's common
+    /// handle if `common_handle` is not 0.
     pub(crate) fn attach_remote(&mut self, descriptor: Arc<Descriptor>, common_handle: u64) {
         self.task.remote.put(descriptor);
         if common_handle != 0 {
@@ -315,8 +319,8 @@ impl Paused {
         }
     }
 
-    /// Undoes [`Paused::attach_remote`] if it was called for `descriptor`, or for any if that is
-    /// not given.
+    /// Undoes [`Paused::attach_remote`] if it was called for `descriptor`, or for any descriptor if
+    /// `descriptor` is `None`. Returns the reference to the descriptor.
     pub(crate) fn detach_remote(
         &mut self,
         descriptor: Option<&Descriptor>,
@@ -328,7 +332,7 @@ impl Paused {
         self.task.remote.take()
     }
 
-    /// Ends the innermost section, whichever context it belongs to.
+    /// Ends the innermost section in any context, and returns its area.
     #[inline(always)]
     pub(crate) fn unwind(&mut self) -> Option<EndedArea> {
         let lent = self.task.innermost()?;
@@ -336,11 +340,11 @@ impl Paused {
         self.task.set_recording(&outer);
         self.mode = outer.parts().mode;
         // SAFETY: The task is paused, its fields no longer refer to the section, and softirqs that
-        // found it there have returned.
+        // found the section there have returned.
         Some(unsafe { lent.give_back() })
     }
 
-    /// Changes what is recorded while no section runs.
+    /// Changes the recording that is outside all sections.
     fn set_bottom(&mut self, recording: Recording) {
         let Some(mut lent) = self.task.innermost() else {
             return self.set(&recording);
@@ -356,11 +360,11 @@ impl Paused {
 pub(crate) enum Stopped {
     /// No section runs on the task.
     Nothing,
-    /// The start found no descriptor that collects; the enclosing section goes on.
+    /// The start was not recorded; the enclosing section goes on.
     Missed,
     /// The innermost section was started in another context.
     Foreign,
-    /// A section. The recording that it suspended goes on with the end of the pause.
+    /// A section has stopped. The recording that it suspended resumes at the end of the pause.
     Section(EndedArea, Paused),
 }
 
@@ -372,7 +376,7 @@ pub(crate) fn miss(context: Context) {
     }
 }
 
-/// Stops what was started last in the current context.
+/// Stops the section that was started last in the current context.
 #[inline(always)]
 pub(crate) fn stop(context: Context) -> Stopped {
     let task = Task::current();
@@ -398,11 +402,11 @@ pub(crate) fn common_handle() -> u64 {
     Task::current().handle.get()
 }
 
-/// Prepares the fields of a new task, of which only the common handle is inherited.
+/// Prepares the fields of a new task, which inherits only the common handle.
 ///
 /// # Safety
 ///
-/// `task` is a copy of the current task, and does not run yet.
+/// `task` is a copy of the current task and does not run yet.
 pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
     // INVARIANT: By this function's requirement.
     let task = Task::at(task);
@@ -413,8 +417,8 @@ pub(crate) unsafe fn init_task(task: *mut bindings::task_struct) {
     task.handle.set(common_handle());
 }
 
-/// Records the current task into the first `words` words of `area` while `body` runs, no matter
-/// what was recorded before.
+/// Records the current task into the first `words` words of `area` while `body` runs, in place of
+/// any other recording.
 ///
 /// For the self test at boot, and for tests of the hooks.
 #[cfg(any(CONFIG_KCOV_SELFTEST, CONFIG_KCOV_KUNIT_TEST))]

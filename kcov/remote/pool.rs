@@ -2,16 +2,16 @@
 
 //! Areas that are not in use.
 //!
-//! Every CPU has slots for areas of its own, so that CPUs seldom meet. A slot is emptied and filled
-//! by one atomic exchange. Which CPU the code runs on is only a hint where to look first: it may be
-//! wrong by the time it is used, and nothing depends on it.
+//! Every CPU has slots for areas of its own, so that CPUs seldom contend. One atomic exchange
+//! empties or fills a slot. The number of the current CPU is only a hint for the slot to try first:
+//! it may be wrong by the time it is used, and nothing depends on it.
 //!
-//! The areas of softirqs are allocated at boot. A section of a task takes an area that is there, or
-//! allocates one where it may sleep. Where it may not, it is lost, and a worker adds an area for
-//! the next one. Enabling a descriptor for remote sections prepares one.
+//! The areas of softirqs are allocated at boot. A section of a task takes an area from the pool, or
+//! allocates one if it may sleep. If it must not sleep, the section is lost, and a worker adds an
+//! area for the next one. Enabling a descriptor for remote sections prepares one area.
 //!
-//! Areas of tasks are kept for as long as descriptors are enabled for remote sections, and for some
-//! seconds after that: a fuzzer enables them anew for every program.
+//! Areas of tasks are kept while descriptors are enabled for remote sections, and for some seconds
+//! after that, because a fuzzer enables them again for every program.
 
 use crate::{
     arch,
@@ -46,14 +46,16 @@ const TASK_SLOTS: usize = 2;
 /// The number of words in a softirq's area, `CONFIG_KCOV_IRQ_AREA_SIZE`.
 pub(crate) const SOFTIRQ_AREA_WORDS: usize = bindings::kcov_sizes_KCOV_SOFTIRQ_AREA_WORDS as usize;
 
-/// The number of areas of softirqs that a CPU keeps. With PREEMPT_RT, softirqs can be preempted, by
-/// another one too.
+/// The number of areas of softirqs that a CPU keeps. With PREEMPT_RT, softirqs can be preempted,
+/// even by other softirqs.
 const SOFTIRQ_SLOTS: usize = if cfg!(CONFIG_PREEMPT_RT) { 3 } else { 1 };
 
-/// The time for which areas of tasks are kept after the last user, at least. At most twice as long.
+/// The time in milliseconds for which areas of tasks are kept after the last user has gone, at
+/// least. They are kept at most twice as long.
 const KEEP_MILLISECONDS: u32 = 5000;
 
-/// The size in bytes of all areas of tasks up to which the worker adds one more.
+/// The limit in bytes of the size of all areas of tasks together; beyond it, the worker adds no
+/// area.
 const MAX_ADDED_BYTES: i64 = 64 << 20;
 
 /// A slot for an area.
@@ -91,15 +93,14 @@ impl AreaSlot {
         Some(area)
     }
 
-    /// Puts an area back for which the hint was wrong. If the slot has been taken, the area is not
-    /// needed.
+    /// Puts back an area for which the hint was wrong. If the slot is occupied now, frees the area.
     #[cold]
     #[inline(never)]
     fn put_back(&self, area: Area) {
         drop(self.put(area));
     }
 
-    /// Puts an area into the slot, or gives it back if the slot is taken.
+    /// Puts an area into the slot, or returns it if the slot is occupied.
     #[inline(always)]
     fn put(&self, area: Area) -> Result<(), Area> {
         let words = area.words();
@@ -109,7 +110,7 @@ impl AreaSlot {
     }
 }
 
-/// The areas of one CPU. Aligned to keep CPUs apart.
+/// The areas of one CPU. Aligned so that CPUs do not share cache lines.
 #[repr(align(64))]
 struct Shard {
     task: [AreaSlot; TASK_SLOTS],
@@ -132,7 +133,8 @@ impl Shard {
     }
 }
 
-/// One for each CPU, up to a number beyond which CPUs share.
+/// The number of shards: one for each CPU, rounded up to a power of two, but at most 256, which
+/// CPUs then share.
 const SHARDS: usize = {
     let shards = arch::POSSIBLE_CPUS.next_power_of_two();
     if shards < 256 {
@@ -144,8 +146,8 @@ const SHARDS: usize = {
 
 static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 
-/// The number of requests that have handles in the registry. Areas of tasks are kept only while
-/// there are some, and a little longer.
+/// The number of requests that have handles in the registry. Areas of tasks are kept while it is
+/// not 0, and for some seconds after that.
 ///
 /// Not an `Atomic` of the `kernel` crate: it is read in one order with the exchanges of [`Slot`],
 /// which are those of `core` too.
@@ -157,12 +159,12 @@ static RECENTLY_USED: AtomicFlag = AtomicFlag::new(false);
 /// The largest number of words that a section has found no area for, since the worker looked.
 static WANTED: Atomic<usize> = Atomic::new(0);
 
-/// Allocates the areas of softirqs.
+/// Allocates the areas of softirqs. Returns [`ENOMEM`] if memory is short.
 pub(crate) fn init() -> Result {
     for shard in POOL.iter().take(nr_cpu_ids() as usize) {
         for slot in &shard.softirq {
             let area = Area::new(SOFTIRQ_AREA_WORDS, __GFP_RETRY_MAYFAIL)?;
-            // The slot is empty, so there is nothing to give back.
+            // The slot is empty, so `put` returns nothing.
             let _ = slot.put(area);
         }
     }
@@ -176,16 +178,16 @@ fn here() -> usize {
     arch::cpu() as usize & (SHARDS - 1)
 }
 
-/// Returns the shards in the order in which they are looked through from CPU `here`.
+/// Returns the shards in the order in which CPU `here` searches them.
 fn shards_from(here: usize) -> impl Iterator<Item = &'static Shard> {
     let (before, after) = POOL.split_at(here);
     Iterator::chain(after.iter(), before)
 }
 
-/// Returns an area with space for `words` words, or nothing if there is none.
+/// Returns an area with space for `words` words; `None` if the pool has none.
 ///
-/// In a softirq, an area has the size that was configured. In a task that may sleep, an area is
-/// allocated if there is none.
+/// In a softirq, all areas have the configured size. In a task that may sleep, the function
+/// allocates an area if the pool has none.
 #[inline(always)]
 pub(crate) fn lend(context: Context, words: usize) -> Option<Area> {
     let here = here();
@@ -233,23 +235,23 @@ fn evict_smaller(shard: &Shard, words: usize) {
     }
 }
 
-/// Takes an area back.
+/// Returns an area to the pool.
 #[inline(always)]
 pub(crate) fn give_back(context: Context, area: Area) {
     let here = here();
     if let Err(area) = POOL[here].slots(context)[0].put(area) {
         give_back_elsewhere(here, context, area);
     }
-    // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
-    // `close` are in one order that all agree on. Either this load sees that the last user has
-    // gone, or the worker that `close` starts sees the area.
+    // ORDERING: This load, the exchange in `Slot::put`, the exchanges in `drain` and the
+    // subtraction in `close` have one order on which all CPUs agree. Therefore either this load
+    // sees that the last user has gone, or the worker that `close` starts sees the area.
     if context == Context::Task && USERS.load(SeqCst) == 0 {
         Worker::drain_later();
     }
 }
 
-/// Areas of softirqs all have a slot somewhere. The CPU that used an area of a task last keeps it,
-/// and gives up smaller ones for it.
+/// Puts an area into another slot. Every area of a softirq has a slot on some CPU. An area of a
+/// task is kept by the CPU that used it last, which frees smaller areas for it if necessary.
 #[cold]
 #[inline(never)]
 fn give_back_elsewhere(here: usize, context: Context, area: Area) {
@@ -264,7 +266,8 @@ fn give_back_elsewhere(here: usize, context: Context, area: Area) {
     }
 }
 
-/// Puts an area into the first empty slot of the next `reach` CPUs, or gives it back.
+/// Puts an area into the first empty slot of `reach` shards, beginning with `here`; returns the
+/// area if all slots are occupied.
 fn put_from(here: usize, reach: usize, context: Context, area: Area) -> Option<Area> {
     let mut left = Some(area);
     for slot in shards_from(here)
@@ -278,8 +281,8 @@ fn put_from(here: usize, reach: usize, context: Context, area: Area) -> Option<A
     left
 }
 
-/// Adds an area of a task for `words` words if there is none, and memory is at hand: a failure only
-/// means that a section which may not sleep is lost. May sleep.
+/// Adds an area of a task for `words` words if the pool has none and memory is available without
+/// effort. If it fails, the first section that must not sleep is lost. May sleep.
 pub(crate) fn prepare(words: usize) {
     let suits = |slot: &AreaSlot| slot.suits(words);
     if !POOL.iter().flat_map(|shard| &shard.task).any(suits) {
@@ -287,7 +290,7 @@ pub(crate) fn prepare(words: usize) {
     }
 }
 
-/// Adds an area of a task.
+/// Adds an area of a task for `words` words. May sleep.
 fn add(words: usize) {
     let here = here();
     evict_smaller(&POOL[here], words);
@@ -301,7 +304,7 @@ pub(crate) fn open() {
     USERS.fetch_add(1, SeqCst);
 }
 
-/// Takes a user off the count. After the last one, memory is given back some seconds later.
+/// Uncounts a user. Some seconds after the last one, the worker frees the areas of tasks.
 pub(crate) fn close() {
     // ORDERING: See `give_back`.
     if USERS.fetch_sub(1, SeqCst) == 1 {
@@ -316,11 +319,11 @@ fn drain() {
     }
 }
 
-/// Work that is done later, on any CPU: a real-time task that never sleeps would keep away a worker
+/// Deferred work, on any CPU: a real-time task that never sleeps would keep a worker from running
 /// that is bound to its CPU.
 #[pin_data]
 struct Worker {
-    /// Areas of softirqs, which have no part in the limits.
+    /// The number of areas of softirqs, which the limits do not count.
     softirq_areas: i64,
     softirq_bytes: i64,
     #[pin]
@@ -339,7 +342,7 @@ impl_has_work! {
 static WORKER: SetOnce<Arc<Worker>> = SetOnce::new();
 
 impl Worker {
-    /// Prepares the worker when all areas of softirqs are there, and no other.
+    /// Prepares the worker. Must be called when the pool has all areas of softirqs and no others.
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             softirq_areas: statistics::areas(),
@@ -355,7 +358,7 @@ impl Worker {
     fn drain_later() {
         if let Some(worker) = WORKER.as_ref() {
             let delay = msecs_to_jiffies(KEEP_MILLISECONDS);
-            // An error means that it is going to be done anyway.
+            // An error means that the work is already pending.
             let _ =
                 workqueue::system_dfl().enqueue_delayed::<Arc<Worker>, 0>(worker.clone(), delay);
         }
@@ -370,8 +373,8 @@ impl Worker {
         }
     }
 
-    /// Returns whether one more area for `words` words is within the limits: the one that was
-    /// prepared and one for each CPU, and [`MAX_ADDED_BYTES`] in all.
+    /// Returns whether one more area for `words` words is within the limits: for the number, the
+    /// prepared area and one for each CPU; for the total size, [`MAX_ADDED_BYTES`].
     fn may_add(&self, words: usize) -> bool {
         let areas = statistics::areas() - self.softirq_areas;
         let bytes = statistics::area_bytes() - self.softirq_bytes;
@@ -384,8 +387,7 @@ impl WorkItem<0> for Worker {
     type Pointer = Arc<Self>;
 
     fn run(_this: Arc<Self>) {
-        // While there are users, there is nothing to do: when the last one goes, it starts this
-        // anew.
+        // While there are users, nothing needs to be done: the last user starts this work again.
         if USERS.load(SeqCst) > 0 {
             return;
         }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Start and stop of a section.
+//! Start and stop of a remote section.
 //!
-//! Nearly every start is for a handle that is not collected, so that is found out before anything
-//! else is done. While a section is started or stopped, nothing is recorded on the task: what is
-//! called for it is in no coverage.
+//! The handle of almost every start is not collected, so this is checked first. While a section is
+//! started or stopped, nothing is recorded on the task, so the functions that are called for it
+//! appear in no coverage.
 
 use super::{
     handle::{Handle, Key},
@@ -20,10 +20,10 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Starts a section on the current task, if a descriptor collects the handle.
+/// Starts a section on the current task if a descriptor collects the handle.
 ///
-/// The section may be started inside another one, or on a task that records itself; that one is
-/// suspended, and goes on when the section stops. Does nothing in hard interrupts and NMI.
+/// The section may start inside another one, or on a task that records itself. It suspends that
+/// recording, which resumes when the section stops. Does nothing in hard interrupts and NMIs.
 pub(crate) fn start(raw: u64) {
     let key = match Handle::parse(raw) {
         Some(handle) => handle.key(),
@@ -37,7 +37,7 @@ pub(crate) fn start(raw: u64) {
     };
     match key {
         Some(key) if registry::may_contain(key) => match context {
-            // Apart, so that what differs is known when this is compiled.
+            // Two calls, so that the compiler knows the context in each of them.
             Context::Task => start_collected(key, Context::Task),
             Context::Softirq => start_collected(key, Context::Softirq),
         },
@@ -61,7 +61,7 @@ fn start_collected(key: Key, context: Context) {
     }
 }
 
-/// Counts a section that can't be recorded because there is no area.
+/// Counts a section that cannot be recorded because the pool has no area for it.
 #[cold]
 fn lose(target: &Target, context: Context) {
     if let Some(sink) = registry::sink(target) {
@@ -88,13 +88,14 @@ fn stop_in(context: Context) {
         Stopped::Foreign => unbalanced(),
         Stopped::Section(area, paused) => {
             finish(area, context);
-            // Last: what is called above stays out of what goes on now.
+            // Resumes the outer recording last, so that the functions called above are not
+            // recorded.
             drop(paused);
         }
     }
 }
 
-/// Stops all sections of the current task, which has no business to have any.
+/// Stops all sections of the current task, which must not have any here.
 pub(crate) fn abandon(paused: &mut task::Paused) {
     while let Some(area) = paused.unwind() {
         unbalanced();
@@ -119,18 +120,19 @@ fn merge(area: &EndedArea) {
     }
 }
 
-/// Reports the first malformed handle of a boot.
+/// Reports the first malformed handle since the boot.
 #[cold]
 #[inline(never)]
 fn malformed() {
-    // Interrupts record nothing, and must not touch what they interrupt.
+    // In a hard interrupt or NMI there is nothing to pause, and the interrupted task must not be
+    // touched.
     let _paused = Context::current().map(|_| task::pause());
     kernel::do_once_lite! {
         kernel::warn_on!(true);
     };
 }
 
-/// Reports the first mistake of a boot, and counts all.
+/// Counts a stop or exit that does not match a start, and reports the first one since the boot.
 #[cold]
 #[inline(never)]
 fn unbalanced() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A place that holds one object or none, exchanged atomically.
+//! A slot that holds at most one object and is exchanged atomically.
 
 use crate::{prelude::*, types::ForeignOwnable};
 use core::{
@@ -9,7 +9,7 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering}, //
 };
 
-/// A place that holds one object or none.
+/// A slot that holds at most one object.
 ///
 /// Objects are put in and taken out without a lock, from any context. A slot in zeroed memory is
 /// empty.
@@ -52,36 +52,34 @@ impl<P: ForeignOwnable> Slot<P> {
         }
     }
 
-    /// Says whether the slot was empty a moment ago.
+    /// Returns whether the slot was empty a moment ago.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.pointer.load(Ordering::Relaxed).is_null()
     }
 
-    /// Takes the object out.
+    /// Takes the object out; `None` if the slot is empty.
     ///
-    /// All calls of this and of [`Slot::put`], for all slots, are in one order that everybody
-    /// agrees on.
+    /// All CPUs agree on one order of all calls of this function and of [`Slot::put`], for all
+    /// slots.
     #[inline]
     pub fn take(&self) -> Option<P> {
-        // ORDERING: Sequentially consistent, as promised; includes the acquire that pairs with the
-        // release in `put`.
-        // INVARIANT: Null is always a valid content.
+        // ORDERING: Sequentially consistent, as documented; includes the acquire that pairs with
+        // the release in `put`. INVARIANT: Null is always a valid content.
         let pointer = self.pointer.swap(ptr::null_mut(), Ordering::SeqCst);
         if pointer.is_null() {
             return None;
         }
-        // SAFETY: By the type invariant, ownership of the object has just left the slot.
+        // SAFETY: By the type invariant. The ownership of the object has just left the slot.
         Some(unsafe { P::from_foreign(pointer) })
     }
 
-    /// Puts `object` into the slot, or gives it back if the slot is taken.
+    /// Puts `object` into the slot, or returns it if the slot is occupied.
     #[inline]
     pub fn put(&self, object: P) -> Result<(), P> {
         let pointer = object.into_foreign();
-        // ORDERING: Sequentially consistent, as promised; includes the release that pairs with the
-        // acquire in `take`.
-        // INVARIANT: The slot owns the object if the exchange succeeds.
+        // ORDERING: Sequentially consistent, as documented; includes the release that pairs with
+        // the acquire in `take`. INVARIANT: The slot owns the object if the exchange succeeds.
         match self.pointer.compare_exchange(
             ptr::null_mut(),
             pointer,
@@ -89,7 +87,7 @@ impl<P: ForeignOwnable> Slot<P> {
             Ordering::Relaxed,
         ) {
             Ok(_) => Ok(()),
-            // SAFETY: The slot did not take the object over.
+            // SAFETY: The slot did not take over the object.
             Err(_) => Err(unsafe { P::from_foreign(pointer) }),
         }
     }

@@ -2,12 +2,12 @@
 
 //! A hash table from `u64` keys to values, read under RCU without a lock.
 //!
-//! [`RcuTable`] is for small registries that are looked up from every context, softirqs included,
-//! and that change seldom. A value is inserted together with all the keys that lead to it, in one
-//! allocation, and stays valid for readers until a grace period after its removal.
+//! [`RcuTable`] is for small registries that change seldom and are searched from every context,
+//! including softirqs. A value is inserted together with all of its keys, in one allocation. After
+//! its removal, it stays valid for readers until the end of a grace period.
 //!
-//! A table in zeroed memory is an empty table, so a `static` one can be searched from the first
-//! instruction of the kernel on.
+//! A table in zeroed memory is an empty table, so a `static` table can be searched as soon as the
+//! kernel starts.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -69,10 +69,10 @@ struct Bucket<T> {
     head: Atomic<*mut Node<T>>,
 }
 
-/// Where a key is looked for.
+/// The location of a key.
 struct Hash {
     bucket: usize,
-    /// One bit, for the summary.
+    /// The bit of the key in the bucket's summary; exactly one bit is set.
     bit: u64,
 }
 
@@ -83,18 +83,18 @@ struct Node<T> {
     group: *const Group<T>,
 }
 
-/// A value and all the keys that lead to it.
+/// A value and all of its keys.
 struct Group<T> {
     value: T,
     nodes: KVec<Node<T>>,
     rcu: Opaque<bindings::callback_head>,
 }
 
-// SAFETY: The raw pointers of the nodes point into allocations that the table itself owns; what it
-// hands out are shared references to `T`, and `T` is dropped by whichever CPU runs the RCU
-// callback.
+// SAFETY: The raw pointers of the nodes point into allocations that the table itself owns. The
+// table hands out shared references to `T`, and the CPU that runs the RCU callback, which may be
+// any CPU, drops the `T`.
 unsafe impl<T: Send + Sync, const BUCKETS: usize> Send for RcuTable<T, BUCKETS> {}
-// SAFETY: As above; all changes go through the only `Writer`.
+// SAFETY: As above; all changes are made through the only `Writer`.
 unsafe impl<T: Send + Sync, const BUCKETS: usize> Sync for RcuTable<T, BUCKETS> {}
 
 impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
@@ -119,11 +119,12 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
 
     #[inline(always)]
     fn hash(key: u64) -> Hash {
-        // The multiplier of `hash_64()`: the fractional part of the golden ratio. The upper bits
-        // are the good ones: the topmost are the bucket, those below them the bit.
+        // The multiplier of `hash_64()`: the fractional part of the golden ratio. Only the upper
+        // bits of the product are well mixed: the topmost bits select the bucket, the bits below
+        // them select the summary bit.
         let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb);
         Hash {
-            // What the shift leaves is less than `BUCKETS`; the mask says so to the compiler.
+            // The shift leaves less than `BUCKETS`; the mask tells the compiler so.
             bucket: (hash >> (u64::BITS - Self::BITS)) as usize & (BUCKETS - 1),
             bit: 1_u64.wrapping_shl((hash >> (u64::BITS - Self::BITS - 6)) as u32),
         }
@@ -136,8 +137,8 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
 
     #[inline(always)]
     fn follow(link: &Atomic<*mut Node<T>>) -> *mut Node<T> {
-        // What `rcu_dereference()` does, without a call: what is read through the pointer depends
-        // on its address.
+        // Does the same as `rcu_dereference()`, but without a call: the addresses of later reads
+        // depend on the pointer.
         //
         // ORDERING: The address dependency pairs with the release store in `Writer::insert`.
         //
@@ -145,10 +146,10 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
         unsafe { link.as_ptr().read_volatile() }
     }
 
-    /// Says whether a lookup of `key` is worth its while.
+    /// Returns whether the table may hold `key`.
     ///
-    /// `false` means that the table does not hold the key. May be called from any context, with or
-    /// without an RCU read-side critical section.
+    /// `false` means that the table does not hold the key. May be called from any context, inside
+    /// or outside an RCU read-side critical section.
     #[inline(always)]
     pub fn may_contain(&self, key: u64) -> bool {
         let hash = Self::hash(key);
@@ -161,7 +162,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
         unsafe { summary.read_volatile() & hash.bit != 0 }
     }
 
-    /// Looks `key` up.
+    /// Returns the value of `key`; `None` if the table does not hold the key.
     ///
     /// May be called from any context in which RCU is watching.
     #[inline]
@@ -180,14 +181,14 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> RcuTable<T, BUCKETS> {
         None
     }
 
-    /// Returns the table's only writer, to the first caller.
+    /// Returns the table's only writer to the first caller; `None` to all others.
     ///
-    /// The writer is to be put under whatever lock the user of the table has for changes.
+    /// The user of the table puts the writer under the lock that serializes its changes.
     ///
     /// # Safety
     ///
-    /// Values are dropped by RCU callbacks. The caller is built into the kernel, or its module
-    /// calls `rcu_barrier()` between its last change of the table and its end.
+    /// RCU callbacks drop the values. The caller is built into the kernel, or its module calls
+    /// `rcu_barrier()` after its last change of the table and before it is unloaded.
     pub unsafe fn writer(&'static self) -> Option<Writer<T, BUCKETS>> {
         // ORDERING: Nothing is published through the flag.
         if self.writer_taken.xchg(true, ordering::Relaxed) {
@@ -207,7 +208,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Default for RcuTable<T, BUC
 ///
 /// # Invariants
 ///
-/// There is at most one writer to a table.
+/// A table has at most one writer.
 pub struct Writer<T: 'static, const BUCKETS: usize> {
     table: &'static RcuTable<T, BUCKETS>,
 }
@@ -215,10 +216,9 @@ pub struct Writer<T: 'static, const BUCKETS: usize> {
 impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     /// Inserts a value under all of `keys`. Does not sleep.
     ///
-    /// The keys are taken in their order. The first that is an error, that the table or the list
-    /// already holds ([`EEXIST`]), or for which `new` has no room any more ([`EINVAL`]) ends the
-    /// attempt. All keys are checked before the first becomes visible, so a failure leaves no
-    /// trace.
+    /// The keys are checked in order. The attempt ends at the first key that is an error, that the
+    /// table or the list already holds ([`EEXIST`]), or that does not fit into `new` ([`EINVAL`]).
+    /// All keys are checked before the first becomes visible, so a failure has no visible effect.
     pub fn insert(
         &mut self,
         new: NewEntry<T>,
@@ -233,7 +233,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
                 return Err(error);
             }
         }
-        // SAFETY: The group is valid. From here on there are only shared references to its nodes.
+        // SAFETY: The group is valid. From here on, all references to its nodes are shared.
         for node in unsafe { &*ptr::addr_of!((*group).nodes) } {
             self.link(node);
         }
@@ -261,7 +261,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
             key,
             group,
         };
-        // Without more memory: the nodes stay where they are.
+        // Does not allocate, so the nodes keep their addresses.
         nodes.push_within_capacity(node).map_err(|_| EINVAL)
     }
 
@@ -270,11 +270,11 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
         let Bucket { summary, head } = &self.table.buckets[hash.bucket];
         node.next
             .store(head.load(ordering::Relaxed), ordering::Relaxed);
-        // ORDERING: Pairs with the address dependency in `RcuTable::follow`: whoever sees the node
-        // sees it filled.
-        // INVARIANT: The node lives until a grace period after `remove`.
+        // ORDERING: Pairs with the address dependency in `RcuTable::follow`: a reader that sees the
+        // node sees its fields filled. INVARIANT: The node lives until a grace period after
+        // `remove`.
         head.store(ptr::from_ref(node).cast_mut(), ordering::Release);
-        // The only writer, so this need not be one operation.
+        // The writer is the only one, so this need not be one operation.
         summary.store(
             summary.load(ordering::Relaxed) | hash.bit,
             ordering::Relaxed,
@@ -285,21 +285,23 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
         self.table.get(key, &rcu::read_lock()).is_some()
     }
 
-    /// Takes an entry out of the table; its value is dropped after a grace period, in softirq
-    /// context. Does not sleep.
+    /// Removes an entry from the table. The value is dropped in softirq context after a grace
+    /// period. Does not sleep.
     ///
-    /// An entry of another table stays there for ever, with a warning.
+    /// If the entry belongs to another table, this function warns and the entry stays there
+    /// permanently.
     pub fn remove(&mut self, entry: Entry<T, BUCKETS>) {
         if crate::warn_on!(!ptr::eq(entry.table, self.table)) {
             return;
         }
         let group = entry.group.as_ptr();
-        // SAFETY: The entry is the only owner of the group, readers hold shared references to it.
+        // SAFETY: The entry is the only owner of the group; readers hold shared references to it.
         for node in unsafe { &*ptr::addr_of!((*group).nodes) } {
             self.unlink(node);
         }
-        // SAFETY: The group was in this table only, so it is not reachable for new readers, and is
-        // given away here. Who made the writer sees to it that the callback exists as long.
+        // SAFETY: The group was only in this table, so new readers cannot reach it, and its
+        // ownership ends here. The creator of the writer has guaranteed that the callback's code
+        // stays in memory.
         unsafe { bindings::call_rcu((*group).rcu.get(), Some(free::<T>)) };
     }
 
@@ -315,7 +317,7 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
             // SAFETY: Only the writer unlinks nodes, so `current` stays valid.
             let found = unsafe { &*current };
             if ptr::eq(found, node) {
-                // ORDERING: None needed: the rest of the chain has been visible all the time.
+                // ORDERING: None needed: the rest of the chain was visible before.
                 link.store(node.next.load(ordering::Relaxed), ordering::Relaxed);
                 continue;
             }
@@ -326,11 +328,12 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
     }
 }
 
-/// A value that is not in a table yet, with the memory for the keys that are to lead to it.
+/// A value that is not yet in a table, with memory for its keys.
 pub struct NewEntry<T>(KBox<Group<T>>);
 
 impl<T> NewEntry<T> {
-    /// Makes room for `value` and up to `keys` keys. Sleeps for memory.
+    /// Allocates memory for `value` and up to `keys` keys. May sleep. Returns [`ENOMEM`] if the
+    /// allocation fails.
     pub fn new(value: T, keys: usize) -> Result<Self> {
         let group = Group {
             value,
@@ -341,13 +344,13 @@ impl<T> NewEntry<T> {
     }
 }
 
-/// What [`Writer::insert`] put into a table.
+/// An entry that [`Writer::insert`] has put into a table.
 ///
-/// Forgetting an entry without [`Writer::remove`] leaves the value in the table for ever.
+/// If an entry is forgotten without [`Writer::remove`], the value stays in the table permanently.
 ///
 /// # Invariants
 ///
-/// `group` is owned by the entry, and its nodes are in `table` and in no other one.
+/// The entry owns `group`. The nodes of the group are in `table` and in no other table.
 #[must_use = "the value stays in the table until it is removed"]
 pub struct Entry<T: 'static, const BUCKETS: usize> {
     group: NonNull<Group<T>>,
@@ -373,9 +376,11 @@ unsafe impl<T: Send + Sync, const BUCKETS: usize> Send for Entry<T, BUCKETS> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync, const BUCKETS: usize> Sync for Entry<T, BUCKETS> {}
 
+/// Frees a group after a grace period.
+///
 /// # Safety
 ///
-/// `head` is the `rcu` field of a `Group<T>` in a box that nobody else refers to.
+/// `head` is the `rcu` field of a `Group<T>` in a box to which no other reference exists.
 unsafe extern "C" fn free<T>(head: *mut bindings::callback_head) {
     // SAFETY: By this function's requirement.
     let group = unsafe { crate::container_of!(Opaque::cast_from(head), Group<T>, rcu) };
@@ -406,7 +411,7 @@ mod tests {
 
     type Table = RcuTable<Value, BUCKETS>;
 
-    /// A table of one test, and what was dropped of it.
+    /// The table of one test, and the number of its values that were dropped.
     struct Place {
         table: Table,
         drops: Drops,
@@ -448,12 +453,12 @@ mod tests {
                 .map(|value| value.number)
         }
 
-        /// Returns what the keys lead to.
+        /// Returns the values of the keys.
         fn find_all<const N: usize>(&self, keys: [u64; N]) -> [Option<u32>; N] {
             keys.map(|key| self.find(key))
         }
 
-        /// Returns how many values were dropped, now that no callback is left.
+        /// Waits for all callbacks; returns the number of values that were dropped.
         fn dropped(&self) -> u32 {
             rcu::rcu_barrier();
             self.drops.load(ordering::Relaxed)
@@ -464,7 +469,7 @@ mod tests {
             let mut keys = KVec::new();
             let mut node = Table::follow(&self.table.buckets[bucket].head);
             while !node.is_null() {
-                // SAFETY: The test is the only one that removes nodes, and does so later.
+                // SAFETY: Only the test removes nodes, and it does so later.
                 let found = unsafe { &*node };
                 keys.push(found.key, GFP_KERNEL)?;
                 node = Table::follow(&found.next);
@@ -479,7 +484,7 @@ mod tests {
         }
     }
 
-    /// Returns keys that share a bucket, and no two of them a bit of its summary.
+    /// Returns keys that share a bucket but have different bits in its summary.
     fn colliding<const N: usize>() -> [u64; N] {
         let mut keys = [0; N];
         let mut number = 0;
@@ -523,7 +528,7 @@ mod tests {
         let [a, b, c] = colliding();
         let mut writer = PLACE.writer();
         let first = PLACE.insert(&mut writer, 1, &[a])?;
-        // In the same bucket, but not in the summary.
+        // In the same bucket, but not in its summary.
         assert!(PLACE.table.may_contain(a));
         assert!(!PLACE.table.may_contain(b));
         assert_eq!(PLACE.find_all([a, b, c]), [Some(1), None, None]);
@@ -571,7 +576,7 @@ mod tests {
     #[test]
     fn first_of_a_chain_is_removed() -> Result {
         static PLACE: Place = Place::new();
-        // The last that was inserted comes first.
+        // The value that was inserted last comes first.
         remove_from_chain(&PLACE, 2)
     }
 
@@ -600,12 +605,12 @@ mod tests {
         };
         let mut writer = PLACE.writer();
         let first = PLACE.insert(&mut writer, 1, &[a])?;
-        // The summary may be wrong, the lookup is not.
+        // The summary may be wrong, but the lookup is not.
         assert!(PLACE.table.may_contain(b));
         assert_eq!(PLACE.find(b), None);
         let second = PLACE.insert(&mut writer, 2, &[b])?;
         writer.remove(second);
-        // The bit is still that of the other key.
+        // The bit still belongs to the other key.
         assert!(PLACE.table.may_contain(a));
         assert_eq!(PLACE.find_all([a, b]), [Some(1), None]);
         writer.remove(first);
@@ -621,7 +626,7 @@ mod tests {
         let entry = PLACE.insert(&mut writer, 1, &[a])?;
         let before = PLACE.keys_of(2)?;
 
-        // In the table, in the list, malformed, and more keys than there is room for.
+        // A key in the table, a key twice in the list, a malformed key, and more keys than fit.
         assert_eq!(PLACE.insert(&mut writer, 2, &[b, a]).err(), Some(EEXIST));
         assert_eq!(PLACE.insert(&mut writer, 3, &[b, c, b]).err(), Some(EEXIST));
         let value = |number| Value {
@@ -641,7 +646,7 @@ mod tests {
         assert!(!PLACE.table.may_contain(b));
         assert_eq!(&PLACE.keys_of(2)?[..], &before[..]);
 
-        // They have not taken the keys.
+        // The rejected entries have not taken the keys.
         let other = PLACE.insert(&mut writer, 6, &[b, c])?;
         assert_eq!(PLACE.find_all([a, b, c]), [Some(1), Some(6), Some(6)]);
         writer.remove(entry);
@@ -673,14 +678,14 @@ mod tests {
         let first = PLACE.insert(&mut writer, 3, &[c])?;
         let guard = rcu::read_lock();
         let value = PLACE.table.get(b, &guard);
-        // A reader that has come to the middle of the chain.
+        // A reader that has reached the middle of the chain.
         let head = Table::follow(&PLACE.table.buckets[2].head);
         // SAFETY: The chain has three nodes.
         let node = Table::follow(unsafe { &(*head).next });
         writer.remove(middle);
         assert_eq!(PLACE.find_all([a, b, c]), [Some(1), None, Some(3)]);
-        // It goes on to the end, and what it has found is there.
-        // SAFETY: A node stays until the critical section ends.
+        // The reader continues to the end, and the node that it has found is still valid. SAFETY: A
+        // node stays valid until the critical section ends.
         let next = Table::follow(unsafe { &(*node).next });
         assert!(!next.is_null());
         // SAFETY: As above.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The areas that sections collect into, and how what they have collected gets
- * into the buffer: never past its end, whatever the sizes and the count.
+ * The areas that sections record into, and the merge of their records into the buffer: never past
+ * its end, for all sizes and counts.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static long enable(FIXTURE_DATA(area) *self, uint32_t mode, uint32_t area_size)
 	return kcov_remote_enable(self->fd, mode, area_size, HANDLE, 0);
 }
 
-/* Whether work in the background is seen now. */
+/* Returns whether work in the background is recorded now. */
 static bool seen(FIXTURE_DATA(area) *self)
 {
 	cover_reset(self->area);
@@ -58,7 +58,7 @@ static bool seen(FIXTURE_DATA(area) *self)
 	return covers(self->area, BACKGROUND_FUNCTION);
 }
 
-/* Sections add to what is there, and stop when the buffer is full. */
+/* Sections add to the existing records, and stop when the buffer is full. */
 TEST_F(area, sections_fill_the_buffer)
 {
 	enum { SMALL = 512 };
@@ -79,14 +79,14 @@ TEST_F(area, sections_fill_the_buffer)
 	EXPECT_EQ(SMALL - 1, cover_count(area));
 	for (i = 1; i < SMALL; i++)
 		ASSERT_TRUE(in_kernel_text(area[i] - 1));
-	/* The user starts anew. */
+	/* The user resets the count. */
 	cover_reset(area);
 	ASSERT_EQ(0, background_run());
 	EXPECT_TRUE(covers(area, BACKGROUND_FUNCTION));
 	close(fd);
 }
 
-/* Whole records only: the end of the buffer has no room for one more. */
+/* Whole records only: the end of the buffer is too small for one more. */
 TEST_F(area, comparisons_fill_the_buffer)
 {
 	enum { SMALL = 512, RECORDS = (SMALL - 1) / WORDS_PER_CMP };
@@ -112,7 +112,7 @@ TEST_F(area, comparisons_fill_the_buffer)
 	close(fd);
 }
 
-/* How many records work in the background leaves with areas of this size. */
+/* Returns the number of records that work in the background leaves with areas of this size. */
 static uint64_t records_with(FIXTURE_DATA(area) *self, uint32_t area_size)
 {
 	cover_reset(self->area);
@@ -123,8 +123,8 @@ static uint64_t records_with(FIXTURE_DATA(area) *self, uint32_t area_size)
 }
 
 /*
- * No section is longer than its area: the worker's first steps, and no more. They
- * may be those of an interrupt.
+ * A section never has more records than fit into its area: only the worker's first steps are
+ * recorded. They may be those of an interrupt.
  */
 TEST_F(area, size_limits_a_section)
 {
@@ -134,7 +134,7 @@ TEST_F(area, size_limits_a_section)
 	ASSERT_TRUE(seen(self));
 	EXPECT_TRUE(covers(self->area, BACKGROUND_LATER_FUNCTION));
 	ASSERT_EQ(0, kcov_disable(self->fd));
-	/* The work is always as many sections; here each has room for one record. */
+	/* The work always has the same number of sections; here each has space for one record. */
 	sections = records_with(self, 2);
 	ASSERT_LT(0, sections);
 	count = records_with(self, 4);
@@ -199,20 +199,20 @@ TEST_F(size, is_harmless)
 		cover_reset(self->area);
 		for (i = 0; i < 5; i++)
 			EXPECT_EQ(0, background_run());
-		/* There is a record if there was room for one. */
+		/* A record exists if it fitted. */
 		EXPECT_EQ(variant->words >= least, cover_count(self->area) > 0);
 		ASSERT_EQ(0, kcov_disable(self->fd));
 	}
 	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
 		TH_LOG("%s", line);
-	/* And the next one works. */
+	/* The next section works. */
 	cover_reset(self->area);
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS, HANDLE, 0));
 	EXPECT_EQ(0, background_run());
 	EXPECT_TRUE(covers(self->area, BACKGROUND_FUNCTION));
 }
 
-/* Returns how many records an area of so many words has room for. */
+/* Returns the number of records that fit into an area of this size. */
 static uint64_t room(int mode, uint64_t words)
 {
 	if (!words)
@@ -221,9 +221,9 @@ static uint64_t room(int mode, uint64_t words)
 }
 
 /*
- * No size is refused. Of a section, as many records are kept as the area has room for,
- * not one more or less. Where sections nest, others inside it that no descriptor
- * collects make it long; elsewhere it has two records.
+ * No size is refused. An area holds exactly the number of records that fit, and those of a section
+ * are kept. If sections nest, others inside it that no descriptor collects make it long; if not, it
+ * has two records.
  */
 TEST_F(size, is_honoured)
 {
@@ -250,7 +250,7 @@ TEST_F(size, is_honoured)
 		EXPECT_LE(least, count);
 		EXPECT_GE(most, count);
 	}
-	/* In C, an area of 32 GiB is not to be had, and the section is lost. */
+	/* In C, an area of 32 GiB cannot be allocated, and the section is lost. */
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	close(device);
 }
@@ -265,8 +265,8 @@ static long comparisons_with(FIXTURE_DATA(size) *self, uint32_t area_size)
 }
 
 /*
- * The same for comparisons, of which each record has four words. The work is always
- * as many sections. An interrupt may leave a comparison in one that has none.
+ * The same for comparisons, whose records have four words. The work always has the same number of
+ * sections. An interrupt may leave a comparison in a section that has none.
  */
 TEST_F(size, is_honoured_for_comparisons)
 {
@@ -277,7 +277,7 @@ TEST_F(size, is_honoured_for_comparisons)
 	if (comparisons_missing())
 		SKIP(return, "%s", comparisons_missing());
 	for (attempt = 0; attempt < 10; attempt++) {
-		/* Each section has room for one. */
+		/* Each section has space for one record. */
 		one = comparisons_with(self, 1 + WORDS_PER_CMP);
 		ASSERT_LT(0, one);
 		count = comparisons_with(self, variant->words);
@@ -302,10 +302,7 @@ static bool memory_comes_down_to(unsigned long mebibytes)
 	return memory_vmalloc() <= mebibytes;
 }
 
-/*
- * Memory that sections used comes back some time after the last section, whatever
- * sizes were asked for.
- */
+/* Memory that sections used is freed some time after the last section, for all requested sizes. */
 TEST_F_TIMEOUT(area, areas_are_given_back, 120)
 {
 	enum { ROUNDS = 8, MEBIBYTES = 16 };
@@ -317,7 +314,7 @@ TEST_F_TIMEOUT(area, areas_are_given_back, 120)
 	ASSERT_LE(0, fd);
 	before = memory_vmalloc();
 	for (i = 0; i < ROUNDS; i++) {
-		/* No size fits where the one before has been. */
+		/* No size fits into the memory of the previous one. */
 		ASSERT_EQ(0, kcov_remote_enable(fd, KCOV_TRACE_PC, words + i * page_words,
 						HANDLE, 0));
 		cover_reset(area);
@@ -381,7 +378,7 @@ FIXTURE_TEARDOWN(forged)
 {
 }
 
-/* What a section brings home meets a count that leaves no room for it. */
+/* The records of a section are merged into a buffer whose count leaves no space. */
 TEST_F(forged, nothing_is_written)
 {
 	char line[256];

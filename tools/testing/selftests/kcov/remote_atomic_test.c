@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections that a task starts where it must not sleep, as mac80211 does with
- * softirqs disabled.  They cannot allocate an area.  Enabling a descriptor prepares
- * one.  A section that finds none is lost, and has one added for later sections.
+ * Sections that a task starts where it must not sleep, as mac80211 does with softirqs disabled.
+ * They cannot allocate an area. Enabling a descriptor prepares one. A section that finds none is
+ * lost, and causes an area to be added for later sections.
  *
- * A kernel with CONFIG_DEBUG_ATOMIC_SLEEP reports it when a start or a stop sleeps.
+ * A kernel with CONFIG_DEBUG_ATOMIC_SLEEP reports a start or a stop that sleeps.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -21,7 +21,7 @@
 /* More than the areas of other tests have. */
 #define FIRST_AREA	(128U << 10)
 #define AREA_STEP	(4U << 10)
-/* More sections inside each other than there are areas of a size that is new. */
+/* More nested sections than areas of a size that is new. */
 #define DEPTH		16
 
 #define INNER_FUNCTION	"kcov_sample_inner_code"
@@ -29,8 +29,8 @@
 #define OUTSIDE_FUNCTION "kcov_sample_outside_code"
 
 /*
- * The number of tests so far.  Each asks for larger areas than the one before, so
- * that an area which is kept from another test is of no use to it.
+ * The number of tests so far. Each requests larger areas than the previous one, so areas that are
+ * left from another test are too small for it.
  */
 static uint32_t *tests;
 
@@ -130,7 +130,10 @@ TEST_F(atomic, first_section_is_recorded)
 {
 	ASSERT_EQ(0, enable(self));
 	if (statistics_missing()) {
-		/* The implementation in C prepares nothing, but keeps what it has allocated. */
+		/*
+		 * The implementation in C prepares nothing, but keeps the areas that it has
+		 * allocated.
+		 */
 		ASSERT_EQ(0, sections(self, KCOV_SAMPLE_PREEMPTIBLE, 1));
 		ASSERT_TRUE(all_recorded(self, 1));
 	}
@@ -144,7 +147,7 @@ TEST_F(atomic, first_section_is_recorded)
 	}
 }
 
-/* NULL when sections are lost in this context, or the reason why not. */
+/* Returns NULL if sections are lost in this context, or the reason why not. */
 static const char *loss_missing(const FIXTURE_VARIANT(atomic) *variant)
 {
 	if (variant->hidden && kernel_option("CONFIG_PREEMPT_COUNT") == OPTION_NO)
@@ -152,7 +155,10 @@ static const char *loss_missing(const FIXTURE_VARIANT(atomic) *variant)
 	return statistics_missing();
 }
 
-/* The outer section records what runs in a lost one, and its stop ends nothing else. */
+/*
+ * The outer section records the code that runs in a lost one, and the stop of the lost one ends
+ * nothing else.
+ */
 TEST_F(atomic, section_without_an_area_is_lost)
 {
 	uint64_t before;
@@ -185,7 +191,7 @@ static bool comes_to_hold(FIXTURE_DATA(atomic) *self, uint32_t context, uint32_t
 	return false;
 }
 
-/* Waits until areas are given back that another run of this program has left. */
+/* Waits until the areas are freed that another run of this program has left. */
 static void wait_for_no_areas(void)
 {
 	uint64_t before = statistic("areas");
@@ -195,7 +201,7 @@ static void wait_for_no_areas(void)
 		usleep(100000);
 }
 
-/* Two sections inside each other find one area, and later two. */
+/* Two nested sections find one area first, and two areas later. */
 TEST_F_TIMEOUT(atomic, lost_section_brings_an_area, 60)
 {
 	if (loss_missing(variant))

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Starts and stops of sections that do not match, and more sections than there
- * are areas: what drivers do by mistake, and what a busy softirq may come to.
- * None of it may hurt whoever is being traced.
+ * Starts and stops of sections that do not match, and more sections than areas: mistakes of
+ * drivers, and the load of a busy softirq. None of it may affect the task that is traced.
  *
- * Upstream's implementation is damaged by some of it for the rest of the boot,
- * so this is not for that.
+ * Upstream's implementation is damaged by some of it until the next boot, so this test is not run
+ * on it.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,15 +19,15 @@
 #define DEVICE		"/dev/kcov-sample"
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5c0001)
-/* The kernel's words about a stop that does not belong to a start. */
+/* The kernel's message about a stop that does not belong to a start. */
 #define COMPLAINT	"a remote section was not stopped by the context that started it"
 
 #define LOST		"kcov-lost-sections"
-/* The statistic of such stops. */
+/* The statistic that counts such stops. */
 #define UNBALANCED	"unbalanced"
 /* More warnings than any test expects. */
 #define MANY		100
-/* The number of sections inside each other: more than there are areas. */
+/* The number of nested sections: more than the number of areas. */
 #define DEPTH		1000
 /* The most CPUs that have an area for softirqs of their own. */
 #define MOST_CPUS	256
@@ -40,12 +39,12 @@
 #define WORKER_FUNCTION	"kcov_sample_worker_code"
 #define SOFTIRQ_FUNCTION "kcov_sample_softirq_code"
 
-/* The times that the kernel has warned of a bug since the last call. */
+/* Returns the number of warnings of the kernel since the last call. */
 static int warnings(int log, char *line, size_t size)
 {
 	int count = 0;
 
-	/* Of a log that can't be read there is no end. */
+	/* A log that cannot be read would never end. */
 	while (count < MANY && kmsg_reports_bug(log, line, size))
 		count++;
 	return count;
@@ -58,9 +57,12 @@ FIXTURE(balance) {
 	int fd;
 	int log;
 	int complaints;		/* the log once more */
-	/* How often the test lets the kernel warn. */
+	/* The number of warnings that the test causes. */
 	int expected;
-	/* How many mistakes the kernel had counted before, and how many the test makes. */
+	/*
+	 * The number of mistakes that the kernel had counted before, and the number that the test
+	 * makes.
+	 */
 	uint64_t counted, mistakes;
 };
 
@@ -72,7 +74,7 @@ FIXTURE_SETUP(balance)
 		SKIP(return, "this implementation is damaged by it");
 	if (symbols_missing())
 		SKIP(return, "%s", symbols_missing());
-	/* Whether an earlier test has used up the warning does not matter. */
+	/* An earlier test may have used up the warning. */
 	ASSERT_EQ(0, warn_again());
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
@@ -94,13 +96,13 @@ FIXTURE_TEARDOWN(balance)
 		TH_LOG("%s", line);
 	EXPECT_EQ(self->expected, kmsg_count(self->complaints, COMPLAINT));
 	EXPECT_EQ(self->counted + self->mistakes, statistic(UNBALANCED));
-	/* A mistake in any later test is to be seen. */
+	/* A mistake in a later test must cause a warning. */
 	EXPECT_EQ(0, warn_again());
 	close(self->fd);
 	close(self->device);
 }
 
-/* Whether sections of the worker are collected, as if nothing had happened. */
+/* Returns whether sections of the worker are still collected. */
 static bool works(FIXTURE_DATA(balance) *self)
 {
 	cover_reset(self->area);
@@ -108,7 +110,7 @@ static bool works(FIXTURE_DATA(balance) *self)
 	       covers(self->area, WORKER_FUNCTION);
 }
 
-/* The whole of a section inside another one of the same descriptor is there. */
+/* A section inside another one of the same descriptor is recorded completely. */
 TEST_F(balance, section_inside_one_of_the_same_descriptor)
 {
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, HANDLE,
@@ -120,7 +122,7 @@ TEST_F(balance, section_inside_one_of_the_same_descriptor)
 	EXPECT_TRUE(works(self));
 }
 
-/* The inner section is nobody's: its stop does not stop the outer one. */
+/* No descriptor collects the inner section: its stop does not stop the outer one. */
 TEST_F(balance, section_nobody_collects_inside_another)
 {
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, 0,
@@ -131,7 +133,7 @@ TEST_F(balance, section_nobody_collects_inside_another)
 	EXPECT_TRUE(works(self));
 }
 
-/* The caller traces itself, and goes on with it. */
+/* The caller traces itself, and this continues. */
 TEST_F(balance, stop_without_a_start)
 {
 	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
@@ -170,8 +172,8 @@ TEST_F(balance, mistakes_are_reported_once)
 }
 
 /*
- * The section of the task may have an uncollected one inside.  A stop in a softirq
- * does not end that one either: its own stop comes later, and ends nothing else.
+ * The section of the task may have an uncollected one inside. A stop in a softirq does not end that
+ * one either: its own stop comes later, and ends nothing else.
  */
 TEST_F(balance, stop_of_a_softirq_while_an_uncollected_section_runs)
 {
@@ -187,7 +189,7 @@ TEST_F(balance, stop_of_a_softirq_while_an_uncollected_section_runs)
 	EXPECT_TRUE(works(self));
 }
 
-/* Returns how many areas for softirqs there have to be. */
+/* Returns the expected number of areas for softirqs. */
 static uint64_t softirq_areas(void)
 {
 	unsigned int last = 0;
@@ -200,13 +202,13 @@ static uint64_t softirq_areas(void)
 		fclose(file);
 	}
 	cpus = last + 1 < MOST_CPUS ? last + 1 : MOST_CPUS;
-	/* Softirqs that can be preempted are several on a CPU. */
+	/* If softirqs can be preempted, a CPU may have several. */
 	return cpus * (kernel_option("CONFIG_PREEMPT_RT") == OPTION_YES ? 3 : 1);
 }
 
 /*
- * Returns whether all areas are those of softirqs. Areas of tasks are freed some seconds
- * after their last use; 30 are enough.
+ * Returns whether only the areas of softirqs are left. Areas of tasks are freed some seconds after
+ * their last use; 30 are enough.
  */
 static bool only_softirq_areas(void)
 {
@@ -221,7 +223,7 @@ static bool only_softirq_areas(void)
 	return false;
 }
 
-/* Runs @depth sections inside each other in one softirq; returns how many were lost. */
+/* Runs @depth nested sections in one softirq; returns the number that were lost. */
 static uint64_t lost_of(FIXTURE_DATA(balance) *self, unsigned long depth)
 {
 	uint64_t before = fdinfo(self->fd, LOST);
@@ -232,14 +234,14 @@ static uint64_t lost_of(FIXTURE_DATA(balance) *self, unsigned long depth)
 	return fdinfo(self->fd, LOST) - before;
 }
 
-/* The functions of a trace that a nested section begins and ends with, in order. */
+/* The functions with which a nested section begins and ends in a trace, in order. */
 struct order {
 	const uint64_t *area;
 	uint64_t begin, end;	/* the PCs of their entries */
-	uint64_t next;		/* the record that is looked at */
+	uint64_t next;		/* the next record to examine */
 };
 
-/* Returns how many entries of the one function come before the next one of the other. */
+/* Returns the number of entries of one function before the next entry of the other. */
 static uint64_t run_length(struct order *order, uint64_t of)
 {
 	uint64_t length = 0;
@@ -271,8 +273,8 @@ static uint64_t entry_pc(const uint64_t *area, const char *name)
 }
 
 /*
- * A section without an area is counted, and the ones around it go on.  Before that,
- * sections use the areas of all CPUs, and give them back.
+ * A section without an area is counted, and the enclosing ones go on. Before that, sections use the
+ * areas of all CPUs and give them back.
  */
 TEST_F_TIMEOUT(balance, lost_sections_are_counted, 120)
 {
@@ -291,7 +293,7 @@ TEST_F_TIMEOUT(balance, lost_sections_are_counted, 120)
 					self->handles.softirq));
 	ASSERT_EQ(0, fdinfo(self->fd, LOST));
 	before = statistic("lost_sections");
-	/* Those of this CPU and of all others, and no more. */
+	/* The areas of this CPU and of all others are used, and no more. */
 	lost = lost_of(self, DEPTH);
 	ASSERT_EQ(DEPTH - areas, lost);
 	EXPECT_EQ(before + lost, statistic("lost_sections"));
@@ -300,8 +302,8 @@ TEST_F_TIMEOUT(balance, lost_sections_are_counted, 120)
 	EXPECT_FALSE(covers(self->area, OUTSIDE_FUNCTION));
 
 	/*
-	 * Each stop has ended the section that was started last: the innermost one, with
-	 * what ran in those that were lost inside it, comes first, the outermost one last.
+	 * Each stop has ended the section that was started last: the innermost one, with the code
+	 * of the lost sections inside it, comes first, the outermost one last.
 	 */
 	order.begin = entry_pc(self->area, SOFTIRQ_FUNCTION);
 	order.end = entry_pc(self->area, AFTER_FUNCTION);
@@ -312,7 +314,7 @@ TEST_F_TIMEOUT(balance, lost_sections_are_counted, 120)
 	EXPECT_EQ(0, run_length(&order, order.begin));
 	EXPECT_EQ(0, run_length(&order, order.end));
 
-	/* All areas are back. */
+	/* All areas have been given back. */
 	EXPECT_EQ(0, lost_of(self, areas));
 	EXPECT_EQ(lost, lost_of(self, DEPTH));
 }

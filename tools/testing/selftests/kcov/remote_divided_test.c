@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Remote sections in the modes that divide the buffer: what they have recorded
- * is put into the parts where it belongs, each PC once if that is asked for.
+ * Remote sections in the modes that divide the buffer: records go to the part where they belong,
+ * each PC once if requested.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 FIXTURE(remote) {
 	unsigned long front, words;
 	uint64_t *area;
-	uint64_t *back;		/* behind the front */
+	uint64_t *back;		/* after the front */
 	int fd;
 };
 
@@ -61,11 +61,11 @@ TEST_F(remote, sizes)
 	for (i = 0; i < ARRAY_SIZE(both); i++)
 		EXPECT_EQ(-EINVAL, enable(self, KCOV_TRACE_PC_CMP, both[i]));
 	EXPECT_EQ(-EINVAL, kcov_disable(self->fd));
-	/* Those calls have not taken the handle. What is not looked at may be anything. */
+	/* Those calls have not taken the handle. An argument that is ignored may have any value. */
 	EXPECT_EQ(0, enable(self, KCOV_TRACE_PC, ~0U));
 	EXPECT_EQ(-EINVAL, enable(self, KCOV_TRACE_UNIQUE_PC, 1));
 	EXPECT_EQ(0, kcov_disable(self->fd));
-	/* And they are modes of remote sections only. */
+	/* These are modes of remote sections only. */
 	EXPECT_EQ(-EINVAL, kcov_enable(self->fd, KCOV_TRACE_UNIQUE_PC));
 	EXPECT_EQ(-EINVAL, kcov_enable(self->fd, KCOV_TRACE_PC_CMP));
 }
@@ -83,7 +83,7 @@ TEST_F(remote, busy_before_the_size)
 	close(other);
 }
 
-/* Once in a section, and once in all sections together. */
+/* Each PC is recorded once in a section, and once in all sections together. */
 TEST_F(remote, each_pc_once)
 {
 	uint64_t *expected = calloc(self->front, sizeof(*expected));
@@ -101,7 +101,7 @@ TEST_F(remote, each_pc_once)
 	EXPECT_EQ(0, memcmp(expected, self->area, self->front * sizeof(*expected)));
 	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
 
-	/* After a reset, once more. */
+	/* After a reset, each PC is recorded once more. */
 	ASSERT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, cover_count(self->back));
 	EXPECT_EQ(0, set_size(self->area, self->front));
@@ -110,7 +110,7 @@ TEST_F(remote, each_pc_once)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }
 
-/* Without a place in the set, sections repeat each other. */
+/* PCs without a bit in the set are recorded by each section. */
 TEST_F(remote, small_set)
 {
 	uint64_t *trace = self->area + 1;
@@ -129,7 +129,7 @@ TEST_F(remote, small_set)
 	EXPECT_LE(10, times);
 }
 
-/* The same PCs as in plain mode. Work in the background is not always the same. */
+/* The PCs are those of the plain mode. Work in the background is not always the same. */
 TEST_F(remote, same_pcs)
 {
 	uint64_t *plain = calloc(self->front, sizeof(*plain));
@@ -180,7 +180,9 @@ TEST_F(remote, both_kinds)
 	EXPECT_LE(2, found);
 }
 
-/* No room in the buffer, and none in the areas: both are counted. */
+/*
+ * Records that do not fit into the buffer and those that do not fit into an area are both counted.
+ */
 TEST_F(remote, dropped_records)
 {
 	static const uint32_t modes[] = {
@@ -194,7 +196,7 @@ TEST_F(remote, dropped_records)
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		int run;
 
-		/* The buffer. */
+		/* First the buffer. */
 		memset(area, 0, 512 * sizeof(*area));
 		ASSERT_EQ(0, remote_enable_divided(fd, modes[i], 500, AREA_WORDS, HANDLE));
 		for (run = 0; run < 50 && !fdinfo(fd, DROPPED); run++)
@@ -204,7 +206,7 @@ TEST_F(remote, dropped_records)
 		EXPECT_EQ(0, fdinfo(fd, DROPPED));
 		ASSERT_EQ(0, kcov_disable(fd));
 
-		/* The areas. */
+		/* Then the areas. */
 		memset(self->area, 0, self->words * sizeof(*self->area));
 		ASSERT_EQ(0, remote_enable_divided(self->fd, modes[i], self->front, 16, HANDLE));
 		ASSERT_EQ(0, background_run());

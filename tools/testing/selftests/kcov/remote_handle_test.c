@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections that are started with something that is not a handle: nothing is recorded
- * for it, and the stop that belongs to it ends nothing else.
+ * Sections that are started with an invalid handle: nothing is recorded for them, and their stop
+ * ends nothing else.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ FIXTURE(handle) {
 
 FIXTURE_VARIANT(handle) {
 	uint32_t context;
-	/* How often a good section is recorded. */
+	/* The number of times that a good section is recorded. */
 	uint64_t recorded;
 };
 
@@ -52,7 +52,7 @@ FIXTURE_SETUP(handle)
 {
 	if (sample_missing())
 		SKIP(return, "%s", sample_missing());
-	/* Whether an earlier test has used up a warning does not matter. */
+	/* An earlier test may have used up the warning. */
 	ASSERT_EQ(0, warn_again());
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
@@ -66,11 +66,11 @@ FIXTURE_SETUP(handle)
 	{
 		const uint64_t global = self->handles.worker;
 		const uint64_t malformed[MALFORMED] = {
-			/* Like one that is collected, as far as they go. */
+			/* Parts of these equal a handle that is collected. */
 			global | 1ULL << 32, global | 1ULL << 55, global | 0xffffffULL << 32,
 			global ^ 3ULL << 56, global | 0xffULL << 56, global | 1ULL << 63,
 			HANDLE | 1ULL << 32, HANDLE | 1ULL << 55, HANDLE | 2ULL << 56,
-			/* And like none. */
+			/* These resemble no valid handle. */
 			1ULL << 32, 2ULL << 56, ~0ULL,
 		};
 
@@ -86,7 +86,10 @@ FIXTURE_TEARDOWN(handle)
 	trace_close(&self->trace);
 }
 
-/* Runs a section of @handle; returns how often its code was recorded, or ~0 for more than that. */
+/*
+ * Runs a section of @handle; returns the number of times that its code was recorded, or ~0 if more
+ * than that was recorded.
+ */
 static uint64_t alone(FIXTURE_DATA(handle) *self, uint32_t context, uint64_t handle)
 {
 	const struct kcov_sample_pair pair = {
@@ -108,7 +111,9 @@ TEST_F(handle, nothing_is_recorded)
 
 	ASSERT_EQ(variant->recorded, alone(self, variant->context, self->handles.worker));
 	ASSERT_EQ(variant->recorded, alone(self, variant->context, HANDLE));
-	/* Not a handle, but not malformed either: work that was accepted from no user. */
+	/*
+	 * This is not a handle, but it is not malformed either: it stands for work without a user.
+	 */
 	EXPECT_EQ(0, alone(self, variant->context, 0));
 	EXPECT_EQ(0, trace_count(&self->trace));
 	EXPECT_EQ(0, kmsg_count(self->log, "WARNING:"));
@@ -119,7 +124,7 @@ TEST_F(handle, nothing_is_recorded)
 		EXPECT_EQ(variant->recorded,
 			  alone(self, variant->context, self->handles.worker));
 	}
-	/* The implementation in Rust warns of the first one, that in C of each. */
+	/* The implementation in Rust warns of the first malformed handle, the one in C of each. */
 	EXPECT_EQ(statistics_missing() ? MALFORMED : 1, kmsg_count(self->log, "WARNING:"));
 	ASSERT_EQ(0, kcov_disable(self->trace.fd));
 	if (!statistics_missing()) {
@@ -127,7 +132,7 @@ TEST_F(handle, nothing_is_recorded)
 	}
 }
 
-/* The outer section goes on, in the inner one and after it, and ends with its own stop. */
+/* The outer section goes on inside and after the inner one, and ends with its own stop. */
 TEST_F(handle, inside_another_section)
 {
 	struct kcov_sample_pair pair = {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hard interrupts that come while a section of a softirq or of a task runs, and that
- * start and stop sections themselves: they record nothing, and the section under them
- * goes on.  In every mode.
+ * Hard interrupts that come while a section of a softirq or of a task runs, and that start and stop
+ * sections themselves: they record nothing, and the interrupted section goes on. In every mode.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,14 +14,14 @@
 #include "symbols.h"
 
 #define SOFTIRQ_FUNCTION "kcov_sample_softirq_code"
-/* The sections in the first mode, and in each of the others. */
+/* The number of sections in the first mode, and in each of the other modes. */
 #define SECTIONS	100
 #define FEW_SECTIONS	10
 
 FIXTURE(interrupt) {
 	struct kcov_sample_handles handles;
-	struct trace section;	/* of the sections that are interrupted */
-	struct trace hard;	/* of those of the interrupts */
+	struct trace section;	/* of the interrupted sections */
+	struct trace hard;	/* of the sections of the interrupts */
 	struct trace local;	/* of the calling thread */
 	struct worker worker;	/* has enabled @hard */
 	int device, log;
@@ -30,9 +29,9 @@ FIXTURE(interrupt) {
 
 FIXTURE_VARIANT(interrupt) {
 	unsigned long request;
-	/* Interrupts in a section, short enough for slow machines. */
+	/* The number of interrupts in a section; small enough for slow machines. */
 	int times;
-	/* Whether the section is on top of the calling thread, and not in it. */
+	/* The section is on top of the calling thread, not in it. */
 	bool softirq;
 };
 
@@ -42,7 +41,7 @@ FIXTURE_VARIANT_ADD(interrupt, softirq) {
 	.softirq = true,
 };
 
-/* The way into an interrupt and out of it is recorded, so that the area is full some time. */
+/* The entry and exit code of an interrupt is recorded, so the area fills up at some time. */
 FIXTURE_VARIANT_ADD(interrupt, task) {
 	.request = KCOV_SAMPLE_HARD_TIMER_TASK,
 	.times = 50,
@@ -93,7 +92,7 @@ TEST_F_TIMEOUT(interrupt, over_a_section, 300)
 		ASSERT_EQ(0, collection_start(&section));
 		for (i = 0; i < (mode ? FEW_SECTIONS : SECTIONS); i++) {
 			trace_clear(&self->section);
-			/* As many interrupts as that have come, in the section. */
+			/* This number of interrupts came during the section. */
 			ASSERT_EQ(variant->times,
 				  ioctl(self->device, variant->request, variant->times));
 			ASSERT_EQ(1, trace_times(&self->section, SOFTIRQ_FUNCTION))
@@ -113,7 +112,7 @@ TEST_F_TIMEOUT(interrupt, over_a_section, 300)
 	}
 }
 
-/* The same descriptor collects both handles, and the one under it all what is left. */
+/* One descriptor collects both handles, and the one of the interrupted task collects the rest. */
 TEST_F_TIMEOUT(interrupt, over_a_task_that_records_itself, 300)
 {
 	struct kcov_remote_arg *arg;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A descriptor that is reset, disabled or enabled again between the ends of two
- * sections, and in the midst of one: while it waits for the next piece of a section to
- * be appended.
+ * A descriptor that is reset, disabled or enabled again between the ends of two sections, or while
+ * one of them waits for its next piece to be merged.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,7 +12,7 @@
 #include "sample.h"
 #include "symbols.h"
 
-/* Milliseconds that a section may take to come to where it waits. */
+/* The largest time in milliseconds that a section may take until it waits. */
 #define MOST_MILLISECONDS	5000
 
 enum event { RESET, DISABLE, DISABLE_AND_COLLECT, DISABLE_AND_ENABLE };
@@ -94,7 +93,7 @@ static long waiting_start(struct waiting *waiting)
 	return -1;
 }
 
-/* Returns 1 when the section has waited until it was let go, and ended. */
+/* Returns 1 if the section waited until it was released, and has ended. */
 static long waiting_end(struct waiting *waiting)
 {
 	long waited = kcov_ioctl(waiting->device, KCOV_SAMPLE_LET_GO, 1);
@@ -108,7 +107,7 @@ static long collect(FIXTURE_DATA(ends) *self, uint32_t mode)
 	return trace_collect(&self->trace, mode, COVER_WORDS, 0, self->handles.worker);
 }
 
-/* A whole section in this thread. */
+/* Runs a whole section in this thread. */
 static long section(FIXTURE_DATA(ends) *self)
 {
 	const struct kcov_sample_pair pair = {
@@ -127,9 +126,9 @@ do {											\
 } while (0)
 
 /*
- * The section that waits has had one inside of it, which has ended, and is in the
- * buffer; its own records follow when it ends.  The implementation in C has no
- * sections inside others, so there the one in the buffer has come before.
+ * The waiting section had another one inside, which has ended and is in the buffer; the records of
+ * the waiting section follow when it ends. The implementation in C does not nest sections, so there
+ * the one in the buffer ran before.
  */
 TEST_F_TIMEOUT(ends, of_two_sections, 120)
 {
@@ -160,7 +159,10 @@ TEST_F_TIMEOUT(ends, of_two_sections, 120)
 
 		switch (variant->event) {
 		case RESET:
-			/* What has ended before is gone, what ends afterwards is there. */
+			/*
+			 * The records of the section that ended before are gone; those of the later
+			 * section are in the buffer.
+			 */
 			ASSERT_EQ(0, kcov_ioctl(self->trace.fd, KCOV_RESET_TRACE, 0));
 			EXPECT_EQ(0, trace_count(&self->trace));
 			ASSERT_EQ(1, waiting_end(&waiting));
@@ -211,11 +213,11 @@ TEST_F_TIMEOUT(ends, of_two_sections, 120)
 	}
 }
 
-/* How often each half of a long section runs its code: hundreds of pieces. */
+/* The number of times that each half of a long section runs its code: hundreds of pieces. */
 #define ROUNDS		100000
-/* For the entries of the functions, and as many records again for each of them. */
+/* Space for the entries of the functions, and as many other records for each of them. */
 #define WORDS		(1UL << 20)
-/* The number of sections that are cut, and of those that may come to their end. */
+/* The number of sections that must be cut, and the number that may end completely. */
 #define CUTS		5
 #define ATTEMPTS	500
 
@@ -271,7 +273,7 @@ static void *run_long_section(void *data)
 	return NULL;
 }
 
-/* The PCs of the entries of the functions of both halves. */
+/* The PCs of the function entries of both halves. */
 struct halves {
 	uint64_t first, second;
 };
@@ -287,7 +289,7 @@ static uint64_t first_of(const uint64_t *area, const char *function)
 	return 0;
 }
 
-/* Returns whether the first half stands before the second; and how often each. */
+/* Returns whether the first half comes before the second, and counts both. */
 static bool in_order(const uint64_t *area, const struct halves *halves, uint64_t *first,
 		     uint64_t *second)
 {
@@ -303,7 +305,7 @@ static bool in_order(const uint64_t *area, const struct halves *halves, uint64_t
 	return true;
 }
 
-/* Starts a section and returns when the first piece of it is there, or all of it. */
+/* Starts a section and returns when its first piece or all of it is in the buffer. */
 static int start_long_section(FIXTURE_DATA(pieces) *self, struct long_section *section)
 {
 	memset(section, 0, sizeof(*section));
@@ -316,7 +318,7 @@ static int start_long_section(FIXTURE_DATA(pieces) *self, struct long_section *s
 	return 0;
 }
 
-/* Returns whether a section is recorded to its end when nothing comes between. */
+/* Returns whether a section is recorded to its end when nothing interferes. */
 static bool whole_section(FIXTURE_DATA(pieces) *self, struct halves *halves)
 {
 	uint64_t first, second;
@@ -332,7 +334,7 @@ static bool whole_section(FIXTURE_DATA(pieces) *self, struct halves *halves)
 	       first == ROUNDS && second == ROUNDS;
 }
 
-/* The rest follows, and nothing of what came before stands in front of it. */
+/* After the reset, the rest follows, and nothing from before precedes it. */
 TEST_F_TIMEOUT(pieces, reset_between, 300)
 {
 	struct long_section section;
@@ -351,7 +353,7 @@ TEST_F_TIMEOUT(pieces, reset_between, 300)
 		pthread_join(section.thread, NULL);
 		ASSERT_EQ(0, section.result);
 		ASSERT_TRUE(in_order(self->area, &halves, &first, &second));
-		/* The end of it is there, if anything is. */
+		/* If anything was recorded, the end of the section was. */
 		ASSERT_TRUE(!cover_count(self->area) || second == ROUNDS ||
 			    (!first && second < ROUNDS));
 		ASSERT_TRUE(!cover_count(self->area) || in_kernel_text(self->area[1] - 1) ||
@@ -363,7 +365,7 @@ TEST_F_TIMEOUT(pieces, reset_between, 300)
 	EXPECT_TRUE(whole_section(self, &halves));
 }
 
-/* What is there stays, and nothing follows when the call has returned. */
+/* The existing records stay, and nothing follows after the call has returned. */
 TEST_F_TIMEOUT(pieces, disabled_between, 300)
 {
 	struct long_section section;
@@ -380,7 +382,7 @@ TEST_F_TIMEOUT(pieces, disabled_between, 300)
 		ASSERT_EQ(0, start_long_section(self, &section));
 		ASSERT_EQ(0, kcov_disable(self->fd));
 		count = cover_count(self->area);
-		/* Nor does anything when it collects again. */
+		/* Nothing follows after it is enabled again either. */
 		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
 						self->handles.worker));
 		pthread_join(section.thread, NULL);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections on top of a task that records itself: in the task, and in a softirq.  In
- * every mode of the task and of the section, each descriptor has what is its own, and
- * the task's recording goes on afterwards.
+ * Sections on top of a task that records itself: in the task, and in a softirq. In every mode of
+ * the task and of the section, each descriptor has its own records, and the task's recording goes
+ * on afterwards.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -28,7 +28,7 @@ FIXTURE(nested) {
 
 FIXTURE_VARIANT(nested) {
 	uint32_t context;
-	/* Whether code of the context is the task's where no section runs. */
+	/* If no section runs, the code of this context is recorded for the task. */
 	bool task;
 };
 
@@ -76,7 +76,10 @@ FIXTURE_TEARDOWN(nested)
 	close(self->device);
 }
 
-/* Returns the next pair of modes that this kernel has, from @i on; MODES * MODES if none. */
+/*
+ * Returns the next pair of modes that this kernel supports, starting at @i; MODES * MODES if none
+ * is left.
+ */
 static int next_modes(int i)
 {
 	while (i < MODES * MODES && (mode_missing(i / MODES) || mode_missing(i % MODES)))
@@ -104,7 +107,7 @@ static long end(FIXTURE_DATA(nested) *self)
 	return kcov_disable(self->local.fd) ?: kcov_disable(self->remote.fd);
 }
 
-/* How often something is recorded that runs @times, for each PC once or every time. */
+/* Returns the number of records of code that runs @times, depending on the mode. */
 static uint64_t in_mode(uint32_t mode, uint64_t times)
 {
 	return mode == KCOV_TRACE_UNIQUE_PC && times ? 1 : times;
@@ -119,7 +122,10 @@ do {											\
 		       mode_name(self->remote.mode));					\
 } while (0)
 
-/* The calls that were made, and those that interrupts have had repeated, are the task's. */
+/*
+ * The calls of the task, and those that interrupts caused to be repeated, are recorded for the
+ * task.
+ */
 TEST_F_TIMEOUT(nested, goes_on_afterwards, 120)
 {
 	const struct kcov_sample_pair pair = {
@@ -155,7 +161,7 @@ TEST_F_TIMEOUT(nested, goes_on_afterwards, 120)
 	ASSERT_LE(1, pairs);
 }
 
-/* As if there were no section. */
+/* The same as without a section. */
 TEST_F_TIMEOUT(nested, uncollected_section, 120)
 {
 	const struct kcov_sample_pair pair = {
@@ -178,7 +184,7 @@ TEST_F_TIMEOUT(nested, uncollected_section, 120)
 	}
 }
 
-/* A section inside the section, of the same handle: all is the one descriptor's. */
+/* A section of the same handle inside the section: one descriptor records all of it. */
 TEST_F_TIMEOUT(nested, same_handle_inside, 120)
 {
 	const struct kcov_sample_pair pair = {
@@ -191,7 +197,7 @@ TEST_F_TIMEOUT(nested, same_handle_inside, 120)
 
 	if (statistics_missing())
 		SKIP(return, "this implementation warns about it");
-	/* A softirq has an area for each CPU. The inner section may find none. */
+	/* A softirq has one area per CPU. The inner section may find none. */
 	for_each_modes(i) {
 		ASSERT_EQ(0, start(self, i, COVER_WORDS));
 		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
@@ -211,8 +217,8 @@ TEST_F_TIMEOUT(nested, same_handle_inside, 120)
 }
 
 /*
- * And one of another descriptor's handle.  Where softirqs have one area, it is lost,
- * and its code is the outer section's.
+ * A section of another descriptor's handle inside the section. If softirqs have one area only, it
+ * is lost, and its code belongs to the outer section.
  */
 TEST_F_TIMEOUT(nested, another_handle_inside, 120)
 {
@@ -240,7 +246,7 @@ TEST_F_TIMEOUT(nested, another_handle_inside, 120)
 		ASSERT_EQ(0, worker_ioctl(&self->worker, self->other.fd, KCOV_DISABLE, 0));
 		lost = fdinfo(self->other.fd, "kcov-lost-sections") - lost_before;
 		lost_before += lost;
-		/* Enabling has prepared an area for a task that may not sleep. */
+		/* Enabling has prepared an area for a task that must not sleep. */
 		if (variant->context == KCOV_SAMPLE_PREEMPTIBLE) {
 			EXPECT_EQ(0, lost);
 		}
@@ -256,7 +262,7 @@ TEST_F_TIMEOUT(nested, another_handle_inside, 120)
 	}
 }
 
-/* The task's own buffer is full: it stays so, and the section is recorded. */
+/* The task's own buffer is full: it stays full, and the section is recorded. */
 TEST_F_TIMEOUT(nested, task_has_no_room, 120)
 {
 	const struct kcov_sample_pair pair = {
@@ -274,7 +280,7 @@ TEST_F_TIMEOUT(nested, task_has_no_room, 120)
 			TH_LOG("modes %s and %s", mode_name(local_mode(i)),
 			       mode_name(remote_mode(i)));
 		EXPECT_TIMES(1, &self->remote, INNER_FUNCTION);
-		/* There is room again. */
+		/* The buffer has space again. */
 		trace_clear(&self->local);
 		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
 		ASSERT_EQ(0, end(self));
@@ -286,7 +292,7 @@ TEST_F_TIMEOUT(nested, task_has_no_room, 120)
 	}
 }
 
-/* The buffer of the section is full, or its area has room for nothing. */
+/* The buffer of the section is full, or its area is too small for a record. */
 TEST_F_TIMEOUT(nested, section_has_no_room, 120)
 {
 	const struct kcov_sample_pair pair = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Many sections inside each other, of which every second one runs other code than the
- * rest: each stop ends the section that was started last.
+ * Many nested sections, of which every second one runs other code than the rest: each stop ends the
+ * section that was started last.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -26,7 +26,10 @@ FIXTURE(order) {
 
 FIXTURE_VARIANT(order) {
 	uint32_t context;
-	/* Where no section is lost, it has to hold what one of them runs, else what many do. */
+	/*
+	 * If no section is lost, the area must hold the code of one section, otherwise the code of
+	 * many.
+	 */
 	uint32_t area_size;
 };
 
@@ -65,7 +68,9 @@ FIXTURE_TEARDOWN(order)
 	close(self->device);
 }
 
-/* The function that @pc is in, of those that sections of KCOV_SAMPLE_ALTERNATING run. */
+/*
+ * Returns the function that contains @pc, among those that sections of KCOV_SAMPLE_ALTERNATING run.
+ */
 static int section_function(uint64_t pc)
 {
 	static const char * const names[] = {
@@ -83,9 +88,9 @@ static int section_function(uint64_t pc)
 }
 
 /*
- * Returns how far a trace is that of @depth sections inside each other, the innermost of
- * which ends first: each piece of code where the section puts it that ran it.  The
- * innermost @lost of them were not recorded, and what they ran is the next one's.
+ * Returns the length of the part of a trace that matches @depth nested sections, of which the
+ * innermost ends first: each piece of code is where its section puts it. The innermost @lost
+ * sections were not recorded, and their code belongs to the enclosing one.
  */
 static uint64_t in_order(const uint64_t *area, unsigned long depth, unsigned long lost)
 {
@@ -96,12 +101,12 @@ static uint64_t in_order(const uint64_t *area, unsigned long depth, unsigned lon
 		int function = section_function(area[i]);
 		uint64_t starts = lost + 1, expected;
 
-		/* The entry of a function has the first record that there is of it. */
+		/* The first record of a function is that of its entry. */
 		if (function < 0 || (entries[function] && entries[function] != area[i]))
 			continue;
 		entries[function] = area[i];
 		if (found < starts) {
-			/* The innermost one that was recorded, and the lost ones. */
+			/* The innermost recorded section, with the code of the lost ones. */
 			expected = recorded - 1 + found;
 			if (function != (expected & 1 ? 2 : 0))
 				break;
@@ -129,7 +134,7 @@ TEST_F_TIMEOUT(order, last_started_first_stopped, 120)
 	ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_ALTERNATING, (unsigned long)&sections));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	lost = fdinfo(self->fd, LOST);
-	/* A section is lost where it finds no area and cannot have one allocated. */
+	/* A section is lost if it finds no area and cannot allocate one. */
 	ASSERT_GT(DEPTH, lost);
 	if (variant->context == KCOV_SAMPLE_PREEMPTIBLE) {
 		EXPECT_EQ(0, lost);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The parts of an area: what a section of a softirq has room for, and how areas are
- * divided in the modes that have two kinds of records or record each PC once.
+ * The parts of an area: the number of records that fit in a section of a softirq, and the division
+ * of areas in the modes that have two kinds of records or record each PC once.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +66,7 @@ FIXTURE_SETUP(softirq)
 	ASSERT_LE(0, self->device);
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	self->words = softirq_area_words();
-	/* Whole pages, and more room than an area has for each kind of record. */
+	/* Whole pages, and larger than an area for each kind of record. */
 	self->front = (self->words + 1023) / 512 * 512;
 	self->fd = kcov_open_mapped(2 * self->front, &self->area);
 	ASSERT_LE(0, self->fd);
@@ -78,7 +78,7 @@ FIXTURE_TEARDOWN(softirq)
 	close(self->device);
 }
 
-/* Its section goes round in a loop, for ten seconds if it is not let go. */
+/* The section runs in a loop until it is released, for ten seconds at most. */
 static void *hold(void *device)
 {
 	run_on(sysconf(_SC_NPROCESSORS_ONLN) - 1);
@@ -94,7 +94,7 @@ static long section_of(int device, unsigned int milliseconds)
 	run_on(0);
 	if (pthread_create(&thread, NULL, hold, &device))
 		return -EAGAIN;
-	/* With one CPU, this thread goes on when the section is over. */
+	/* With one CPU, this thread continues when the section has ended. */
 	for (i = 0; i < 1000 && ioctl(device, KCOV_SAMPLE_LET_GO, 0) == 0; i++)
 		usleep(10000);
 	usleep(1000 * milliseconds);
@@ -104,9 +104,9 @@ static long section_of(int device, unsigned int milliseconds)
 }
 
 /*
- * A section of a softirq has CONFIG_KCOV_IRQ_AREA_SIZE words, whatever the descriptor
- * asks for. They are filled to the last one, and the rest is lost. With both kinds of
- * records, each has half of them.
+ * A section of a softirq has CONFIG_KCOV_IRQ_AREA_SIZE words, whatever the descriptor requests.
+ * They are filled to the last one, and the rest is lost. With both kinds of records, each kind has
+ * half of them.
  */
 TEST_F_TIMEOUT(softirq, area_has_its_configured_size, 120)
 {
@@ -119,7 +119,7 @@ TEST_F_TIMEOUT(softirq, area_has_its_configured_size, 120)
 	unsigned int milliseconds;
 
 	ASSERT_EQ(0, enable_for(self->fd, variant->mode, self->front, 16, self->handles.softirq));
-	/* The section has to be as long as it takes to fill the area, on any machine. */
+	/* The section must last long enough to fill the area on any machine. */
 	for (milliseconds = 100; milliseconds <= 10000; milliseconds *= 3) {
 		memset(self->area, 0, 2 * self->front * sizeof(*self->area));
 		ASSERT_EQ(0, section_of(self->device, milliseconds));
@@ -141,7 +141,7 @@ FIXTURE(task) {
 	struct kcov_sample_handles handles;
 	unsigned long front, words;
 	uint64_t *area;
-	uint64_t *back;		/* behind the front */
+	uint64_t *back;		/* after the front */
 	int device;
 	int fd;
 };
@@ -171,7 +171,7 @@ FIXTURE_TEARDOWN(task)
 	close(self->device);
 }
 
-/* The section of a task: of the area, the first half is for PCs. */
+/* In a section of a task, the first half of the area is for PCs. */
 TEST_F(task, half_is_for_pcs)
 {
 	static const uint32_t sizes[] = { 2, 3, 4, 5, 100, 101, 1000 };
@@ -190,7 +190,7 @@ TEST_F(task, half_is_for_pcs)
 	}
 }
 
-/* The work in the background, which is as many sections each time. */
+/* Runs the work in the background, which has the same number of sections each time. */
 static long work(FIXTURE_DATA(task) *self, uint32_t mode, uint32_t front, uint32_t area_size)
 {
 	long ret;
@@ -201,8 +201,8 @@ static long work(FIXTURE_DATA(task) *self, uint32_t mode, uint32_t front, uint32
 }
 
 /*
- * The other half is for comparisons: of each section, as many are recorded as there are
- * in the plain mode with an area of half the size.
+ * The other half is for comparisons: each section has as many as in the plain mode with an area of
+ * half the size.
  */
 TEST_F(task, half_is_for_comparisons)
 {
@@ -241,8 +241,8 @@ static bool contains(const uint64_t *trace, uint64_t pc)
 }
 
 /*
- * Returns how many records follow each other from the start of the section that runs
- * BACKGROUND_FUNCTION to the start of the next one, of which @starts has the first PCs.
+ * Returns the number of records from the start of the section that runs BACKGROUND_FUNCTION to the
+ * start of the next one. @starts has the first PCs of the sections.
  */
 static uint64_t section_length(const uint64_t *trace, const uint64_t *starts)
 {
@@ -260,8 +260,8 @@ static uint64_t section_length(const uint64_t *trace, const uint64_t *starts)
 }
 
 /*
- * Returns the length of that section in an area of so many words, each PC once. @starts
- * becomes a trace with the first PC of each section.
+ * Returns the length of that section in an area of the given size, each PC once. @starts becomes a
+ * trace with the first PC of each section.
  */
 static uint64_t section_of_work(FIXTURE_DATA(task) *self, uint32_t area_size,
 				uint64_t starts[MOST_SECTIONS])
@@ -269,15 +269,15 @@ static uint64_t section_of_work(FIXTURE_DATA(task) *self, uint32_t area_size,
 	if (work(self, KCOV_TRACE_PC, 0, 2) || cover_count(self->area) >= MOST_SECTIONS)
 		return 0;
 	memcpy(starts, self->area, MOST_SECTIONS * sizeof(*starts));
-	/* A set of one word knows hardly a PC. */
+	/* A set of one word has bits for very few PCs. */
 	if (work(self, KCOV_TRACE_UNIQUE_PC, 1, area_size))
 		return 0;
 	return section_length(self->area + 1, starts);
 }
 
 /*
- * To record each PC once, an eighth of the area is for the filter: of a section that
- * is long enough, the rest but the count are PCs.
+ * To record each PC once, an eighth of the area is for the filter. In a section that is long
+ * enough, the rest except for the count is PCs.
  */
 TEST_F(task, eighth_is_for_the_filter)
 {
@@ -291,10 +291,10 @@ TEST_F(task, eighth_is_for_the_filter)
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		const uint64_t wanted = sizes[i] - sizes[i] / 8 - 1;
 
-		/* How long the section is depends on the compiler. */
+		/* The length of the section depends on the compiler. */
 		if (i > 1 && whole < wanted + 4)
 			break;
-		/* The first record of a section may be one of an interrupt. */
+		/* The first record of a section may be that of an interrupt. */
 		for (attempt = 0; attempt < 20; attempt++) {
 			length = section_of_work(self, sizes[i], starts);
 			if (length == wanted)
@@ -306,7 +306,9 @@ TEST_F(task, eighth_is_for_the_filter)
 	}
 }
 
-/* What finds no room in the buffer does not count as seen: it comes with the next section. */
+/*
+ * A PC that does not fit into the buffer does not count as recorded: the next section records it.
+ */
 TEST_F(task, without_room_not_seen)
 {
 	enum { ROOM = 3 };
@@ -319,12 +321,12 @@ TEST_F(task, without_room_not_seen)
 	ASSERT_EQ(0, background_run());
 	ASSERT_EQ(ROOM, cover_count(first));
 	ASSERT_LT(0, fdinfo(self->fd, DROPPED));
-	/* The set has what is in the trace, and nothing else. */
+	/* The set has exactly the PCs of the trace. */
 	EXPECT_EQ(ROOM, set_size(self->area, front));
 	for (i = 1; i <= ROOM; i++)
 		EXPECT_TRUE(set_has(self->area, set_position(first[i])));
 
-	/* There is room again, a little each time, until all has been recorded. */
+	/* Some space is freed each time, until all PCs have been recorded. */
 	for (i = 0; i < 2000; i++) {
 		cover_reset(first);
 		ASSERT_EQ(0, background_run());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory of areas: descriptors that want areas of different sizes, how large
- * areas get, and how long they stay.
+ * The memory of areas: descriptors that request areas of different sizes, the size of areas, and
+ * their lifetime.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -59,7 +59,7 @@ static long work_in_background(void *unused)
 	return background_run();
 }
 
-/* Sections of two descriptors take turns, each with the size that it asked for. */
+/* Sections of two descriptors take turns, each with the size that its descriptor requested. */
 TEST_F(pool, two_sizes_at_once)
 {
 	struct kcov_sample_sections one = { KCOV_SAMPLE_PREEMPTIBLE, 1 };
@@ -94,8 +94,8 @@ struct sizes {
 };
 
 /*
- * One section runs inside another, for another descriptor: both have an area at the
- * same time, each of the size that its own descriptor asked for.
+ * One section runs inside another, for another descriptor: both have an area at the same time, each
+ * of the size that its own descriptor requested.
  */
 TEST_F(pool, two_sizes_inside_each_other)
 {
@@ -136,7 +136,7 @@ TEST_F(pool, two_sizes_inside_each_other)
 		} else {
 			EXPECT_EQ(sizes[i].outer - 1, cover_count(outer));
 		}
-		/* Each inner section has a record, but for an area that has room for none. */
+		/* Each inner section has a record, unless its area is too small for one. */
 		if (sizes[i].inner == 1) {
 			EXPECT_EQ(0, cover_count(inner));
 		} else if (sizes[i].inner == 2) {
@@ -166,8 +166,8 @@ static bool given_back(uint64_t bytes)
 }
 
 /*
- * Returns whether the areas of earlier tests are gone, which are kept for some seconds: all
- * that are left have the size of those for softirqs.  30 seconds are enough.
+ * Returns whether the areas of earlier tests, which are kept for some seconds, are gone: all that
+ * are left have the size of those for softirqs. 30 seconds are enough.
  */
 static bool earlier_areas_are_gone(void)
 {
@@ -183,8 +183,8 @@ static bool earlier_areas_are_gone(void)
 }
 
 /*
- * A task that disables and enables again, as a fuzzer does for each program, finds
- * the areas that were there.  When it has disabled for good, their memory comes back.
+ * A task that disables and enables again, as a fuzzer does for each program, finds the existing
+ * areas. After the last disable, their memory is freed.
  */
 TEST_F_TIMEOUT(pool, areas_stay_for_a_while, 120)
 {
@@ -194,7 +194,9 @@ TEST_F_TIMEOUT(pool, areas_stay_for_a_while, 120)
 
 	if (statistics_missing())
 		SKIP(return, "%s", statistics_missing());
-	/* With as many of them as are kept, an area of this test would be freed at once. */
+	/*
+	 * If the CPU kept its largest number of areas, an area of this test would be freed at once.
+	 */
 	ASSERT_TRUE(earlier_areas_are_gone());
 	fd = kcov_open_mapped(AREA_WORDS, &area);
 	ASSERT_LE(0, fd);
@@ -211,7 +213,7 @@ TEST_F_TIMEOUT(pool, areas_stay_for_a_while, 120)
 		ASSERT_EQ(areas, statistic("areas"));
 		ASSERT_EQ(bytes, statistic("area_bytes"));
 		ASSERT_EQ(0, kcov_disable(fd));
-		/* All rounds take longer than areas are kept without a user. */
+		/* All rounds together take longer than areas are kept without a user. */
 		usleep(500000);
 		ASSERT_EQ(areas, statistic("areas"));
 		ASSERT_EQ(bytes, statistic("area_bytes"));
@@ -280,18 +282,18 @@ static long enable_divided(FIXTURE_DATA(largest) *self, int fd, uint32_t mode,
 	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
 }
 
-/* Returns how many bytes of areas may be added for a section of such a descriptor. */
+/* Returns the number of bytes of areas that may be added for a section of such a descriptor. */
 static int64_t limit_of(uint32_t mode, unsigned long words)
 {
 	int64_t bytes = words * sizeof(uint64_t);
 
-	/* In the other modes, some of what an area holds never gets into the buffer. */
+	/* In the other modes, some of the records of an area never get into the buffer. */
 	if (mode > KCOV_TRACE_CMP && bytes < (512 << 10))
 		bytes = 512 << 10;
 	return bytes + 2 * sysconf(_SC_PAGESIZE);
 }
 
-/* Returns by how many bytes all areas have grown with a section, or -1. */
+/* Returns the number of bytes by which all areas have grown with a section, or -1. */
 static int64_t growth(FIXTURE_DATA(largest) *self, uint32_t mode, unsigned long words,
 		      uint32_t area_size)
 {
@@ -303,7 +305,7 @@ static int64_t growth(FIXTURE_DATA(largest) *self, uint32_t mode, unsigned long 
 	    !kcov_ioctl(self->device, KCOV_SAMPLE_WORKER, 0) &&
 	    !fdinfo(fd, "kcov-lost-sections")) {
 		grown = statistic("area_bytes") - before;
-		/* Smaller areas may have gone. */
+		/* Smaller areas may have been freed. */
 		if (grown < 0)
 			grown = 0;
 	}
@@ -312,7 +314,7 @@ static int64_t growth(FIXTURE_DATA(largest) *self, uint32_t mode, unsigned long 
 	return grown;
 }
 
-/* No area is much larger than the buffer, whatever the request says. */
+/* No area is much larger than the buffer, whatever the request. */
 TEST_F(largest, area_is_bounded)
 {
 	static const unsigned long words[] = { 512, COVER_WORDS, 1UL << 20 };

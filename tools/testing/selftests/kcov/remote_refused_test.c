@@ -2,10 +2,9 @@
 /*
  * A KCOV_REMOTE_ENABLE that fails takes no handle, not even while it checks them.
  *
- * A thread makes such a call again and again.  Another one runs sections with one
- * of its handles inside a section that is recorded.  If one of the inner sections
- * were taken for collected, the outer recording would miss what runs in it.  On one
- * processor, only a kernel that is preempted could fail.
+ * A thread makes such a call again and again. Another one runs sections with one of its handles
+ * inside a section that is recorded. If one of the inner sections were recognised as collected, the
+ * outer recording would miss its code. With one CPU, only a preemptible kernel could fail.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +25,11 @@
 #define USB(instance)	(KCOV_SUBSYSTEM_USB | (uint64_t)(instance))
 #define COMMON		(KCOV_SUBSYSTEM_COMMON | 0x7e5f0001)
 #define FIRST		0x7e5f0000
-/* The records of so many sections fit into the buffer. */
+/* The records of this many sections fit into the buffer. */
 #define SECTIONS	4000
 
 #define MOST		KCOV_REMOTE_MAX_HANDLES
-/* The number of calls that have to be made, and for how long; and the time for all. */
+/* The number of calls that must be made, the time for them, and the time for the whole test. */
 #define CALLS		3000
 #define SECONDS		3
 #define TOO_LONG	20
@@ -86,7 +85,10 @@ FIXTURE_VARIANT_ADD(refused, malformed_common) {
 
 FIXTURE_VARIANT_ADD(refused, taken_common) { .fault = TAKEN_COMMON, .result = -EEXIST };
 
-/* Fills in the most handles: that of the inner sections first, and a wrong one last. */
+/*
+ * Fills in the largest number of handles: the handle of the inner sections first, and a wrong one
+ * last.
+ */
 static void fill(FIXTURE_DATA(refused) *self, enum fault fault)
 {
 	struct kcov_remote_arg *arg = self->refused.arg;
@@ -151,7 +153,7 @@ FIXTURE_TEARDOWN(refused)
 	close(self->device);
 }
 
-/* Returns how many of the inner sections the outer one has recorded. */
+/* Returns the number of inner sections that the outer one has recorded. */
 static uint64_t sections_recorded(FIXTURE_DATA(refused) *self)
 {
 	cover_reset(self->area);

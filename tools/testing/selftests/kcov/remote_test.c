@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KCOV_REMOTE_ENABLE's argument: which handles are accepted, who may have them,
- * and that a call which fails takes none.
+ * The argument of KCOV_REMOTE_ENABLE: the handles that it accepts, their owners, and that a call
+ * which fails takes none.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,12 +21,12 @@
 #define AREA_WORDS	1024
 #define USB(instance)	(KCOV_SUBSYSTEM_USB | (uint64_t)(instance))
 #define COMMON(instance) (KCOV_SUBSYSTEM_COMMON | (uint64_t)(instance))
-/* Far from the numbers of real buses. */
+/* Much larger than the numbers of real buses. */
 #define FIRST		0x7e580000
 
 FIXTURE(remote) {
 	struct kcov_remote_arg *arg;
-	struct worker worker;	/* probes which handles are taken */
+	struct worker worker;	/* checks which handles are taken */
 	int fd;
 	int probe;
 };
@@ -57,7 +57,7 @@ static long enable(FIXTURE_DATA(remote) *self)
 	return kcov_ioctl(self->fd, KCOV_REMOTE_ENABLE, (unsigned long)self->arg);
 }
 
-/* Whether another thread finds the handle taken: 1, 0, or a negative errno. */
+/* Returns whether another thread finds the handle taken: 1, 0, or a negative errno. */
 static long taken(FIXTURE_DATA(remote) *self, uint64_t handle)
 {
 	struct {
@@ -161,7 +161,7 @@ TEST_F(remote, too_many_handles)
 	EXPECT_EQ(0, enable(self));
 }
 
-/* Malformed handles, each in the midst of good ones that must come free again. */
+/* Malformed handles, each in the middle of good ones, which must be released. */
 TEST_F(remote, malformed_handles)
 {
 	static const uint64_t bad[] = {
@@ -230,7 +230,7 @@ TEST_F(remote, handle_given_twice)
 	EXPECT_EQ(0, enable(self));
 }
 
-/* Another thread's descriptor has one of the handles. */
+/* Another thread's descriptor holds one of the handles. */
 static long hold(FIXTURE_DATA(remote) *self, uint64_t common, uint64_t handle)
 {
 	static struct {
@@ -256,7 +256,7 @@ TEST_F(remote, handle_of_another_descriptor)
 	ASSERT_EQ(0, hold(self, COMMON(FIRST), USB(FIRST + 2)));
 	fill(self, 3);
 	EXPECT_EQ(-EEXIST, enable(self));
-	/* What the failed call had taken before is free: the rest can be had. */
+	/* The handles that the failed call had taken before are free: the others can be taken. */
 	fill(self, 2);
 	EXPECT_EQ(0, enable(self));
 	EXPECT_EQ(0, kcov_disable(self->fd));
@@ -265,7 +265,7 @@ TEST_F(remote, handle_of_another_descriptor)
 	self->arg->common_handle = COMMON(FIRST + 1);
 	EXPECT_EQ(0, enable(self));
 	EXPECT_EQ(0, kcov_disable(self->fd));
-	/* The holder has lost nothing. */
+	/* The holder still has its handle. */
 	fill(self, 3);
 	self->arg->common_handle = COMMON(FIRST);
 	EXPECT_EQ(-EEXIST, enable(self));
@@ -273,7 +273,7 @@ TEST_F(remote, handle_of_another_descriptor)
 	EXPECT_EQ(0, enable(self));
 }
 
-/* Of two errors the one that comes first in the array; the common handle last. */
+/* Of two errors, the first one in the array is returned; the common handle is checked last. */
 TEST_F(remote, errors_in_order)
 {
 	ASSERT_EQ(0, hold(self, COMMON(FIRST), USB(FIRST)));
@@ -293,7 +293,7 @@ TEST_F(remote, errors_in_order)
 	self->arg->handles[0] = 0;
 	self->arg->common_handle = COMMON(FIRST);
 	EXPECT_EQ(-EINVAL, enable(self));
-	/* The mode before any handle; the count of handles before the mode. */
+	/* The mode is checked before all handles, and the number of handles before the mode. */
 	fill(self, 1);
 	self->arg->common_handle = 0;
 	self->arg->trace_mode = 4;
@@ -323,7 +323,7 @@ TEST_F(remote, modes)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 }
 
-/* Exactly what the count says is read. */
+/* Exactly the number of handles in the header is read. */
 TEST_F(remote, memory_that_ends)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
@@ -334,7 +334,7 @@ TEST_F(remote, memory_that_ends)
 	ASSERT_NE(MAP_FAILED, end);
 	end += page;
 	ASSERT_EQ(0, munmap(end, page));
-	/* The whole header is read, though the last word may not be needed. */
+	/* The whole header is read, even if its last word is not needed. */
 	arg = (struct kcov_remote_arg *)(end - sizeof(*arg) + 8);
 	memset(arg, 0, sizeof(*arg) - 8);
 	EXPECT_EQ(-EFAULT, kcov_ioctl(self->fd, KCOV_REMOTE_ENABLE, (unsigned long)arg));
@@ -345,7 +345,7 @@ TEST_F(remote, memory_that_ends)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 	arg->num_handles = 1;
 	EXPECT_EQ(-EFAULT, kcov_ioctl(self->fd, KCOV_REMOTE_ENABLE, (unsigned long)arg));
-	/* A count that is too large is refused before what is missing is seen. */
+	/* A number that is too large is refused before missing memory is detected. */
 	arg->num_handles = KCOV_REMOTE_MAX_HANDLES + 1;
 	EXPECT_EQ(-EINVAL, kcov_ioctl(self->fd, KCOV_REMOTE_ENABLE, (unsigned long)arg));
 	arg = (struct kcov_remote_arg *)(end - sizeof(*arg) - 8);
@@ -357,7 +357,7 @@ TEST_F(remote, memory_that_ends)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 }
 
-/* What lies between the fields has no meaning, as it never had. */
+/* The padding between the fields has no meaning. */
 TEST_F(remote, padding_is_ignored)
 {
 	fill(self, 1);
@@ -367,12 +367,12 @@ TEST_F(remote, padding_is_ignored)
 
 struct change {
 	struct kcov_remote_arg *arg;
-	/* A call's, as long as nothing gets in its way. */
+	/* The duration of a call without interference. */
 	long nanoseconds;
 	volatile bool finished;
 };
 
-/* Goes ahead of the thread that makes the calls, at any place of a call. */
+/* Changes the number at a random moment of the calls of another thread. */
 static void *change_count(void *data)
 {
 	struct sched_param first = { .sched_priority = 1 };
@@ -382,7 +382,9 @@ static void *change_count(void *data)
 	sched_setscheduler(0, SCHED_FIFO, &first);
 	while (!change->finished) {
 		change->arg->num_handles ^= 3;
-		/* In a slow kernel, where waking up takes long, the calls must go on too. */
+		/*
+		 * The calls must also make progress in a slow kernel, where waking up takes long.
+		 */
 		pause.tv_nsec = change->nanoseconds / 2 + rand() % (2 * change->nanoseconds);
 		nanosleep(&pause, NULL);
 	}
@@ -390,8 +392,7 @@ static void *change_count(void *data)
 }
 
 /*
- * The count of handles, one or two, is read twice; a call that finds two
- * different counts fails.
+ * The number of handles, one or two, is read twice; a call that finds two different numbers fails.
  */
 TEST_F_TIMEOUT(remote, count_that_changes, 120)
 {
@@ -452,7 +453,7 @@ TEST_F(remote, exit_lets_go)
 	EXPECT_EQ(0, enable(self));
 }
 
-/* The descriptor lives on in the thread, and so do its handles. */
+/* The thread keeps the descriptor, and therefore its handles. */
 TEST_F(remote, close_does_not_let_go)
 {
 	ASSERT_EQ(0, hold(self, COMMON(FIRST), USB(FIRST)));
@@ -503,7 +504,7 @@ TEST_F(remote, kinds_of_use_take_turns)
 		ASSERT_EQ(0, enable(self));
 		cover_reset(area);
 		mark_one();
-		/* The thread's own calls are not what was asked for. */
+		/* The thread's own calls are not recorded in this mode. */
 		ASSERT_EQ(0, cover_count(area));
 		ASSERT_EQ(0, kcov_disable(self->fd));
 		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections in io_uring's threads: the workers that requests are handed to, and
- * the thread that polls the submission queue.
+ * Sections in the threads of io_uring: the workers that requests are handed to, and the thread that
+ * polls the submission queue.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #define ENTRIES		8
 #define AREA_WORDS	16384
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5a0001)
-/* No file has this name; its first character is compared with '/'. */
+/* The name of a file that does not exist; its first character is compared with '/'. */
 #define NO_FILE		"\xa7 no such file"
 
 struct ring {
@@ -71,7 +71,7 @@ static int ring_open(struct ring *ring, unsigned int flags)
 	return 0;
 }
 
-/* Has the ring try to open a file that is not there; the result of that. */
+/* Makes the ring try to open a missing file; returns the result. */
 static int ring_open_file(struct ring *ring, const char *name)
 {
 	unsigned int tail = *ring->sq_tail, head = *ring->cq_head;
@@ -145,16 +145,16 @@ static const char *work(const struct ring *ring)
 }
 
 /*
- * NULL, or what is wrong with requests made through the ring. A polling thread
- * may be in the midst of a round that it began before the descriptor was enabled,
- * so the first request need not be the one that is seen.
+ * Returns NULL, or the problem with requests that were made through the ring. A polling thread may
+ * be in the middle of a round that began before the descriptor was enabled, so it may miss the
+ * first request.
  */
 static const char *collected(FIXTURE_DATA(uring) *self, struct ring *ring)
 {
 	int i, wait;
 
 	for (i = 0; i < 5; i++) {
-		/* The rounds of a polling thread fill the buffer before long. */
+		/* The rounds of a polling thread soon fill the buffer. */
 		cover_reset(self->area);
 		if (ring_open_file(ring, NO_FILE) != -ENOENT)
 			return "the request failed";
@@ -217,7 +217,7 @@ TEST_F(uring, comparisons_are_collected)
 	EXPECT_TRUE(found);
 }
 
-/* The ring carries the handle of its maker at that time. */
+/* The ring keeps the handle that its maker had at that time. */
 TEST_F(uring, ring_made_before_is_not_collected)
 {
 	struct ring before, after;
@@ -250,7 +250,7 @@ TEST_F(uring, child_inherits)
 	EXPECT_EQ(0, status);
 }
 
-/* While its thread goes on, the descriptor is disabled and enabled again. */
+/* The descriptor is disabled and enabled again while its thread continues. */
 TEST_F(uring, disable_and_enable_again)
 {
 	struct ring ring;
@@ -272,7 +272,7 @@ TEST_F(uring, disable_and_enable_again)
 		TH_LOG("%s", line);
 }
 
-/* The same descriptor, now for the thread's own calls: no section enters. */
+/* The same descriptor is now used for the thread's own calls: no section is merged into it. */
 TEST_F(uring, local_use_afterwards)
 {
 	struct ring ring;

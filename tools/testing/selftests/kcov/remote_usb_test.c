@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections of USB: the hub's worker, a task that many requests share, and the
- * completion of transfers, a softirq. Both are found by the bus's number.
+ * Sections of USB: the hub's worker, a task that many requests share, and the completion of
+ * transfers, a softirq. The number of the bus selects both.
  */
 #include <errno.h>
 #include <sched.h>
@@ -18,9 +18,9 @@
 #define WORDS		(32 * COVER_WORDS)
 #define AREA_WORDS	(4 * COVER_WORDS)
 
-/* In the worker, while a device appears: */
+/* Runs in the worker when a device appears. */
 #define HUB_FUNCTION	"hub_port_init"
-/* In the softirq, when a transfer is complete: */
+/* Runs in the softirq when a transfer is complete. */
 #define SOFTIRQ_FUNCTION "usb_api_blocking_completion"
 
 FIXTURE(usb) {
@@ -69,9 +69,10 @@ static bool appears(const uint64_t *area, const char *function)
 }
 
 /*
- * The hub's worker waits until the port is quiet, and looks at it again: a device that
- * is plugged in meanwhile is taken in by the section that the end of the last one
- * began, for whoever was enabled then. Whether this section was seen, to its end.
+ * Unplugs the device; returns whether the section for that was recorded to its end. The hub's
+ * worker waits until the port is quiet, and looks at it again. If another device is plugged in by
+ * then, it belongs to the section that began at the end of the last one, and thus to the descriptor
+ * that was enabled then.
  */
 static bool unplug(FIXTURE_DATA(usb) *self)
 {
@@ -80,8 +81,8 @@ static bool unplug(FIXTURE_DATA(usb) *self)
 }
 
 /*
- * Whether a device that is plugged in now is seen. A section of the hub's worker
- * that began earlier may take in the first one; then the next one is.
+ * Returns whether a device that is plugged in now is recorded. If a section of the hub's worker
+ * that began earlier handles the first device, the next one is recorded.
  */
 static bool seen(FIXTURE_DATA(usb) *self)
 {
@@ -117,7 +118,7 @@ TEST_F_TIMEOUT(usb, hub_and_completions_are_collected, 300)
 	ASSERT_GT(WORDS - 1, count);
 	for (i = 1; i <= count; i++)
 		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
-	/* Neither this thread's calls nor what interrupts run. */
+	/* Neither calls of this thread nor interrupts are recorded. */
 	EXPECT_FALSE(covers_syscall(self->area, "ioctl"));
 	EXPECT_FALSE(covers(self->area, "hrtimer_interrupt"));
 	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
@@ -132,15 +133,15 @@ TEST_F_TIMEOUT(usb, another_bus_is_not_collected, 300)
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
 	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	EXPECT_EQ(0, cover_count(self->area));
-	/* It is seen on its own bus. */
+	/* The device is recorded on its own bus. */
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
 	EXPECT_TRUE(seen(self));
 }
 
 /*
- * The worker is in the midst of a section: it waits for the device's answer.
- * Its descriptor is disabled, and what the section has found is dropped.
+ * The worker is in the middle of a section: it waits for the device's answer. Its descriptor is
+ * disabled, and the records of the section are dropped.
  */
 TEST_F_TIMEOUT(usb, disabled_during_a_section, 300)
 {
@@ -155,12 +156,15 @@ TEST_F_TIMEOUT(usb, disabled_during_a_section, 300)
 	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
 	usleep(200000);
 	EXPECT_EQ(0, cover_count(self->area));
-	/* Seen when it is not disabled. */
+	/* It is recorded if the descriptor is not disabled. */
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
 	EXPECT_TRUE(seen(self));
 }
 
-/* The same, but enabled again before the section ends: it is another one's. */
+/*
+ * The same, but the descriptor is enabled again before the section ends: the section belongs to the
+ * earlier use.
+ */
 TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 300)
 {
 	char line[256];
@@ -183,7 +187,7 @@ TEST_F_TIMEOUT(usb, enabled_again_during_a_section, 300)
 		TH_LOG("%s", line);
 }
 
-/* And enabled for the thread's own calls: a section does not end up there. */
+/* Enabled for the thread's own calls instead: the section is not merged into its trace. */
 TEST_F_TIMEOUT(usb, local_use_during_a_section, 300)
 {
 	self->gadget.hold = true;
@@ -234,7 +238,7 @@ TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 300)
 	self->gadget.hold = false;
 	ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
 	ASSERT_TRUE(usb_gadget_unplug(&self->gadget));
-	/* Its handle is free, and sections go on. */
+	/* Its handle is free, and sections still work. */
 	self->fd = kcov_open_mapped(WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC));
@@ -243,7 +247,7 @@ TEST_F_TIMEOUT(usb, owner_killed_during_a_section, 300)
 		TH_LOG("%s", line);
 }
 
-/* The most processors that this program can keep busy. */
+/* The largest number of CPUs that this program can keep busy. */
 #define MOST_PROCESSORS	64
 
 static struct {
@@ -252,7 +256,7 @@ static struct {
 	volatile bool finished;
 } busy;
 
-/* A thread that is always in the kernel, and collects what it does there. */
+/* A thread that is always in the kernel, and records that. */
 static void *keep_busy(void *number)
 {
 	int i = (long)number;
@@ -264,7 +268,7 @@ static void *keep_busy(void *number)
 	if (kcov_enable(busy.fd[i], KCOV_TRACE_PC))
 		return (void *)1L;
 	while (!busy.finished) {
-		/* The end of the buffer stays in reach, but is not reached. */
+		/* Keeps the count near the end of the buffer, but below it. */
 		if (cover_count(busy.area[i]) > COVER_WORDS / 2)
 			cover_reset(busy.area[i]);
 		mark_one();
@@ -274,15 +278,18 @@ static void *keep_busy(void *number)
 	return (void *)kcov_disable(busy.fd[i]);
 }
 
-/* The completions that have to come, and the devices that may be plugged in for it. */
+/*
+ * The number of completions that must come, and the number of devices that may be plugged in for
+ * them.
+ */
 #define COMPLETIONS	100
 #define MOST_DEVICES	20
 
 /*
- * Every processor has a thread that is traced locally. A completion is waited for by
- * the hub's worker, which sleeps, so that it interrupts one of these threads, unless a
- * kernel thread runs by chance; there are so many that this is not so for all. They are
- * collected by their handle; the thread's own trace stays its own and goes on afterwards.
+ * Every CPU has a thread that is traced locally. The hub's worker waits for a completion, which
+ * therefore interrupts one of these threads, unless a kernel thread runs by chance; that does not
+ * happen for all of the many completions. The completions are recorded by their handle; the
+ * thread's own trace stays its own and goes on afterwards.
  */
 TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 300)
 {
@@ -305,7 +312,7 @@ TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 300)
 		ASSERT_TRUE(usb_gadget_wait(&self->gadget.configured));
 		EXPECT_TRUE(appears(self->area, SOFTIRQ_FUNCTION));
 		EXPECT_TRUE(appears(self->area, HUB_FUNCTION));
-		/* What the threads did does not show up here. */
+		/* The calls of the threads are not recorded here. */
 		EXPECT_FALSE(covers_syscall(self->area, MARK_ONE));
 		completions += times_covered(self->area, SOFTIRQ_FUNCTION);
 		EXPECT_TRUE(unplug(self));
@@ -318,7 +325,7 @@ TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 300)
 
 		pthread_join(threads[i], &result);
 		EXPECT_EQ(NULL, result);
-		/* The words that were not reset since hold the whole time. */
+		/* The words that were not reset contain the whole time. */
 		EXPECT_TRUE(covers_syscall(busy.area[i], MARK_TWO));
 		busy.area[i][0] = COVER_WORDS / 2;
 		EXPECT_TRUE(covers_syscall(busy.area[i], MARK_ONE));
@@ -329,7 +336,7 @@ TEST_F_TIMEOUT(usb, softirq_over_traced_tasks, 300)
 		TH_LOG("%s", line);
 }
 
-/* After much traffic the descriptor and its handle can be used anew. */
+/* After much traffic, the descriptor and its handle can be used again. */
 TEST_F_TIMEOUT(usb, no_reference_is_lost, 300)
 {
 	int i;
@@ -351,7 +358,7 @@ TEST_F_TIMEOUT(usb, no_reference_is_lost, 300)
 	EXPECT_TRUE(seen(self));
 }
 
-/* The vendor that the device says it is from. */
+/* Returns whether the vendor number of the device was compared. */
 static bool vendor_is_compared(const uint64_t *area)
 {
 	uint64_t i, count = cover_count(area);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sections in the worker threads that the kernel makes for a process: found by
- * the common handle, which children inherit.
+ * Sections in the worker threads that the kernel makes for a process, selected by the common
+ * handle, which children inherit.
  */
 #include <errno.h>
 #include <signal.h>
@@ -48,7 +48,7 @@ static long enable(FIXTURE_DATA(worker) *self, uint32_t mode, uint32_t area_size
 	return kcov_remote_enable(self->fd, mode, area_size, HANDLE, 0);
 }
 
-/* Whether work in the background is seen now. */
+/* Returns whether work in the background is recorded now. */
 static bool seen(FIXTURE_DATA(worker) *self)
 {
 	cover_reset(self->area);
@@ -68,7 +68,7 @@ TEST_F(worker, is_collected)
 	count = cover_count(self->area);
 	for (i = 1; i <= count; i++)
 		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
-	/* The process's own calls are not in it. */
+	/* The process's own calls are not recorded. */
 	EXPECT_FALSE(covers_syscall(self->area, "ioctl"));
 	EXPECT_FALSE(covers_syscall(self->area, "close"));
 	ASSERT_EQ(0, kcov_disable(self->fd));
@@ -76,7 +76,7 @@ TEST_F(worker, is_collected)
 	EXPECT_EQ(0, cover_count(self->area));
 }
 
-/* Records are what they are in a local trace: the address after the call. */
+/* The records are as in a local trace: the address after the call. */
 TEST_F(worker, records_are_return_addresses)
 {
 	uint64_t i, count;
@@ -131,7 +131,7 @@ TEST_F(worker, handle_is_inherited)
 		if (!grandchild)
 			_exit(seen(self) ? 0 : 2);
 		status = exit_status(grandchild);
-		/* It is not the owner. */
+		/* The child is not the owner. */
 		if (kcov_disable(self->fd) != -EINVAL)
 			_exit(3);
 		_exit(WEXITSTATUS(status));
@@ -141,7 +141,7 @@ TEST_F(worker, handle_is_inherited)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 }
 
-/* Children that were there before inherit nothing. */
+/* Children that existed before inherit nothing. */
 TEST_F(worker, handle_is_not_inherited_before)
 {
 	int pipes[2];
@@ -165,8 +165,8 @@ TEST_F(worker, handle_is_not_inherited_before)
 }
 
 /*
- * The parent disables; the child's handle leads nowhere. When it enables again
- * with the same handle, the child has not lost it.
+ * The parent disables, and the child's handle leads to no descriptor. When the parent enables again
+ * with the same handle, the child still has it.
  */
 TEST_F(worker, inherited_handle_follows_the_parent)
 {
@@ -234,7 +234,7 @@ FIXTURE_TEARDOWN(failure)
 	close(self->fd);
 }
 
-/* A call that fails changes nothing: the inherited handle least of all. */
+/* A call that fails changes nothing, not even the inherited handle. */
 TEST_F(failure, keeps_the_inherited_handle)
 {
 	const uint64_t usb = KCOV_SUBSYSTEM_USB | 0x7e590001;
@@ -272,7 +272,7 @@ TEST_F(failure, keeps_the_inherited_handle)
 	EXPECT_EQ(0, WEXITSTATUS(exit_status(child)));
 }
 
-/* As the owner exits, by itself or killed, nothing is collected any more. */
+/* When the owner exits, by itself or killed, collection stops. */
 TEST_F(worker, owner_exits)
 {
 	int kill_it, worker;
@@ -302,7 +302,9 @@ TEST_F(worker, owner_exits)
 	}
 }
 
-/* A worker carries the handle of its making, also after the descriptor closed. */
+/*
+ * A worker keeps the handle from the time when it was made, even after the descriptor was closed.
+ */
 TEST_F(worker, close_while_enabled)
 {
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_PC, AREA_WORDS));
@@ -311,7 +313,7 @@ TEST_F(worker, close_while_enabled)
 	EXPECT_TRUE(seen(self));
 }
 
-/* Each thread collects into its own descriptor what its own workers do. */
+/* Each thread collects the work of its own workers into its own descriptor. */
 TEST_F(worker, local_and_remote_are_apart)
 {
 	uint64_t *local;
@@ -362,7 +364,7 @@ TEST_F_TIMEOUT(worker, handles_are_apart, 300)
 		EXPECT_EQ(0, exit_status(children[i]));
 }
 
-/* Enabled, at work, disabled, killed: at any moment. */
+/* The process is killed at any moment of enabling, work and disabling. */
 TEST_F_TIMEOUT(worker, killed_at_any_time, 300)
 {
 	char line[256];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCs and comparisons in one run: PCs in the front of the buffer, comparisons
- * behind them, each with a count and a size of its own.
+ * PCs and comparisons in one run: PCs in the front of the buffer, comparisons after them, each with
+ * a count and a size of its own.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,14 +16,14 @@
 
 #define FRONT		8192UL
 #define WORDS		(4 * FRONT)
-/* An interrupt comes in most of them on a slow machine, but not in all. */
+/* On a slow machine, an interrupt comes in most attempts, but not in all. */
 #define ATTEMPTS	1000
-/* The whence of lseek(2), which the kernel compares with those it knows. */
+/* The whence of lseek(2), which the kernel compares with the known ones. */
 #define ODD_WHENCE	0x5a5b
 
 FIXTURE(both) {
 	uint64_t *area;
-	uint64_t *comparisons;	/* behind the PCs */
+	uint64_t *comparisons;	/* after the PCs */
 	struct worker worker;
 	int fd;
 };
@@ -58,7 +58,7 @@ static void seek(void)
 	mark_one();
 }
 
-/* Each part has room for a count and a record, or the call changes nothing. */
+/* Each part must hold a count and a record, or the call changes nothing. */
 TEST_F(both, sizes)
 {
 	const unsigned long bad[] = {
@@ -79,7 +79,7 @@ TEST_F(both, sizes)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 }
 
-/* As KCOV_ENABLE: the descriptor, then the thread, then the argument. */
+/* The order of KCOV_ENABLE: the descriptor, then the thread, then the argument. */
 TEST_F(both, errors_in_order)
 {
 	int fresh = kcov_open(), other = kcov_open();
@@ -100,8 +100,8 @@ TEST_F(both, errors_in_order)
 }
 
 /*
- * Records the calls in one mode while no interrupt comes. Returns the words of what was
- * recorded, or 0 if an interrupt came each time.
+ * Records the calls in one mode without an interrupt. Returns the number of recorded words, or 0 if
+ * an interrupt came in every attempt.
  */
 static size_t record(FIXTURE_DATA(both) *self, unsigned long cmd,
 		     unsigned long argument, uint64_t *trace, size_t record_words,
@@ -113,7 +113,7 @@ static size_t record(FIXTURE_DATA(both) *self, unsigned long cmd,
 	for (attempt = 0; attempt < ATTEMPTS; attempt++) {
 		uint64_t before;
 
-		/* Twice, so that the first accesses to memory are in no trace. */
+		/* The call is made twice, so that the first accesses to memory are in no trace. */
 		seek();
 		memset(self->area, 0, WORDS * sizeof(*self->area));
 		before = interrupts();
@@ -132,8 +132,8 @@ static size_t record(FIXTURE_DATA(both) *self, unsigned long cmd,
 }
 
 /*
- * Both traces are what the plain modes record, to the last record. An interrupt makes
- * the kernel take another way back to user space, so none may come meanwhile.
+ * Both traces are equal to those of the plain modes, to the last record. An interrupt makes the
+ * kernel take another path back to user space, so none may come during the calls.
  */
 TEST_F_TIMEOUT(both, same_as_apart, 300)
 {
@@ -155,7 +155,7 @@ TEST_F_TIMEOUT(both, same_as_apart, 300)
 		TH_LOG("%d attempts were all interrupted", ATTEMPTS);
 	ASSERT_EQ(words, record(self, KCOV_PC_CMP_ENABLE, FRONT, self->comparisons,
 				WORDS_PER_CMP, divided));
-	/* Not the operands: there are times and addresses among them. */
+	/* The operands are not compared: times and addresses are among them. */
 	for (i = 0; i < words; i += WORDS_PER_CMP) {
 		ASSERT_EQ(plain[i], divided[i]);
 		ASSERT_EQ(plain[i + 3], divided[i + 3]);
@@ -181,7 +181,7 @@ TEST_F(both, finds_operands)
 	EXPECT_LT(0, found);
 }
 
-/* A part that is full takes nothing from the other. */
+/* A full part does not take space from the other one. */
 TEST_F(both, full_front)
 {
 	ASSERT_EQ(0, both(self->fd, 2));
@@ -195,7 +195,7 @@ TEST_F(both, full_front)
 
 TEST_F(both, full_back)
 {
-	enum { BACK = 2 * WORDS_PER_CMP };	/* one record, and too little for two */
+	enum { BACK = 2 * WORDS_PER_CMP };	/* one record, and too few words for two */
 	uint64_t *back = self->area + WORDS - BACK;
 
 	ASSERT_EQ(0, both(self->fd, WORDS - BACK));

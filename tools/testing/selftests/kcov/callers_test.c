@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whoever compiled the caller: code in C, by the compiler of the kernel, and code
- * in Rust, by rustc, is recorded alike.  The callers are the sample modules, whose
- * device compares what it is given in every way that there is a hook for.
+ * Code in C from the kernel's compiler and code in Rust from rustc are recorded in the same way.
+ * The callers are the sample modules, whose device compares its arguments in every way for which a
+ * hook exists.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 #include "../../../../samples/kcov/kcov_sample.h"
 
-/* No two of these are alike, nor is any a constant of the samples. */
+/* All of these differ from each other and from the constants of the samples. */
 static const struct kcov_sample_operands operands = {
 	.u64 = { 0x1122334455667788, 0x99aabbccddeeff01 },
 	.u32 = { 0x10203040, 0x50607080 },
@@ -35,7 +35,7 @@ FIXTURE(caller) {
 
 FIXTURE_VARIANT(caller) {
 	const char *device;
-	/* Parts of the name of the function that compares. */
+	/* Parts of the name of the comparing function. */
 	const char *module;
 };
 
@@ -70,7 +70,7 @@ FIXTURE_TEARDOWN(caller)
 	close(self->fd);
 }
 
-/* The number of records, or what KCOV_ENABLE refused; -1 if a later call did. */
+/* Returns the number of records, or the error of KCOV_ENABLE; -1 if a later call failed. */
 static long collect(FIXTURE_DATA(caller) *self, unsigned long mode)
 {
 	long ret = kcov_enable(self->fd, mode);
@@ -91,7 +91,7 @@ static bool in_function(const FIXTURE_VARIANT(caller) *variant, uint64_t pc)
 	return strstr(name, variant->module) && strstr(name, FUNCTION);
 }
 
-/* How many records of the function have this type and these operands, in this order. */
+/* Returns the number of the function's records with this type and these operands, in this order. */
 static int occurs(FIXTURE_DATA(caller) *self, const FIXTURE_VARIANT(caller) *variant,
 		  uint64_t type, uint64_t arg1, uint64_t arg2)
 {
@@ -144,7 +144,7 @@ TEST_F(caller, variables)
 	for (i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
 		uint64_t one = wanted[i].values[0], other = wanted[i].values[1];
 
-		/* Which is the first operand is the compiler's choice. */
+		/* The compiler chooses the first operand. */
 		EXPECT_EQ(1, occurs(self, variant, VARIABLE(wanted[i].size), one, other) +
 			     occurs(self, variant, VARIABLE(wanted[i].size), other, one))
 			TH_LOG("%d bytes: %#lx and %#lx", 1 << wanted[i].size, one, other);

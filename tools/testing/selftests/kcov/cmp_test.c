@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What KCOV_TRACE_CMP records: the operands of comparisons, told by values that
- * only this program can have brought into the kernel.
+ * The records of KCOV_TRACE_CMP: the operands of comparisons, recognised by values that only this
+ * program can have brought into the kernel.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,13 +54,13 @@ FIXTURE_TEARDOWN(cmp)
 	close(self->fd);
 }
 
-/* Stops collecting; the number of records that were made by the calls before. */
+/* Stops collecting; returns the number of records that the calls before made. */
 static uint64_t stop(FIXTURE_DATA(cmp) *self)
 {
 	return kcov_disable(self->fd) ? 0 : cover_count(self->area);
 }
 
-/* How many records are of this type and hold these operands, in this order. */
+/* Returns the number of records with this type and these operands, in this order. */
 static int occurs(FIXTURE_DATA(cmp) *self, uint64_t type, uint64_t arg1, uint64_t arg2)
 {
 	uint64_t i, count = cover_count(self->area);
@@ -75,7 +75,7 @@ static int occurs(FIXTURE_DATA(cmp) *self, uint64_t type, uint64_t arg1, uint64_
 	return found;
 }
 
-/* The same for operands whose order the compiler may choose. */
+/* Does the same for operands whose order the compiler may choose. */
 static int holds(FIXTURE_DATA(cmp) *self, uint64_t type, uint64_t value)
 {
 	uint64_t i, count = cover_count(self->area);
@@ -138,19 +138,19 @@ TEST_F(cmp, records_are_well_formed)
 			       record->arg1, record->arg2, record->pc);
 		seen |= 1ULL << record->type;
 	}
-	/* Nothing is written past the last record, but by an interrupt. */
+	/* Only an interrupt writes past the last record. */
 	for (; i < count + INTERRUPT_RECORDS; i++)
 		ASSERT_TRUE(well_formed(&self->records[i]) ||
 			    !memcmp(&none, &self->records[i], sizeof(none)));
 	for (i = 1 + WORDS_PER_CMP * i; i < 4 * COVER_WORDS; i++)
 		ASSERT_EQ(0, self->area[i]);
-	/* All sizes; to compare two variables of one or two bytes is rare. */
+	/* All sizes are found; comparisons of two variables of one or two bytes are rare. */
 	EXPECT_EQ(0, ~seen & (1 << CONSTANT(0) | 1 << CONSTANT(1) | 1 << CONSTANT(2) |
 			      1 << CONSTANT(3) | 1 << VARIABLE(2) | 1 << VARIABLE(3)))
 		TH_LOG("types seen: %#lx", seen);
 }
 
-/* The type is the one of the hook whose call ends at the record's PC. */
+/* The type is the type of the hook whose call ends at the record's PC. */
 TEST_F(cmp, types_are_those_of_the_calls)
 {
 	static const char * const hooks[] = {
@@ -215,7 +215,7 @@ TEST_F(cmp, constant_of_4_bytes)
 	EXPECT_LT(0, occurs(self, CONSTANT(2), 0xffffffff, 0x0badcafe));
 }
 
-/* The size of the signal set is compared with what the kernel has. */
+/* The size of the signal set is compared with the kernel's size. */
 TEST_F(cmp, constant_of_8_bytes)
 {
 	EXPECT_EQ(-1, syscall(SYS_rt_sigprocmask, 0, NULL, NULL, 0x1122334455667788));
@@ -275,7 +275,7 @@ TEST_F(cmp, variable_of_8_bytes)
 		     occurs(self, VARIABLE(3), limit.rlim_max, limit.rlim_cur));
 }
 
-/* Where prctl()'s switch is, told by its records. */
+/* Finds the PC of prctl()'s switch in its records. */
 static uint64_t switch_pc(const struct record *records, uint64_t count, uint64_t option)
 {
 	uint64_t i;
@@ -287,9 +287,9 @@ static uint64_t switch_pc(const struct record *records, uint64_t count, uint64_t
 }
 
 /*
- * Upstream's implementation takes the room for one case after the other, so that an
- * interrupt's records may come between them. The one that has KCOV_RESET_TRACE takes
- * it for all of them at once.
+ * Returns whether a switch reserves all its records at once. Upstream's implementation reserves one
+ * record after the other, so an interrupt's records may come between them. An implementation that
+ * has KCOV_RESET_TRACE reserves them at once.
  */
 static bool takes_room_at_once(void)
 {
@@ -316,7 +316,7 @@ TEST_F(cmp, switch_gives_all_cases)
 			TH_LOG("case %d", cases[i]);
 	pc = switch_pc(self->records, count, option);
 	ASSERT_NE(0, pc);
-	/* They come from one place, each once, in the order that compilers give them. */
+	/* The records come from one PC, each case once, in the order of the compiler's table. */
 	for (i = 0; i < count; i++) {
 		if (self->records[i].pc != pc)
 			continue;
@@ -338,8 +338,8 @@ TEST_F(cmp, switch_gives_all_cases)
 }
 
 /*
- * Like occurs(), for a case of a switch over a type of 2 to the power of @size bytes.
- * clang switches over that type, GCC over the int that C makes of narrow ones.
+ * Does the same as occurs(), for a case of a switch over a type of 2 to the power of @size bytes.
+ * clang switches over that type, GCC over the int to which C promotes narrow types.
  */
 static int case_occurs(FIXTURE_DATA(cmp) *self, int size, uint64_t number, uint64_t value)
 {
@@ -365,7 +365,7 @@ TEST_F(cmp, switch_of_1_byte)
 	EXPECT_LT(0, case_occurs(self, 0, IPOPT_TS, 0xa7));
 }
 
-/* The type of a socket: one that has a number, and that there are no local sockets of. */
+/* The type of a socket: one that has a number, but that local sockets do not support. */
 TEST_F(cmp, switch_of_2_bytes)
 {
 	EXPECT_EQ(-1, socket(AF_UNIX, SOCK_DCCP, 0));
@@ -376,7 +376,7 @@ TEST_F(cmp, switch_of_2_bytes)
 	EXPECT_LT(0, case_occurs(self, 1, SOCK_SEQPACKET, SOCK_DCCP));
 }
 
-/* The request to a child that is traced. */
+/* The request to a traced child. */
 TEST_F(cmp, switch_of_8_bytes)
 {
 	const long request = 0x1122334455667788;
@@ -401,7 +401,7 @@ TEST_F(cmp, switch_of_8_bytes)
 	EXPECT_LT(0, case_occurs(self, 3, PTRACE_SETOPTIONS, request));
 }
 
-/* Operands are neither cut nor extended by their sign. */
+/* Operands are neither truncated nor sign-extended. */
 TEST_F(cmp, operands_are_exact)
 {
 	static const int options[] = {
@@ -415,7 +415,7 @@ TEST_F(cmp, operands_are_exact)
 	syscall(SYS_rt_sigprocmask, 0, NULL, NULL, 1UL << 63);
 	ASSERT_LT(0, stop(self));
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		/* The hook of a switch takes 64 bits, to which GCC extends an int by its sign. */
+		/* The hook of a switch takes 64 bits, to which GCC sign-extends an int. */
 		uint64_t option = kernel_built_by_gcc() ? (uint64_t)options[i] :
 							  (uint32_t)options[i];
 
@@ -435,7 +435,7 @@ TEST_F(cmp, nothing_after_disable)
 	EXPECT_EQ(0, cover_count(self->area));
 }
 
-/* One descriptor, one mode at a time; either can follow the other. */
+/* One descriptor uses one mode at a time, and either mode can follow the other. */
 TEST_F(cmp, modes_take_turns)
 {
 	uint64_t i, count;
@@ -460,10 +460,7 @@ TEST_F(cmp, modes_take_turns)
 	EXPECT_LT(0, occurs(self, CONSTANT(2), PR_SET_NAME, 0x5a17c0de));
 }
 
-/*
- * A full buffer holds whole records only: the words that are left over at its
- * end stay untouched.
- */
+/* A full buffer holds whole records only: the remaining words at its end stay untouched. */
 TEST(full_buffer_holds_whole_records)
 {
 	enum { WORDS = 512, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
@@ -503,7 +500,7 @@ static uint64_t count_of_pc(const struct record *records, uint64_t count, uint64
 	return found;
 }
 
-/* A switch with more cases than the buffer has room for stops in its midst. */
+/* A switch with more cases than fit into the buffer is recorded in part. */
 TEST(switch_stops_at_the_end)
 {
 	enum { WORDS = 4096, RECORDS = (WORDS - 1) / WORDS_PER_CMP };
@@ -527,12 +524,12 @@ TEST(switch_stops_at_the_end)
 	ASSERT_NE(0, pc);
 	cases = count_of_pc(records, cover_count(area), pc);
 
-	/* Room for as many records; some of it is taken by what comes before the switch. */
+	/* Space for as many records; those before the switch take some of it. */
 	start = RECORDS - cases;
 	memset(area, 0x5a, WORDS * sizeof(*area));
 	area[0] = start;
 	ASSERT_EQ(0, kcov_enable(fd, KCOV_TRACE_CMP));
-	/* Again, so that no interrupt has taken of it yet. */
+	/* Resets the count, so that records of an interrupt do not take space. */
 	area[0] = start;
 	prctl_with(option);
 	ASSERT_EQ(0, kcov_disable(fd));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * 32-bit clients of a 64-bit kernel: their system calls end in compat_ioctl,
- * their pointers have 32 bits, and what they collect is the same.
+ * 32-bit clients of a 64-bit kernel: their system calls end in compat_ioctl, and their pointers
+ * have 32 bits, but they collect the same.
  *
- * This program is a 64-bit one that makes 32-bit system calls, so that it needs
- * no 32-bit C library.
+ * This program is a 64-bit one that makes 32-bit system calls, so that it needs no 32-bit C
+ * library.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 #define WORDS		8192UL
 #define COMMON_HANDLE	(KCOV_SUBSYSTEM_COMMON | 0x7e570020)
 
-/* Numbers of a 32-bit system call, for which <sys/syscall.h> has others. */
+/* The numbers of 32-bit system calls; <sys/syscall.h> has the 64-bit ones. */
 enum { IA32_OPEN = 5, IA32_CLOSE = 6, IA32_IOCTL = 54, IA32_GETPRIORITY = 96, IA32_MMAP2 = 192 };
 
 #ifdef __x86_64__
@@ -51,7 +51,7 @@ static long ioctl32(int fd, unsigned int cmd, unsigned long arg)
 }
 
 FIXTURE(compat) {
-	char *low;		/* memory that a 32-bit pointer reaches */
+	char *low;		/* memory that a 32-bit pointer can address */
 	uint64_t *area;
 	int fd;
 };
@@ -62,7 +62,7 @@ FIXTURE_SETUP(compat)
 	self->low = mmap(NULL, 65536, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->low);
-	/* The kernel without 32-bit calls raises a fault; it is asked first. */
+	/* A kernel without 32-bit calls raises a fault, so this is checked first. */
 	if (access("/proc/sys/abi/ldt16", F_OK) && access("/proc/sys/abi", F_OK))
 		SKIP(return, "no 32-bit system calls (CONFIG_IA32_EMULATION)");
 	strcpy(self->low, KCOV_DEVICE);
@@ -86,7 +86,7 @@ static void map32(FIXTURE_DATA(compat) *self)
 	self->area = (uint64_t *)(unsigned long)(unsigned int)ret;
 }
 
-/* The command of a 32-bit kernel is not known: the client asks for the size. */
+/* The command of a 32-bit kernel is unknown: a client asks for the size. */
 TEST_F(compat, commands)
 {
 	EXPECT_EQ(-ENOTTY, ioctl32(self->fd, 0x80046301, WORDS));
@@ -110,7 +110,7 @@ TEST_F(compat, sizes)
 	EXPECT_EQ(0, ioctl32(self->fd, KCOV_INIT_TRACE, (1UL << 32) + WORDS));
 }
 
-/* Words of 64 bits in a mapping that lies below 4 GiB. */
+/* The mapping is below 4 GiB and has words of 64 bits. */
 TEST_F(compat, collects_pcs)
 {
 	uint64_t i, count;
@@ -180,7 +180,9 @@ TEST_F(compat, remote_enable)
 	arg->common_handle = COMMON_HANDLE;
 	arg->handles[0] = KCOV_SUBSYSTEM_USB | 0x7e570020;
 	EXPECT_EQ(0, ioctl32(self->fd, KCOV_REMOTE_ENABLE, (unsigned long)arg));
-	/* The handles are taken until it is disabled; they have arrived whole. */
+	/*
+	 * The handles are taken until the descriptor is disabled, so they were passed completely.
+	 */
 	ASSERT_EQ(0, kcov_init(other, WORDS));
 	ASSERT_EQ(0, worker_start(&worker));
 	EXPECT_EQ(-EEXIST, worker_ioctl(&worker, other, KCOV_REMOTE_ENABLE, (unsigned long)arg));

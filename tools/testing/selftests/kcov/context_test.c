@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interrupts and softirqs run on top of whatever thread is there, and must not
- * appear in what is collected from it.
+ * Interrupts and softirqs run on top of any thread, and must not appear in the coverage of that
+ * thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,14 +21,14 @@
 #include "symbols.h"
 
 /*
- * A function that must not be recorded, and those that the compiler may have made it a
- * part of: one of them at least exists, whatever the configuration.
+ * A function that must not be recorded, and the functions into which the compiler may have inlined
+ * it. At least one of them exists in every configuration.
  */
 struct function {
 	const char *names[4];
 };
 
-/* What only a timer interrupt, or a softirq on its way out, executes. */
+/* Functions that only a timer interrupt or its pending softirq executes. */
 static const struct function interrupt_functions[] = {
 	{ { "timerfd_tmrproc" } },
 	{ { "hrtimer_interrupt" } },
@@ -45,7 +45,7 @@ static const struct function interrupt_functions[] = {
 	{ { "hrtimer_run_softirq" } },
 };
 
-/* What receives a packet, in the softirq that sending one leads to. */
+/* Functions that receive a packet, in the softirq that sending it causes. */
 static const struct function receive_functions[] = {
 	{ { "net_rx_action" } },
 	{ { "process_backlog" } },
@@ -58,7 +58,7 @@ static const struct function receive_functions[] = {
 	{ { "__udp_enqueue_schedule_skb" } },
 };
 
-/* The first of the functions that the kernel has under none of its names, or NULL. */
+/* Returns the first function that the kernel has under none of its names, or NULL. */
 static const char *unknown(const struct function *functions, size_t count)
 {
 	size_t i, j;
@@ -112,7 +112,7 @@ static int fast_timer(long nanoseconds)
 	return timer;
 }
 
-/* One of the functions that was recorded, or NULL. */
+/* Returns one of the functions that was recorded, or NULL. */
 static const char *recorded(uint64_t *area, const struct function *functions, size_t count)
 {
 	size_t i, j;
@@ -126,9 +126,9 @@ static const char *recorded(uint64_t *area, const struct function *functions, si
 }
 
 /*
- * Busy in the kernel until that many records are there, under a timer; how often it
- * fired. Nothing but reading it starts it again, on this processor, so each time is
- * an interrupt of its own. Every turn leaves a record, or else it ends early.
+ * Stays busy in the kernel under a timer until @records records exist; returns the number of times
+ * that the timer fired. Only reading the timer starts it again, on this CPU, so each time is a
+ * separate interrupt. Every iteration must leave a record, or the function returns early.
  */
 static uint64_t busy_until(const uint64_t *area, uint64_t records, int timer)
 {
@@ -141,7 +141,10 @@ static uint64_t busy_until(const uint64_t *area, uint64_t records, int timer)
 	return fired;
 }
 
-/* Whether the timer still fires: it has since the last call, or has not for seconds only. */
+/*
+ * Returns whether the timer still fires: it has fired since the last call, or it has failed to for
+ * a few seconds only.
+ */
 static bool still_fires(uint64_t fired, time_t *since)
 {
 	if (fired)
@@ -183,7 +186,7 @@ TEST_F_TIMEOUT(context, timer_interrupts_do_not_appear, 300)
 	}
 }
 
-/* A network of its own, with nothing but the loopback device. */
+/* Makes a network of its own, with only the loopback device. */
 static const char *bring_up_network(void)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
@@ -228,7 +231,7 @@ TEST_F_TIMEOUT(context, softirqs_do_not_appear, 300)
 		ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
 		EXPECT_EQ(1, sendto(sender, "x", 1, 0, (void *)&address, sizeof(address)));
 		ASSERT_EQ(0, kcov_disable(self->fd));
-		/* The softirq has run, here and now. */
+		/* The softirq has run on this CPU by now. */
 		ASSERT_EQ(1, recv(receiver, &byte, 1, MSG_DONTWAIT));
 		EXPECT_TRUE(covers(self->area, "udp_sendmsg"));
 		problem = recorded(self->area, receive_functions,
@@ -238,7 +241,7 @@ TEST_F_TIMEOUT(context, softirqs_do_not_appear, 300)
 	}
 }
 
-/* The same for comparisons: no record's place is in such a function. */
+/* The same for comparisons: no record has a PC in such a function. */
 TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 300)
 {
 	int round, timer = fast_timer(200000);
@@ -261,7 +264,7 @@ TEST_F_TIMEOUT(context, interrupts_make_no_comparisons, 300)
 		ASSERT_EQ(0, kcov_disable(self->fd));
 		ASSERT_TRUE(still_fires(more, &since)) TH_LOG("the timer does not fire");
 		fired += more;
-		/* The places, packed as if they were a trace of PCs. */
+		/* The PCs, packed in the form of a trace of PCs. */
 		count = cover_count(self->area);
 		ASSERT_EQ((COVER_WORDS - 1) / WORDS_PER_CMP, count);
 		for (i = 1; i <= count; i++)
@@ -279,7 +282,7 @@ static long mark(void *which)
 	return 0;
 }
 
-/* A thread that is switched out and in again keeps what is its own. */
+/* A thread that is switched out and in again keeps its own records. */
 TEST_F_TIMEOUT(context, switching_threads_keeps_them_apart, 300)
 {
 	uint64_t *areas[8];

@@ -122,7 +122,7 @@ TEST(init_of_largest_size)
 	ASSERT_LE(0, fd);
 	if (memory_total() < 2000) {
 		EXPECT_EQ(-ENOMEM, kcov_init(fd, INT_MAX / 8));
-		/* Memory is asked for before the state is looked at. */
+		/* Memory is allocated before the state is checked. */
 		EXPECT_EQ(0, kcov_init(fd, WORDS));
 		EXPECT_EQ(-ENOMEM, kcov_init(fd, INT_MAX / 8));
 		EXPECT_EQ(0, kcov_enable(fd, KCOV_TRACE_PC));
@@ -134,7 +134,7 @@ TEST(init_of_largest_size)
 	}
 }
 
-/* A mapping that was refused leaves the descriptor usable. */
+/* The descriptor stays usable after a mapping was refused. */
 TEST(init_after_refused_mapping)
 {
 	int fd = kcov_open();

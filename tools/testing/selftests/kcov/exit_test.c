@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Every way in which a thread can end: it leaves its descriptor usable. */
+/* All ways in which a thread can end: each leaves its descriptor usable. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -102,7 +102,7 @@ static void leave(int fd, enum way_out way)
 	case EXIT_GROUP_ELSEWHERE:
 		worker.function = exit_group;
 		sem_post(&worker.request);
-		/* Ends with status 3 if the other thread does not end it. */
+		/* Exits with status 3 if the other thread does not end it. */
 		while (may_wait(&since))
 			mark_one();
 		break;
@@ -120,7 +120,7 @@ static void leave(int fd, enum way_out way)
 	_exit(3);
 }
 
-/* Whether a child has left the way that it should. */
+/* Returns whether a child has ended in the expected way. */
 static bool has_left(pid_t child, int signal)
 {
 	int status = exit_status(child);
@@ -140,13 +140,13 @@ TEST_F(exit, disables)
 	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
 }
 
-/* Children with a descriptor of their own, and MiB of which each has a part. */
+/* The number of children with a descriptor of their own, and the MiB that they share. */
 #define CHILDREN	20
 #define THEIR_MIB	(CHILDREN * COVER_WORDS * sizeof(uint64_t) >> 20)
 
 /*
- * Whether there are no more descriptors than before, where the kernel counts them, and
- * no more memory is in use. A grace period may hold back what an exit frees.
+ * Returns whether the number of descriptors is as before, if the kernel counts them, and no more
+ * memory is in use. A grace period may delay the freeing after an exit.
  */
 static bool all_is_freed(uint64_t descriptors, unsigned long mebibytes)
 {
@@ -161,7 +161,7 @@ static bool all_is_freed(uint64_t descriptors, unsigned long mebibytes)
 	return true;
 }
 
-/* The descriptor, its only mapping and the thread go in one exit. */
+/* The descriptor, its only mapping and the thread end in one exit. */
 TEST_F(exit, releases_a_descriptor_of_its_own)
 {
 	uint64_t descriptors = statistic("descriptors");
@@ -186,7 +186,7 @@ TEST_F(exit, releases_a_descriptor_of_its_own)
 	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
 }
 
-/* Killed at any point of enabling, collecting and disabling. */
+/* The thread is killed at any point of enabling, collecting and disabling. */
 TEST_F_TIMEOUT(thread, killed_at_any_time, 300)
 {
 	char line[256];

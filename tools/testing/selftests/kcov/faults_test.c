@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every allocation of memory and every copy from or to user space fails once, in
- * each call of the interface: the call says so, and leaves everything as it was.
+ * In each call of the interface, every allocation of memory and every copy from or to user space
+ * fails once: the call returns an error, and leaves everything as it was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #define WORDS		4096UL
 #define HANDLES		KCOV_REMOTE_MAX_HANDLES
 #define FIRST		0x7e600000
-/* No call has as many. */
+/* More than any call has. */
 #define TOO_MANY	5000
 
 static bool set(const char *file, const char *value)
@@ -42,12 +42,12 @@ static bool set(const char *file, const char *value)
 	return written;
 }
 
-/* NULL when faults can be injected into the calling thread, or why not. */
+/* Returns NULL if faults can be injected into the calling thread, or the reason why not. */
 static const char *faults_missing(void)
 {
 	if (access(NTH, W_OK))
 		return "no " NTH " (CONFIG_FAULT_INJECTION)";
-	/* Allocations that may sleep fail, too, and single pages; without a word. */
+	/* Allocations that may sleep fail too, as do single pages; the log stays silent. */
 	if (!set("failslab/ignore-gfp-wait", "N") || !set("failslab/verbose", "0"))
 		return "CONFIG_FAILSLAB is not set";
 	if (!set("fail_page_alloc/ignore-gfp-wait", "N") ||
@@ -59,20 +59,20 @@ static const char *faults_missing(void)
 	return NULL;
 }
 
-/* Has the @nth allocation or copy of this thread fail from now on, or none. */
+/* Makes the @nth allocation or copy of this thread fail from now on, or none. */
 static bool arm(int fd, unsigned int nth)
 {
 	char text[16];
 	int length = snprintf(text, sizeof(text), "%u", nth), i;
 
-	/* The fault that was asked for last may be that of this write, once. */
+	/* This write may itself hit the fault that was requested last, once. */
 	for (i = 0; i < 10; i++)
 		if (pwrite(fd, text, length, 0) == length)
 			return true;
 	return false;
 }
 
-/* Whether the fault came. It comes in the read itself if the call had one less. */
+/* Returns whether the fault came. It comes in the read itself if the call had fewer. */
 static bool fault_came(int fd)
 {
 	char text[16] = "";
@@ -155,7 +155,7 @@ static void undo_enable(FIXTURE_DATA(faults) *self)
 	kcov_disable(self->fd);
 }
 
-/* Nested sections need more areas than wait for their use. The implementation in C has none. */
+/* Nested sections need more areas than the pool has. The implementation in C does not nest. */
 static long call_sections(FIXTURE_DATA(faults) *self)
 {
 	struct kcov_sample_sections sections = {
@@ -167,8 +167,8 @@ static long call_sections(FIXTURE_DATA(faults) *self)
 }
 
 /*
- * Makes a call with each of its allocations and copies failing; the number of the
- * first that it does not have, less 1. The call succeeds at last, and has been undone.
+ * Makes a call with each of its allocations and copies failing in turn; returns the number of its
+ * allocations and copies. The last call succeeds and has been undone.
  */
 static unsigned int each_fault(struct __test_metadata *_metadata, FIXTURE_DATA(faults) *self,
 			       call_fn call, void (*undo)(FIXTURE_DATA(faults) *self))
@@ -187,7 +187,7 @@ static unsigned int each_fault(struct __test_metadata *_metadata, FIXTURE_DATA(f
 			EXPECT_TRUE(came);
 			EXPECT_TRUE(result == -ENOMEM || result == -EFAULT)
 				TH_LOG("%s, at fault %u", strerror(-result), nth);
-			/* As if it had not been made. */
+			/* The state is as if the failed call had not been made. */
 			ASSERT_LE(0, call(self)) TH_LOG("after fault %u", nth);
 		}
 		undo(self);
@@ -242,7 +242,7 @@ TEST_F(faults, open)
 TEST_F(faults, init)
 {
 	reopen(self);
-	/* A structure or two, and each page. */
+	/* One or two structures, and each page. */
 	EXPECT_LT(WORDS * sizeof(uint64_t) / 4096,
 		  each_fault(_metadata, self, call_init, reopen));
 }
@@ -314,7 +314,7 @@ TEST_F(faults, sections)
 		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
 	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	for (nth = 1; came && nth < TOO_MANY; nth++) {
-		/* A size that no area has yet: the implementation in C keeps them. */
+		/* A size that no area has yet: the implementation in C keeps areas. */
 		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS - nth, 0,
 						self->handles.worker));
 		ASSERT_TRUE(arm(self->nth, nth));

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * What /proc/PID/fdinfo/FD tells of a descriptor: every line, in every state.
- */
+/* The lines of a descriptor in /proc/PID/fdinfo/FD, in every state. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,7 +23,7 @@ FIXTURE(fdinfo) {
 
 FIXTURE_SETUP(fdinfo)
 {
-	/* Told by something else: an implementation that has lost its lines fails. */
+	/* Checks another feature, so that an implementation that has lost its lines fails. */
 	if (reset_missing())
 		SKIP(return, "this implementation adds nothing to fdinfo");
 	self->fd = kcov_open();
@@ -38,7 +36,7 @@ FIXTURE_TEARDOWN(fdinfo)
 	close(self->fd);
 }
 
-/* Copies the lines of KCOV of a descriptor of @pid's to @lines. */
+/* Copies KCOV's lines of a descriptor of @pid to @lines. */
 static void read_lines(pid_t pid, int fd, char *lines, size_t size)
 {
 	char path[64], line[128];
@@ -54,7 +52,7 @@ static void read_lines(pid_t pid, int fd, char *lines, size_t size)
 		fclose(file);
 }
 
-/* All lines, when nothing was dropped and no section was lost. */
+/* Returns all lines for a descriptor without dropped records and lost sections. */
 static const char *lines_of(const char *state, const char *mode, unsigned long words,
 			    unsigned int handles)
 {
@@ -67,7 +65,10 @@ static const char *lines_of(const char *state, const char *mode, unsigned long w
 	return lines;
 }
 
-/* What is wrong with the lines of the descriptor; empty if nothing is. */
+/*
+ * Returns the difference between the lines of the descriptor and those expected; empty if they are
+ * equal.
+ */
 static const char *difference(int fd, const char *state, const char *mode, unsigned long words,
 			      unsigned int handles)
 {
@@ -120,7 +121,7 @@ TEST_F(fdinfo, buffer)
 	EXPECT_LINES("opened", "none", 0, 0);
 	ASSERT_EQ(0, kcov_init(self->fd, 2));
 	EXPECT_LINES("ready", "none", 2, 0);
-	/* The size that was asked for, not that of the memory. */
+	/* The requested size is shown, not the size of the memory. */
 	EXPECT_EQ(-EBUSY, kcov_init(self->fd, WORDS));
 	EXPECT_LINES("ready", "none", 2, 0);
 	close(self->fd);
@@ -129,7 +130,7 @@ TEST_F(fdinfo, buffer)
 	EXPECT_LINES("ready", "none", WORDS + 1, 0);
 }
 
-/* Another task enables it, so that the one that reads is not recorded. */
+/* Another task enables it, so that the reading task is not recorded. */
 TEST_F(fdinfo, modes)
 {
 	static const struct {
@@ -153,7 +154,7 @@ TEST_F(fdinfo, modes)
 		}
 		ASSERT_EQ(0, ret);
 		EXPECT_LINES("enabled", modes[i].name, 64 * WORDS, 0);
-		/* What fails changes nothing. */
+		/* A call that fails changes nothing. */
 		EXPECT_EQ(-EINVAL, kcov_disable(self->fd));
 		EXPECT_EQ(-EINVAL, kcov_enable(self->fd, KCOV_TRACE_PC));
 		EXPECT_LINES("enabled", modes[i].name, 64 * WORDS, 0);
@@ -200,7 +201,7 @@ TEST_F(fdinfo, remote)
 	}
 }
 
-/* The handles of one descriptor, and of what was refused. */
+/* The handles of one descriptor, and those of a refused call. */
 TEST_F(fdinfo, refused_handles)
 {
 	struct remote_request taken = { self->fd, KCOV_TRACE_PC, COMMON(4), 2 };
@@ -209,7 +210,7 @@ TEST_F(fdinfo, refused_handles)
 	ASSERT_EQ(0, kcov_init(self->fd, WORDS));
 	ASSERT_EQ(0, kcov_init(other, WORDS));
 	ASSERT_EQ(0, enable_remote(other, KCOV_TRACE_PC, COMMON(4), 0));
-	/* In another task, as this one has a descriptor enabled already. */
+	/* Another task makes this call, as this one has a descriptor enabled already. */
 	EXPECT_EQ(-EEXIST, worker_run(&self->worker, enable_in_worker, &taken));
 	EXPECT_LINES("ready", "none", WORDS, 0);
 	taken.common = COMMON(5);
@@ -274,7 +275,7 @@ TEST_F(fdinfo, inherited_file)
 	close(file);
 }
 
-/* A task may look at what it is recording itself. */
+/* A task may read the state of the descriptor that records it. */
 TEST_F(fdinfo, own_descriptor)
 {
 	ASSERT_EQ(0, kcov_init(self->fd, 64 * WORDS));

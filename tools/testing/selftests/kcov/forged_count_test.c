@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The count is the user's to write. Whatever it says, nothing but the buffer is
- * written, and the kernel stays well.
+ * Users may write the count. Whatever its value, only the buffer is written, and the kernel keeps
+ * working.
  *
- * Evidence for "nothing but the buffer": the buffers that were allocated before
- * and after it, every word of the buffer itself, and the kernel's log. A write
- * to memory that is not mapped panics the kernel, and so ends the whole run.
+ * Three things are checked: the buffers that were allocated before and after it, every word of the
+ * buffer itself, and the kernel's log. A write to memory that is not mapped panics the kernel, and
+ * so ends the whole run.
  */
 #include <errno.h>
 #include <string.h>
@@ -84,7 +84,7 @@ FIXTURE_TEARDOWN(count)
 {
 }
 
-/* The name of what has changed, or NULL. */
+/* Returns the name of the first thing that has changed, or NULL. */
 static const char *damage(FIXTURE_DATA(count) *self)
 {
 	size_t i, j;
@@ -115,7 +115,7 @@ TEST_F(count, pc)
 {
 	char line[256];
 
-	/* With a count that is honest, this thread's calls are recorded. */
+	/* With an honest count, this thread's calls are recorded. */
 	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
 	ASSERT_TRUE(collects(self));
 	ASSERT_EQ(0, kcov_disable(self->fd));
@@ -128,8 +128,8 @@ TEST_F(count, pc)
 	mark_one();
 	if (variant->count >= WORDS - 1) {
 		/*
-		 * A full buffer. The one exception: ~0 plus one is 0, so that
-		 * a record may go into the count itself; it stays out of range.
+		 * The buffer is full. One exception: ~0 plus one is 0, so a record may go into the
+		 * count itself, which stays out of range.
 		 */
 		EXPECT_EQ(NULL, damage(self))
 			TH_LOG("%s was written", damage(self));
@@ -143,7 +143,7 @@ TEST_F(count, pc)
 		EXPECT_GT(WORDS, cover_count(self->area));
 		EXPECT_EQ(PATTERN(1), self->area[1]);
 	}
-	/* And from within, while it collects. */
+	/* The count is also forged during a collection. */
 	self->area[0] = variant->count;
 	mark_two();
 	self->area[0] = variant->count;
@@ -186,7 +186,7 @@ TEST_F(count, cmp)
 		TH_LOG("%s", line);
 }
 
-/* The smallest buffers, which cannot be mapped: size 2 to 9 words. */
+/* The smallest buffers, which cannot be mapped: sizes of 2 to 9 words. */
 TEST(buffers_of_a_few_words)
 {
 	char line[256];
@@ -214,7 +214,7 @@ TEST(buffers_of_a_few_words)
 		TH_LOG("%s", line);
 }
 
-/* One thread writes the count without end while another collects. */
+/* One thread writes the count all the time while another collects. */
 static volatile bool finished;
 static uint64_t *forged;
 

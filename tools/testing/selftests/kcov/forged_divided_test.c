@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sets and counts are the user's to write, while hooks run too. Whatever they
- * say, nothing but the parts of the buffer is written; see forged_count_test.c
- * for the evidence.
+ * Users may write sets and counts, even while hooks run. Whatever the values, only the parts of the
+ * buffer are written; see forged_count_test.c for the checks.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -90,7 +89,7 @@ static long enable(FIXTURE_DATA(divided) *self, const FIXTURE_VARIANT(divided) *
 	return kcov_ioctl(self->fd, variant->cmd, FRONT);
 }
 
-/* Returns 0 when there was something to record. */
+/* Returns 0 if code ran that can be recorded. */
 static long work(const FIXTURE_VARIANT(divided) *variant)
 {
 	if (variant->remote)
@@ -110,10 +109,10 @@ TEST_F(divided, forged)
 	ASSERT_EQ(0, enable(self, variant));
 	for (i = 0; i < ARRAY_SIZE(forged); i++) {
 		for (j = 0; j < ARRAY_SIZE(forged); j++) {
-			/* A full trace keeps its words, and leaves the other alone. */
+			/* A full trace keeps its words and does not change the other trace. */
 			bool full = forged[j] >= FRONT && forged[j] != ~0ULL;
 
-			/* Work in the background takes its time. */
+			/* Work in the background takes longer. */
 			if (variant->remote && j != i)
 				continue;
 			for (word = 0; word < WORDS; word++)
@@ -136,7 +135,7 @@ TEST_F(divided, forged)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }
 
-/* Another thread resets, and forges, without end while hooks run. */
+/* Another thread resets and forges all the time while hooks run. */
 static volatile bool finished;
 
 static void *disturb(void *data)
@@ -172,7 +171,7 @@ TEST_F_TIMEOUT(divided, disturbed, 300)
 	finished = true;
 	pthread_join(thread, NULL);
 	ASSERT_EQ(0, failed);
-	/* It still records. */
+	/* The descriptor still records. */
 	memset(self->area, 0, WORDS * 8);
 	ASSERT_EQ(0, work(variant));
 	EXPECT_LT(0, cover_count(self->area + FRONT));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of a buffer that another object of the kernel holds after the last munmap()
- * and close(). They keep their content: the kernel no longer writes to them. Nor may
- * it read a pointer there, because a user can still write to the pages.
+ * Pages of a buffer that another object of the kernel holds after the last munmap() and close().
+ * They keep their content, because the kernel does not write to them any more. The kernel must not
+ * read a pointer from them either, because a user can still write to them.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,11 +16,11 @@
 #include "kcov.h"
 #include "realtime.h"
 
-/* Whole pages, whatever their size. */
+/* Whole pages, for every page size. */
 #define WORDS		8192UL
 #define AREA_WORDS	64
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e600001)
-/* Long enough for the kernel's workers to do what is left to them. */
+/* Long enough for the deferred work of the kernel. */
 #define LATER_US	200000
 
 /* The use of a descriptor before it is closed. */
@@ -35,7 +35,7 @@ struct buffer {
 	bool enabled;
 };
 
-/* The first word is a count that leaves no room: the kernel records nothing more. */
+/* The first word is a count that leaves no space: the kernel records nothing more. */
 static uint64_t content(int index, size_t word)
 {
 	return 0x5a5a5a5a00000000 + ((index + 1) << 16) + word;
@@ -60,7 +60,7 @@ static long use_and_fill(void *data)
 	return ret;
 }
 
-/* Each buffer has a thread of its own that uses it. */
+/* Each buffer is used by a thread of its own. */
 static long buffer_start(struct buffer *buffer)
 {
 	buffer->fd = kcov_open_mapped(WORDS, &buffer->area);
@@ -93,7 +93,7 @@ static int hold(const struct holder *holder, const struct buffer *buffers, int c
 	return holder->hold(areas, count);
 }
 
-/* The last user of a descriptor that is left enabled is the thread. */
+/* If a descriptor is left enabled, the thread is its last user. */
 static void buffers_end(struct buffer *buffers, int count)
 {
 	int i;
@@ -106,7 +106,7 @@ static void buffers_end(struct buffer *buffers, int count)
 		worker_end(&buffers[i].user);
 }
 
-/* NULL, or the first word that is not what was written there. */
+/* Returns NULL, or the first word that differs from the one written. */
 static const uint64_t *changed(const uint64_t *pages, int count)
 {
 	size_t i, words = page_bytes() / sizeof(*pages);
@@ -186,13 +186,13 @@ TEST_F(held, one_page)
 	hold_and_end(_metadata, self, variant, 1);
 }
 
-/* Buffers that the kernel is about to free together. */
+/* Several buffers that the kernel is about to free together. */
 TEST_F(held, pages_of_eight_buffers)
 {
 	hold_and_end(_metadata, self, variant, HOLDER_PAGES);
 }
 
-/* A child exits; a holder that it shares with its parent has pages of its buffers. */
+/* A child exits; a holder that it shares with its parent holds pages of its buffers. */
 FIXTURE(child) {
 	struct buffer buffers[HOLDER_PAGES];
 };
@@ -247,11 +247,11 @@ TEST_F(child, pages_of_eight_buffers)
 }
 
 /*
- * A section in a softirq for the descriptor runs while it is disabled, unmapped and
- * closed, and ends after that.
+ * A section in a softirq runs while its descriptor is disabled, unmapped and closed, and ends after
+ * that.
  */
 #define DEVICE		"/dev/kcov-sample"
-/* The section has to begin within so many steps of 10 ms. */
+/* The section must begin within this many steps of 10 ms. */
 #define STEPS		1000
 
 static void *hold_main(void *device)

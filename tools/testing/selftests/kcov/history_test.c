@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Bugs that remote coverage has had, provoked with the sample modules, whose
- * sections are known to the last function.  The softirqs of a sample module run
- * on the processor of the thread that asks for them.
+ * Former bugs of remote coverage, provoked with the sample modules, whose sections are known to the
+ * last function. The softirqs of a sample module run on the CPU of the thread that requests them.
  *
- * What the USB shows better is in remote_usb_test.c: a descriptor that is
- * disabled and enabled again during a section.
+ * remote_usb_test.c has one more, which USB shows better: a descriptor that is disabled and enabled
+ * again during a section.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +26,7 @@
 #include "symbols.h"
 
 #define DEVICE		"/dev/kcov-sample"
-/* Room for all that a long section finds. */
+/* Space for all records of a long section. */
 #define WORDS		(512UL << 10)
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5b0001)
 
@@ -43,7 +42,7 @@ static const char *sample_missing(void)
 	return symbols_missing();
 }
 
-/* NULL when softirqs of timers interrupt tasks, or the reason why not. */
+/* Returns NULL if softirqs of timers interrupt tasks, or the reason why not. */
 static const char *softirqs_apart(void)
 {
 	return kernel_option("CONFIG_PREEMPT_RT") == OPTION_YES ?
@@ -53,11 +52,11 @@ static const char *softirqs_apart(void)
 /* The number of softirqs in a row. */
 #define BURST		100
 
-/* A thread that has softirqs run all the time, with sections or without. */
+/* A thread that makes softirqs run all the time, with or without sections. */
 struct softirqs {
 	pthread_t thread;
 	int device;
-	int fd;			/* collects them, or -1 */
+	int fd;			/* the descriptor that collects them, or -1 */
 	uint64_t *area;
 	uint64_t handle;
 	volatile bool finished;
@@ -100,9 +99,9 @@ static long softirqs_start(struct softirqs *softirqs, bool collect)
 	return -pthread_create(&softirqs->thread, NULL, softirqs_main, softirqs);
 }
 
-/* A test has to be done in half a minute, which is not long in emulation. */
+/* A test must end within half a minute, which is not long under emulation. */
 #define SECONDS		12
-/* Where there is more time, the seconds until a softirq has to have come at the moment. */
+/* The number of seconds in which a softirq must hit the moment, in tests with more time. */
 #define MOMENT_SECONDS	120
 
 static bool time_is_over(const struct timespec *start, int seconds)
@@ -113,7 +112,7 @@ static bool time_is_over(const struct timespec *start, int seconds)
 	return now.tv_sec - start->tv_sec > seconds;
 }
 
-/* Waits until there have been some more; says how many there were in time. */
+/* Waits for more softirqs; returns the number that came in time. */
 static unsigned long softirqs_wait(const struct softirqs *softirqs, unsigned long more)
 {
 	unsigned long before = softirqs->count;
@@ -126,7 +125,7 @@ static unsigned long softirqs_wait(const struct softirqs *softirqs, unsigned lon
 	return softirqs->count - before;
 }
 
-/* What the softirqs have interrupted so far. */
+/* Returns the number of tasks that the softirqs have interrupted so far. */
 static struct kcov_sample_interrupted interrupted(const struct softirqs *softirqs)
 {
 	struct kcov_sample_interrupted interrupted = { 0 };
@@ -175,7 +174,7 @@ FIXTURE_TEARDOWN(history)
 	close(self->device);
 }
 
-/* A section of the caller's handle, from its start to its stop. */
+/* Returns whether a section of the caller's handle is recorded from its start to its stop. */
 static bool work_is_seen(FIXTURE_DATA(history) *self)
 {
 	cover_reset(self->area);
@@ -185,12 +184,12 @@ static bool work_is_seen(FIXTURE_DATA(history) *self)
 }
 
 /*
- * A request that keeps a worker of io_uring on the processor for a while, all of
- * it one section: reading zeroes.
+ * A request that keeps a worker of io_uring on the CPU for a while, all of it in one section: a
+ * read of zeroes.
  */
 #define READ_BYTES	(4UL << 20)
 #define READ_FUNCTION	"read_iter_zero"
-/* Executed after the reading. */
+/* Executed after the read. */
 #define READ_END	"kiocb_done"
 
 struct reader {
@@ -242,12 +241,12 @@ static long reader_run(struct reader *reader)
 	reader->sqe->len = READ_BYTES;
 	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
 	ret = syscall(SYS_io_uring_enter, reader->ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0);
-	/* One queue: the completions stand in the same mapping. */
+	/* The ring has one queue: the completions are in the same mapping. */
 	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
 	return ret == 1 ? 0 : -errno;
 }
 
-/* The section is merged after its request has completed; wait for that. */
+/* The section is merged after its request has completed, so this waits for the merge. */
 static bool appears(const uint64_t *area, const char *function)
 {
 	int i;
@@ -266,16 +265,16 @@ FIXTURE(section) {
 	struct reader reader;
 };
 
-/* The number of softirqs that have to interrupt sections. */
+/* The number of softirqs that must interrupt sections. */
 #define INTERRUPTIONS	50
 
 FIXTURE_VARIANT(section) {
 	bool collect;
 };
 
-/* The softirq saves and restores what the task was recording. */
+/* The softirq saves and restores the recording of the task. */
 FIXTURE_VARIANT_ADD(section, interrupted_by_a_collected_softirq) { .collect = true };
-/* The softirq has started nothing; its stop must not stop the task's section. */
+/* The softirq has not started a section; its stop must not stop the task's section. */
 FIXTURE_VARIANT_ADD(section, interrupted_by_a_softirq_nobody_collects) { .collect = false };
 
 FIXTURE_SETUP(section)
@@ -303,7 +302,10 @@ FIXTURE_TEARDOWN(section)
 	close(self->history.fd);
 }
 
-/* The worker of io_uring is the only task that records, so each softirq over one is over it. */
+/*
+ * The worker of io_uring is the only task that records, so each softirq that interrupts a recording
+ * task interrupts this worker.
+ */
 TEST_F_TIMEOUT(section, goes_on_to_its_end, 300)
 {
 	uint64_t *area = self->history.area;
@@ -335,13 +337,13 @@ TEST_F_TIMEOUT(section, goes_on_to_its_end, 300)
 	EXPECT_EQ(0, softirqs_end(&self->softirqs));
 }
 
-/* The number of softirqs that have to come in a switch of tasks. */
+/* The number of softirqs that must come during a switch of tasks. */
 #define SWITCHES	3
 
 /*
- * Whether interrupts can come before the mark is removed.  On x86, they do not before the
- * instruction that follows the one that allows them.  That one removes the mark in C; in
- * Rust, clang makes two of it.
+ * Returns whether interrupts can come before the mark is removed. On x86, they cannot before the
+ * instruction that follows the one that enables them. In C, that instruction removes the mark; in
+ * Rust, clang compiles two instructions.
  */
 static bool interrupts_meet_switches(void)
 {
@@ -367,17 +369,17 @@ static void *keep_switching(void *number)
 		mark_two();
 		sched_yield();
 	}
-	/* Whatever came in between, this is still recorded. */
+	/* This is recorded, whatever came before. */
 	cover_reset(switchers.area[i]);
 	mark_one();
 	return (void *)(ret ? ret : kcov_disable(switchers.fd[i]));
 }
 
 /*
- * While the scheduler switches tasks, it marks their mode.  A softirq that comes
- * then finds the mark and must neither record with it nor lose it.  Of the softirqs
- * here, a few do: most switches of tasks are of threads that record, and an interrupt
- * that comes in the midst of one waits for the moment before the mark is removed.
+ * While the scheduler switches tasks, it marks their mode. A softirq that comes then finds the
+ * mark, and must neither record with it nor lose it. Some of the softirqs here do: most switches of
+ * tasks are those of recording threads, and an interrupt during a switch is delayed to the moment
+ * before the mark is removed.
  */
 TEST_F_TIMEOUT(history, softirq_in_a_switch_of_tasks, 300)
 {
@@ -418,20 +420,20 @@ TEST_F_TIMEOUT(history, softirq_in_a_switch_of_tasks, 300)
 		pthread_join(threads[i], &result);
 		EXPECT_EQ(NULL, result);
 		EXPECT_TRUE(covers_syscall(switchers.area[i], MARK_ONE));
-		/* Nor has anything of the softirqs come before. */
+		/* Nothing of the softirqs was recorded before either. */
 		switchers.area[i][0] = COVER_WORDS / 2;
 		EXPECT_FALSE(covers(switchers.area[i], SOFTIRQ_FUNCTION));
 		close(switchers.fd[i]);
 	}
 	EXPECT_EQ(0, softirqs_end(&softirqs));
-	/* And the next sections are whole. */
+	/* The next sections are recorded completely. */
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0));
 	EXPECT_TRUE(work_is_seen(self));
 }
 
 /*
- * Runs a section of the sample's worker handle. Where sections nest, others inside it
- * that no descriptor collects make it long; elsewhere it has two records.
+ * Runs a section of the sample's worker handle. If sections nest, others inside it that no
+ * descriptor collects make it long; if not, it has two records.
  */
 static long run_section(int device)
 {
@@ -443,8 +445,8 @@ static long run_section(int device)
 }
 
 /*
- * Returns a number that changes with the places of all areas of so many words: each is
- * an allocation of vmalloc(), with a header, and freed ones are not reused at once.
+ * Returns a number that changes with the addresses of all areas of this size. Each is an allocation
+ * of vmalloc() with a header, and freed addresses are not reused at once.
  */
 static unsigned long places_of_areas(unsigned long words)
 {
@@ -455,7 +457,7 @@ static unsigned long places_of_areas(unsigned long words)
 	while (file && fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "%127s %lu", place, &bytes) != 2)
 			continue;
-		/* The length has a page that guards the end. */
+		/* The length includes a guard page at the end. */
 		if (bytes != words * sizeof(uint64_t) + 2 * page)
 			continue;
 		for (i = 0; place[i]; i++)
@@ -467,12 +469,12 @@ static unsigned long places_of_areas(unsigned long words)
 }
 
 /*
- * An area that was given back is used again, also for another size, and a section
- * records as much as its own size allows: the sizes shrink and grow in turns.
+ * An area that was given back is used again, even for another size, and a section records as much
+ * as its own size allows: the sizes shrink and grow in turns.
  */
 TEST_F(history, area_is_used_again_after_the_size_changed)
 {
-	/* After so many rounds, there is an area for each size on this processor. */
+	/* After this many rounds, this CPU has an area for each size. */
 	enum { PREPARED = 4 };
 	static const uint32_t words[] = { 4, WORDS, 4, WORDS, 2, WORDS, 500, 3, WORDS, 2, WORDS };
 	const uint64_t whole = statistics_missing() ? 2 : 1000;
@@ -501,7 +503,7 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 			areas = statistic("areas");
 			bytes = statistic("area_bytes");
 			places = places_of_areas(WORDS);
-			/* They have been found there. */
+			/* The areas were found on this CPU. */
 			if (i == PREPARED - 1 && !statistics_missing() &&
 			    !access("/proc/vmallocinfo", R_OK)) {
 				EXPECT_NE(0, places);
@@ -519,8 +521,8 @@ TEST_F(history, area_is_used_again_after_the_size_changed)
 }
 
 /*
- * A child lives longer than the process that it has its handle from.  Its work is
- * nobody's then, and that of the process that has the handle next.
+ * A child lives longer than the process from which it has inherited its handle. After that, its
+ * work belongs to no process, not even to the next process that uses the same handle.
  */
 TEST_F(history, handle_of_a_child_whose_parent_is_gone)
 {
@@ -568,7 +570,7 @@ TEST_F(history, handle_of_a_child_whose_parent_is_gone)
 	close(orders[1]);
 }
 
-/* One section inside another: each to its own descriptor, none lost. */
+/* One section inside another: each is recorded by its own descriptor, and none is lost. */
 TEST_F(history, section_inside_a_section)
 {
 	struct kcov_sample_handles handles;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The hooks are switched on by the first buffer of the system, and off after the
- * last one: by their code, and by what the kernel says of it.
+ * The first buffer of the system switches the hooks on, and after the last one they are switched
+ * off. Checked with the code of the hooks, and with the state that the kernel reports.
  */
 #include <sched.h>
 #include <signal.h>
@@ -19,7 +19,7 @@
 #define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
 /* The kernel waits a second before it switches the hooks off. */
 #define PATIENCE_MS	20000
-/* Enough of a hook for its entry, and for a jump label behind that. */
+/* Enough bytes of a hook for its entry and a jump label after it. */
 #define CODE		32
 
 static const char * const hooks[] = {
@@ -87,7 +87,7 @@ static const char *switches_missing(void)
 	return NULL;
 }
 
-/* What the parameter asks for is what happens. */
+/* The state of the hooks is the one that the boot parameter requests. */
 TEST(command_line)
 {
 	if (!hooks_state()[0])
@@ -141,7 +141,7 @@ TEST_F(switched, first_and_last_buffer)
 	EXPECT_EQ(self->before + 2, statistic("hook_switches"));
 }
 
-/* Fuzzers close one buffer and set up the next at once. */
+/* Fuzzers close one buffer and set up the next one at once. */
 TEST_F(switched, not_between_buffers)
 {
 	int i, fd;
@@ -187,7 +187,7 @@ TEST_F(switched, code_of_all_hooks)
 	ASSERT_TRUE(read_hooks(again));
 	for (i = 0; i < HOOKS; i++) {
 		if (!symbol_address(hooks[i])) {
-			/* Only those of comparisons may be configured out. */
+			/* Only the hooks of comparisons may be configured out. */
 			EXPECT_NE(OPTION_YES, kernel_option("CONFIG_KCOV_ENABLE_COMPARISONS"));
 			continue;
 		}
@@ -197,8 +197,8 @@ TEST_F(switched, code_of_all_hooks)
 }
 
 /*
- * Real-time tasks that never sleep keep the worker away that switches the hooks. A
- * task that waits for it can be killed, and the next one does not wait for ever.
+ * Real-time tasks that never sleep keep the worker from running that switches the hooks. A task
+ * that waits for it can be killed, and the next one does not wait for ever.
  */
 static int wait_for_worker(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CPUs go offline and come back while buffers come and go, the hooks are switched,
- * and sections run: everything is recorded all the same.
+ * CPUs go offline and come back while buffers come and go, hooks are switched, and sections run:
+ * all code is recorded nevertheless.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +19,10 @@
 #define ONLINE		"/sys/devices/system/cpu/cpu1/online"
 #define WORDS		(64UL << 10)
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e610001)
-/* How often the CPU goes and comes back. */
+/* The number of times that the CPU goes and comes back. */
 #define ROUNDS		20
 
-/* The CPU is moved by a thread of its own. */
+/* A thread of its own takes the CPU offline and online. */
 struct hotplug {
 	pthread_t thread;
 	volatile bool finished;
@@ -84,7 +84,7 @@ FIXTURE_TEARDOWN(hotplug)
 	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line))) TH_LOG("%s", line);
 }
 
-/* The test ends with the CPU's moves. At least one round is made. */
+/* Returns whether the CPU is still taken offline and online. The test makes at least one round. */
 static bool goes_on(FIXTURE_DATA(hotplug) *self, int rounds)
 {
 	return !rounds || !self->hotplug.finished;
@@ -105,7 +105,9 @@ TEST_F_TIMEOUT(hotplug, own_code, 120)
 		EXPECT_TRUE(covers_syscall(area, MARK_ONE)) TH_LOG("round %d", rounds);
 		kcov_unmap(area, WORDS);
 		close(fd);
-		/* Now and then the hooks are switched off, if they are switched at all. */
+		/*
+		 * From time to time the hooks are switched off, if the kernel switches them at all.
+		 */
 		if (rounds % 20 == 19)
 			usleep(1500000);
 	}

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Taking a wireless interface down runs the annotated receive code in the task that
- * takes it down, with softirqs disabled, for the frames that are still queued.  That
- * task may record itself.
+ * Taking a wireless interface down runs the annotated receive code in the task that takes it down,
+ * with softirqs disabled, for the frames that are still queued. That task may record itself.
  *
- * Another thread sends frames all the time.  An interface is taken down again and
- * again until some of its frames were still queued often enough.
+ * Another thread sends frames all the time. An interface is taken down again and again until frames
+ * were still queued often enough.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,18 +24,21 @@
 
 /* Runs in the task that takes the last interface of a radio down. */
 #define DOWN_FUNCTION	"ieee80211_stop_device"
-/* Has the annotations, and is entered before the section starts. */
+/* Contains the annotations, and is entered before the section starts. */
 #define AROUND_FUNCTION	"ieee80211_rx_list"
 /* Runs in the section. */
 #define SECTION_FUNCTION "ieee80211_rx_monitor"
 
-/* Frames have to be queued so often when the interface goes down, in so many attempts. */
+/*
+ * The number of times that frames must be queued when the interface goes down, and the number of
+ * attempts.
+ */
 #define ENOUGH		5
 #define ATTEMPTS	2000
 
 struct sender {
 	pthread_t thread;
-	/* Enabled for a common handle by the thread, if it is not -1. */
+	/* The descriptor that the thread enables for a common handle, or -1. */
 	int fd;
 	volatile int result;
 	volatile bool ready;
@@ -55,7 +57,7 @@ static void *sender_main(void *data)
 	sender->ready = true;
 	while (!sender->finished && !sender->result) {
 		sender->result = wireless_send();
-		/* The queue of the radio is full for a moment. */
+		/* The queue of the radio is full for the moment. */
 		if (sender->result == -ENOBUFS)
 			sender->result = 0;
 		else
@@ -136,7 +138,7 @@ static int down_and_up(FIXTURE_DATA(hwsim) *self)
 	return result ?: wireless_receiver_set(true);
 }
 
-/* Frames that belong to no descriptor: the receive code is the task's own. */
+/* Frames that belong to no descriptor: the receive code is recorded for the task itself. */
 TEST_F_TIMEOUT(hwsim, frames_of_others, 600)
 {
 	int attempts, times = 0;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The state machine of a descriptor: which call in which state gives which
- * error, in which order the errors are looked for, and that a call which fails
- * changes nothing.
+ * The state machine of a descriptor: the error of each call in each state, the order of the checks,
+ * and that a call which fails changes nothing.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -32,10 +31,10 @@ FIXTURE(state) {
 	int fd;
 	int other;
 	int log;
-	uint64_t *area;		/* of the descriptor that collects */
+	uint64_t *area;		/* of the collecting descriptor */
 };
 
-/* What the calls return: each cell of the table is one test. */
+/* The results of the calls: each cell of the table is one test. */
 FIXTURE_VARIANT(state) {
 	enum state state;
 	unsigned int mode;
@@ -76,7 +75,7 @@ ROW(released, .state = RELEASED, .mode = KCOV_TRACE_PC,
 	.init = -EBUSY, .map = 0,
 	.enable = 0, .enable_bad = -EINVAL, .disable = -EINVAL,
 	.remote = 0, .remote_bad = -EINVAL);
-/* The thread is looked at before the mode: a bad mode is -EBUSY too. */
+/* The state of the thread is checked before the mode: a bad mode returns -EBUSY too. */
 ROW(busy, .state = BUSY, .mode = KCOV_TRACE_PC,
 	.init = -EBUSY, .map = 0,
 	.enable = -EBUSY, .enable_bad = -EBUSY, .disable = -EINVAL,
@@ -158,13 +157,15 @@ FIXTURE_TEARDOWN(state)
 	if (self->other >= 0)
 		close(self->other);
 	close(self->fd);
-	/* What a user does wrong is no reason for the kernel to warn. */
+	/* The kernel must not warn of a user's mistake. */
 	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
 		TH_LOG("%s", line);
 	close(self->log);
 }
 
-/* A thread that is not @here finds the handles of the remote descriptor taken. */
+/*
+ * Checks the handles: a thread that is not @here finds the handles of the remote descriptor taken.
+ */
 static const char *handles_are(struct worker *worker, bool here, bool taken)
 {
 	int fd = kcov_open();
@@ -191,7 +192,7 @@ static const char *still_collects(FIXTURE_DATA(state) *self, bool here)
 	return cover_count(self->area) ? NULL : "the thread no longer collects";
 }
 
-/* NULL when the descriptor and the thread are as the state says. */
+/* Returns NULL if the descriptor and the thread are in the given state. */
 static const char *state_differs(FIXTURE_DATA(state) *self, enum state state)
 {
 	struct worker *worker = &self->worker;
@@ -262,7 +263,7 @@ TEST_F(state, init)
 	EXPECT_RESULT(variant->init, kcov_init(self->fd, WORDS));
 }
 
-/* The size is looked at before the state. */
+/* The size is checked before the state. */
 TEST_F(state, init_with_bad_size)
 {
 	EXPECT_RESULT(-EINVAL, kcov_init(self->fd, 1));
@@ -285,7 +286,7 @@ TEST_F(state, enable_cmp)
 	long ret = kcov_enable(self->fd, KCOV_TRACE_CMP);
 
 	if (ret == -ENOTSUPP) {
-		/* Without CONFIG_KCOV_ENABLE_COMPARISONS, and only then. */
+		/* This is expected only without CONFIG_KCOV_ENABLE_COMPARISONS. */
 		EXPECT_EQ(0, variant->enable);
 		EXPECT_EQ(NULL, state_differs(self, variant->state));
 		SKIP(return, "no comparisons (CONFIG_KCOV_ENABLE_COMPARISONS)");
@@ -316,7 +317,7 @@ TEST_F(state, disable_with_argument)
 
 TEST_F(state, remote_enable)
 {
-	/* Handles of its own, so that only the state can be in the way. */
+	/* The handles are not used elsewhere, so only the state can cause an error. */
 	EXPECT_RESULT(variant->remote,
 		      kcov_remote_enable(self->fd, KCOV_TRACE_PC, AREA_WORDS,
 					 COMMON_HANDLE + 1, USB_HANDLE + 1));
@@ -336,7 +337,7 @@ TEST_F(state, remote_enable_with_bad_handle)
 					 COMMON_HANDLE + 1, 0x7e570001));
 }
 
-/* What is read from memory is looked at before the state. */
+/* The argument is read from memory before the state is checked. */
 TEST_F(state, remote_enable_with_bad_pointer)
 {
 	EXPECT_EQ(-EFAULT, kcov_ioctl(self->fd, KCOV_REMOTE_ENABLE, ~0UL << 12));
@@ -386,7 +387,7 @@ TEST(enable_and_disable_repeat)
 	}
 }
 
-/* The buffer is all that KCOV_ENABLE needs. */
+/* KCOV_ENABLE needs only the buffer. */
 TEST(enable_without_mapping)
 {
 	uint64_t *area;
@@ -402,7 +403,7 @@ TEST(enable_without_mapping)
 	EXPECT_LT(0, cover_count(area));
 }
 
-/* The count is the user's: enabling does not touch it. */
+/* The count belongs to the user: enabling does not change it. */
 TEST(enable_keeps_what_was_collected)
 {
 	uint64_t before, *area;
@@ -421,8 +422,8 @@ TEST(enable_keeps_what_was_collected)
 }
 
 /*
- * Resetting the count by a command is an extension that a kernel may have; one
- * that has it does what the extension's users expect.
+ * A command that resets the count is an extension, which a kernel may have. If it has it, it works
+ * as the extension specifies.
  */
 TEST(reset_command_is_absent_or_works)
 {

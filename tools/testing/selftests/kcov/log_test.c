@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Most tests end by looking into the kernel's log for the report of a bug. Here it
- * is seen that they find one.
+ * Most tests end with a search of the kernel's log for the report of a bug. These tests check that
+ * the search finds one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@ FIXTURE(log) {
 
 FIXTURE_SETUP(log)
 {
-	/* What came before the log was opened is not looked at. */
+	/* The part of the log from before it was opened is ignored. */
 	ASSERT_TRUE(log_line("BUG: this one is too old"));
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
@@ -62,7 +62,7 @@ TEST_F(log, reports_are_found)
 		EXPECT_TRUE(kmsg_reports_bug(self->log, line, sizeof(line)))
 			TH_LOG("not found: %s", reports[i]);
 		EXPECT_NE(NULL, strstr(line, reports[i]));
-		/* Just one, up to here. */
+		/* One report, up to this point. */
 		EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
 			TH_LOG("%s", line);
 	}
@@ -86,7 +86,7 @@ TEST_F(log, lines_are_counted)
 	EXPECT_EQ(0, kmsg_count(self->log, "of two"));
 }
 
-/* A log that cannot be read is not a log without a report. */
+/* A log that cannot be read does not count as a log without a report. */
 TEST_F(log, unreadable)
 {
 	char line[256] = "";

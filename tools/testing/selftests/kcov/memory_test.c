@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of buffers. It is free again when close() returns, or when the task has
- * exited that had enabled the descriptor. A request for too much of it fails, and has
- * no other effect.
+ * The memory of buffers. It is free when close() returns, or when the task has exited that had
+ * enabled the descriptor. A request for too much memory fails, and has no other effect.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +27,7 @@
 #define AREA_WORDS	16384
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e610001)
 #define MIB_WORDS	((1UL << 20) / sizeof(uint64_t))
-/* The largest buffer that can be asked for, in MiB. */
+/* The largest buffer that a program can request, in MiB. */
 #define MAX_MIB		((unsigned long)INT_MAX >> 20)
 
 #define SAMPLE		"/dev/kcov-sample"
@@ -36,22 +35,22 @@
 
 #define MIN_FREE_KIB	"/proc/sys/vm/min_free_kbytes"
 
-/* Long enough for what the kernel leaves to its workers. */
+/* Long enough for the deferred work of the kernel. */
 #define LATER_US	300000
 
-/* Real-time tasks end by themselves after so many seconds. */
+/* Real-time tasks end by themselves after this number of seconds. */
 #define LIMIT		200
 
 /*
- * A buffer, in MiB, and how often there is one. The kernel clears it, for which an
- * emulated machine may need 10 seconds for a GiB.  Less than two buffers are available,
- * since one takes 60 % of that memory.
+ * The size of a buffer in MiB, the available memory, and the number of buffers that are made one
+ * after the other. The kernel clears each; an emulated machine may need 10 seconds per GiB. The
+ * memory is less than two buffers, because one takes 60 % of it.
  */
 #define BUFFER_MIB	64
 #define AVAILABLE_MIB	(BUFFER_MIB * 100 / 60)
 #define ROUNDS		3
 
-/* How much memory the kernel keeps. */
+/* The memory that the kernel keeps free. */
 static long min_free;
 
 static void save_settings(void)
@@ -66,8 +65,8 @@ static void restore_settings(void)
 }
 
 /*
- * Tells the kernel to keep memory for itself until about @mib are available. To take the
- * memory would have the same effect, after a long time.
+ * Makes the kernel keep memory until about @mib are available. Allocating the memory would have the
+ * same effect, but takes long.
  */
 static long leave_available(long mib)
 {
@@ -86,10 +85,10 @@ static long leave_available(long mib)
 	return -ERANGE;
 }
 
-/* The use of a descriptor before it goes. */
+/* The use of a descriptor before it is closed. */
 enum use { INITIALISED, LOCAL, REMOTE, REMOTE_WITH_SECTION };
 
-/* Results of the real-time tasks, in memory that they share with the test. */
+/* The results of the real-time tasks, in memory that they share with the test. */
 static struct {
 	int rounds;
 	const char *step;
@@ -121,7 +120,7 @@ static long told_step(const char *step, long error)
 	return error;
 }
 
-/* One descriptor: closed, or left open and enabled. */
+/* Uses one descriptor, and closes it or leaves it open and enabled. */
 static long use_descriptor(unsigned long words, enum use use, bool leave)
 {
 	int fd = kcov_open();
@@ -139,7 +138,7 @@ static long use_descriptor(unsigned long words, enum use use, bool leave)
 	return 0;
 }
 
-/* The same in a task that ends with its descriptor. */
+/* Does the same in a task that exits together with its descriptor. */
 static long use_in_child(unsigned long words, enum use use)
 {
 	pid_t child = fork();
@@ -154,8 +153,8 @@ static long use_in_child(unsigned long words, enum use use)
 }
 
 /*
- * Fails if the memory is not back. Less than half of it may be missing: each CPU keeps
- * some free pages, and KASAN keeps an eighth of a buffer until a worker runs.
+ * Returns an error if the memory is not free again. Less than half of it may be missing: each CPU
+ * keeps some free pages, and KASAN keeps an eighth of a buffer until a worker runs.
  */
 static long use_and_look(enum use use, bool leave)
 {
@@ -189,7 +188,7 @@ static void use_without_kworkers(enum use use, bool leave)
 	_exit(end_spinners(spinners, count) && told->rounds == ROUNDS ? 0 : 1);
 }
 
-/* The thread of the sample module that runs its section, or 0. */
+/* Returns the thread of the sample module that runs its section, or 0. */
 static pid_t sample_thread(void)
 {
 	char path[64], name[32] = "";
@@ -269,7 +268,7 @@ FIXTURE_TEARDOWN(buffer)
 		be_realtime(self->thread, 0);
 }
 
-/* No worker of the kernel runs that could do the freeing later. */
+/* Workers of the kernel, which could free the memory later, do not run. */
 TEST_F_TIMEOUT(buffer, is_free_again, 2 * LIMIT)
 {
 	pid_t child = fork();
@@ -311,7 +310,7 @@ FIXTURE(memory) {
 };
 
 FIXTURE_VARIANT(memory) {
-	/* The request is for more than all memory of the machine. */
+	/* The request is for more than the memory of the machine. */
 	bool all;
 };
 
@@ -319,7 +318,7 @@ FIXTURE_VARIANT_ADD(memory, of_the_machine) { true };
 FIXTURE_VARIANT_ADD(memory, that_is_left) { false };
 
 #define HELD_MIB	100
-/* Includes what the kernel and the tasks have already. */
+/* Includes the memory that the kernel and the tasks use already. */
 #define USABLE_MIB	400UL
 
 static void hold_memory(int ready)
@@ -352,7 +351,7 @@ static pid_t start_holder(void)
 	return child > 0 && read(ready[0], &byte, 1) == 1 ? child : -ENOMEM;
 }
 
-/* Tells the kernel to keep all memory but USABLE_MIB for itself. */
+/* Makes the kernel keep all memory but USABLE_MIB. */
 static int reserve_memory(void)
 {
 	return write_number(MIN_FREE_KIB, (memory_total() - USABLE_MIB) << 10);
@@ -362,7 +361,7 @@ FIXTURE_SETUP(memory)
 {
 	if (variant->all && memory_total() > MAX_MIB)
 		SKIP(return, "there is more memory than a buffer can take");
-	/* More than there would be without the holder. */
+	/* More than would be available without the holder. */
 	self->words = variant->all ? INT_MAX / sizeof(uint64_t) :
 				     (USABLE_MIB - HELD_MIB / 2) * MIB_WORDS;
 	self->holder = start_holder();
@@ -383,8 +382,8 @@ FIXTURE_TEARDOWN(memory)
 }
 
 /*
- * Returns the status of a task that asks for @words words. If the OOM killer runs, it
- * takes this task and then the holder, and none that the guest needs.
+ * Returns the status of a task that requests @words words. The OOM killer would kill this task
+ * first and then the holder, and none that the guest needs.
  */
 static int ask_for(unsigned long words)
 {
@@ -394,12 +393,12 @@ static int ask_for(unsigned long words)
 	if (!child) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		be_victim(1000);
-		/* From here on it needs no memory of its own. */
+		/* From here on, the task needs no more memory. */
 		mlockall(MCL_CURRENT);
 		_exit(-kcov_init(kcov_open(), words));
 	}
 	status = exit_status(child);
-	/* A failing vmalloc() leaves it to a worker to free the pages that it has got. */
+	/* A failing vmalloc() leaves it to a worker to free the pages that it has obtained. */
 	usleep(LATER_US);
 	return status;
 }
@@ -425,7 +424,7 @@ int main(int argc, char **argv)
 	/* Making the first buffer of a system may wait for a kernel thread. */
 	kcov_init(kcov_open(), WORDS);
 	save_settings();
-	/* Also for a test that was killed. */
+	/* Also runs after a test that was killed. */
 	atexit(restore_settings);
 	return test_harness_run(argc, argv);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Mapping the buffer: what is accepted, what is shared, how long it lives. */
+/* Mappings of the buffer: valid arguments, shared content, and lifetime. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -77,7 +77,7 @@ TEST_F(buffer, offset_must_be_zero)
 	EXPECT_EQ(0, refused(self->fd, BYTES, 0));
 }
 
-/* Else the end of the last page would show what is not the buffer. */
+/* Otherwise the end of the last page would show memory that is not part of the buffer. */
 TEST(buffer_of_partial_pages_cannot_be_mapped)
 {
 	static const unsigned long words[] = { 2, 511, 513, 4097 };
@@ -110,7 +110,7 @@ TEST_F(buffer, mappings_alias)
 	EXPECT_EQ(0, memcmp(one, two, BYTES));
 	two[WORDS - 1] = 0x1234;
 	EXPECT_EQ(0x1234, one[WORDS - 1]);
-	/* One goes; the other stays. */
+	/* One mapping goes; the other stays. */
 	kcov_unmap(one, WORDS);
 	cover_reset(two);
 	collect(self->fd);
@@ -169,7 +169,7 @@ TEST_F(buffer, outlives_descriptor)
 	memcpy(copy, area, BYTES);
 	close(self->fd);
 	self->fd = -1;
-	/* Pages that are free get other owners now. */
+	/* Free pages get other owners now. */
 	for (i = 0; i < 16; i++) {
 		int fd = kcov_open();
 		uint64_t *other;
@@ -188,7 +188,7 @@ TEST_F(buffer, starts_as_zeroes)
 	uint64_t *area;
 	size_t i, round;
 
-	/* Dirty memory comes back soon. */
+	/* Memory with old content is allocated again soon. */
 	for (round = 0; round < 16; round++) {
 		int fd = kcov_open_mapped(WORDS, &area);
 
@@ -234,7 +234,7 @@ TEST_F(buffer, read_only)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 	EXPECT_LT(0, cover_count(area));
-	/* The kernel goes on writing when the user's right to is taken away. */
+	/* The kernel can still write after the user has lost the permission to. */
 	EXPECT_EQ(0, mprotect(area, BYTES, PROT_READ | PROT_WRITE));
 	cover_reset(area);
 	EXPECT_EQ(0, mprotect(area, BYTES, PROT_NONE));
@@ -244,9 +244,9 @@ TEST_F(buffer, read_only)
 }
 
 /*
- * A private mapping shows the buffer, page by page, until the program writes to the page.
- * That is its own from then on: what the kernel records no longer appears there, and
- * what the program writes is not in the buffer.
+ * A private mapping shows the buffer until the program writes to a page. From then on the page is
+ * private: new records of the kernel do not appear there, and writes of the program do not reach
+ * the buffer.
  */
 TEST_F(buffer, private)
 {
@@ -265,20 +265,20 @@ TEST_F(buffer, private)
 
 	cover_reset(copy);
 	EXPECT_EQ(count, cover_count(shared));
-	/* The copy has what was in the rest of the page. */
+	/* The copy has the same content in the rest of the page. */
 	EXPECT_EQ(0, memcmp(shared + 1, copy + 1, page_size - sizeof(*shared)));
 	collect(self->fd);
 	EXPECT_LT(count, cover_count(shared));
 	EXPECT_EQ(0, cover_count(copy));
 	EXPECT_EQ(0, *(volatile uint64_t *)&copy[cover_count(shared)]);
-	/* The other pages are still those of the buffer. */
+	/* The other pages are still pages of the buffer. */
 	shared[last] = 0x5678;
 	EXPECT_EQ(0x5678, *(volatile uint64_t *)&copy[last]);
 	copy[last] = 0x9abc;
 	EXPECT_EQ(0x5678, *(volatile uint64_t *)&shared[last]);
 }
 
-/* The length and the offset are looked at as for a shared mapping. */
+/* The length and the offset are checked as for a shared mapping. */
 TEST_F(buffer, private_must_be_exact)
 {
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, BYTES - page_size, PROT_READ, MAP_PRIVATE, self->fd, 0));
@@ -287,7 +287,7 @@ TEST_F(buffer, private_must_be_exact)
 	EXPECT_EQ(EINVAL, errno);
 }
 
-/* As a fuzzer puts it between guard pages. */
+/* A fuzzer maps it like this between guard pages. */
 TEST_F(buffer, at_a_fixed_address)
 {
 	char *room = mmap(NULL, BYTES + 2 * page_size, PROT_NONE,
@@ -304,7 +304,7 @@ TEST_F(buffer, at_a_fixed_address)
 	EXPECT_NE(0, area[WORDS - 1]);
 }
 
-/* All pages are there at once: a read in any of them finds its own memory. */
+/* All pages are mapped at once: a read of each finds its own memory. */
 TEST_F(buffer, every_page_is_mapped)
 {
 	uint64_t *one = kcov_map(self->fd, WORDS);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The modes that can be configured out. What the kernel has not is refused with
- * ENOTSUPP, behind the checks of the state and before those of the arguments,
- * and changes nothing; what it has works as ever.
+ * The modes that can be configured out. A mode that the kernel was built without returns ENOTSUPP,
+ * after the checks of the state and before those of the arguments, and changes nothing. A mode that
+ * it has works as usual.
  *
- * Where the configuration is not known, the first answer decides what the kernel
- * has, and all others have to agree.
+ * If the configuration is not known, the first answer decides which modes the kernel has, and all
+ * others must agree.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #define WORDS		4096UL
 #define AREA_WORDS	64
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5d0002)
-/* A handle of a bus is no common handle. */
+/* The handle of a bus is not a common handle. */
 #define MALFORMED	(KCOV_SUBSYSTEM_USB | 1)
 
 FIXTURE(mode) {
@@ -34,7 +34,7 @@ FIXTURE_VARIANT(mode) {
 	const char *option;
 	unsigned long command;
 	uint32_t remote_mode;
-	/* A size of the front of WORDS that both sides have room in. */
+	/* A size of the front for WORDS words that leaves space in both parts. */
 	uint32_t front;
 };
 
@@ -93,17 +93,17 @@ TEST_F(mode, local)
 	const long bad = self->offered ? -EINVAL : -ENOTSUPP;
 	const unsigned long command = variant->command, front = variant->front;
 
-	/* No buffer, enabled already, and a thread that is busy come first. */
+	/* A missing buffer, an enabled descriptor and a busy thread are checked first. */
 	EXPECT_EQ(-EINVAL, kcov_ioctl(self->other, command, front));
 	ASSERT_EQ(0, kcov_init(self->other, WORDS));
 	ASSERT_EQ(0, kcov_enable(self->fd, KCOV_TRACE_PC));
 	EXPECT_EQ(-EINVAL, kcov_ioctl(self->fd, command, front));
 	EXPECT_EQ(-EBUSY, kcov_ioctl(self->other, command, front));
-	/* The plain mode goes on, and has the reset that came with the others. */
+	/* The plain mode still works, and has the reset that came with the other modes. */
 	EXPECT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, kcov_disable(self->fd));
 
-	/* The argument comes last. */
+	/* The argument is checked last. */
 	EXPECT_EQ(bad, kcov_ioctl(self->fd, command, 0));
 	EXPECT_EQ(bad, kcov_ioctl(self->fd, command, WORDS));
 	EXPECT_EQ(bad, kcov_ioctl(self->fd, command, ~0UL));
@@ -128,7 +128,7 @@ TEST_F(mode, remote)
 	EXPECT_EQ(0, kcov_ioctl(fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, kcov_disable(fd));
 
-	/* The mode comes before what goes with it, and before the handles. */
+	/* The mode is checked before its arguments and before the handles. */
 	EXPECT_EQ(bad, remote_enable_divided(fd, mode, 0, AREA_WORDS, HANDLE));
 	EXPECT_EQ(bad, remote_enable_divided(fd, mode, ~0U, AREA_WORDS, HANDLE));
 	EXPECT_EQ(bad, remote_enable_divided(fd, mode, front, AREA_WORDS, MALFORMED));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What KCOV_TRACE_PC records: how many PCs, which ones, and how exact. */
+/* The records of KCOV_TRACE_PC: their number, their PCs, and their accuracy. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ FIXTURE_TEARDOWN(pc)
 	close(self->fd);
 }
 
-/* A few parts of the kernel: enough code to find what is rare. */
+/* Uses several parts of the kernel: enough code to find rare cases. */
 static void use_the_kernel(void)
 {
 	int pair[2], file, pipes[2];
@@ -92,7 +92,7 @@ TEST_F(pc, count_and_records)
 	EXPECT_TRUE(covers(self->area, "unix_create"));
 }
 
-/* Canonical addresses: where System.map has them, whatever the base is. */
+/* Addresses are canonical: those of System.map, for every base address. */
 TEST_F(pc, addresses_lie_in_the_kernels_text)
 {
 	uint64_t i, count = collect(self);
@@ -115,7 +115,7 @@ TEST_F(pc, addresses_do_not_move_with_the_kernel)
 		ASSERT_TRUE(in_kernel_text(self->area[i] - 1));
 }
 
-/* A record is the address that the hook returns to: right after its call. */
+/* A record is the address to which the hook returns: just after its call. */
 TEST_F(pc, records_are_return_addresses)
 {
 	uint64_t i, exact = 0, count = collect(self);
@@ -131,14 +131,14 @@ TEST_F(pc, records_are_return_addresses)
 			       symbol_at(self->area[i]));
 		exact += called_before(self->area[i], "__sanitizer_cov_trace_pc");
 	}
-	/* Jumps are few. */
+	/* Jumps are rare. */
 	EXPECT_LT(count * 9 / 10, exact);
-	/* The decoder does tell what is no call. */
+	/* The decoder does recognise a non-call. */
 	EXPECT_FALSE(called_before(self->area[1] + 1, "__sanitizer_cov_trace_pc"));
 	EXPECT_FALSE(called_before(self->area[1], "__sanitizer_cov_trace_cmp4"));
 }
 
-/* The function of a record, as a pointer that no other function has. */
+/* Returns the function of a record, as a pointer that differs for every function. */
 static const char *function_of(uint64_t pc)
 {
 	return symbol_at(pc - 1);
@@ -156,7 +156,7 @@ static bool executes(const uint64_t *trace, const char *function)
 
 enum { ROUNDS = 20, TRACE_WORDS = 4096 };
 
-/* Leaves the records of functions that most of the repetitions have executed. */
+/* Keeps the records of functions that most of the repetitions have executed. */
 static void keep_common(uint64_t kept[TRACE_WORDS], uint64_t traces[ROUNDS][TRACE_WORDS],
 			const uint64_t *trace)
 {
@@ -175,9 +175,8 @@ static void keep_common(uint64_t kept[TRACE_WORDS], uint64_t traces[ROUNDS][TRAC
 }
 
 /*
- * The same call, the same trace: word for word in most of the repetitions. An
- * interrupt hits a few of them, and so the functions on its way back are told from
- * those of the call.
+ * The same call leaves the same trace: word for word in most of the repetitions. An interrupt hits
+ * a few of them, so the functions on its path back are told apart from those of the call.
  */
 TEST_F(pc, same_call_same_trace)
 {
@@ -225,7 +224,7 @@ TEST_F(pc, different_calls_differ)
 	EXPECT_TRUE(covers_syscall(self->area, MARK_TWO));
 }
 
-/* Control flow is visible: an error path takes blocks of its own. */
+/* Control flow is visible: an error path has blocks of its own. */
 TEST_F(pc, different_arguments_differ)
 {
 	static uint64_t good[4096];
@@ -251,8 +250,8 @@ TEST_F(pc, different_arguments_differ)
 }
 
 /*
- * A buffer of one page fills up and stays as it is, up to its last word. The
- * neighbours are buffers too: what would be written past the end is theirs.
+ * A buffer of one page fills up and stays as it is, up to its last word. The neighbours are buffers
+ * too: writes past the end would change them.
  */
 TEST(full_buffer_stops)
 {
@@ -304,7 +303,7 @@ TEST_F(pc, full_buffer_is_reset_by_the_user)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }
 
-/* The user may set the count to anything that fits; records follow it. */
+/* The user may set the count to any number that fits; records follow it. */
 TEST_F(pc, records_follow_the_count)
 {
 	const uint64_t start = COVER_WORDS / 2;

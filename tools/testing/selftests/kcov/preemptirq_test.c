@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The tracepoints of disabled interrupts and of disabled preemption, with perf, while
- * a task records itself in each mode.  Every hook may run inside of perf's handlers,
- * and every call of the recorded code raises events: neither may run into the other.
+ * The tracepoints of disabled interrupts and of disabled preemption, with perf, while a task
+ * records itself in each mode. Every hook may run inside perf's handlers, and every call of the
+ * recorded code raises events: neither may recurse into the other.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define CALLS		2000
 /* irq_disable, irq_enable, preempt_disable, preempt_enable. */
 #define MOST_EVENTS	8
-/* A buffer of perf: one page that describes, and a power of two of records. */
+/* A buffer of perf: one descriptive page, and a power of two of pages with records. */
 #define PERF_PAGES	9
 
 struct event {
@@ -37,7 +37,7 @@ struct event {
 	char name[64];
 };
 
-/* Mounts tracefs where it is not; returns NULL, or the reason why there is nothing to trace. */
+/* Mounts tracefs if it is not mounted; returns NULL, or the reason why no event can be traced. */
 static const char *events_missing(void)
 {
 	struct stat attributes;
@@ -64,7 +64,7 @@ static uint64_t event_number(const char *name)
 	return number;
 }
 
-/* Has perf count and record every event of a tracepoint in this task. */
+/* Makes perf count and record every event of a tracepoint in this task. */
 static int event_open(struct event *event, uint64_t number)
 {
 	struct perf_event_attr attr = {
@@ -78,7 +78,7 @@ static int event_open(struct event *event, uint64_t number)
 	event->fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 	if (event->fd < 0)
 		return -errno;
-	/* The mapping is read-only, so perf writes from the front again when it is full. */
+	/* The mapping is read-only, so perf starts again at the front when it is full. */
 	event->buffer = mmap(NULL, PERF_PAGES * sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED,
 			     event->fd, 0);
 	return event->buffer == MAP_FAILED ? -errno : 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is forgotten and what is told: KCOV_RESET_TRACE in every mode, and the
- * number of records for which there was no room.
+ * The records that a reset discards, and the number of dropped records: KCOV_RESET_TRACE in every
+ * mode.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "symbols.h"
 
 #define FRONT	2048UL
-/* A set that covers next to nothing, so that there is as much to record as else. */
+/* A set that covers almost no code, so that most PCs are recorded as in plain mode. */
 #define SMALL_SET	16UL
 #define WORDS	8192UL
 #define HANDLE	(KCOV_SUBSYSTEM_COMMON | 0x7e5c0001)
@@ -29,10 +29,10 @@ FIXTURE(reset) {
 
 FIXTURE_VARIANT(reset) {
 	unsigned long cmd;
-	/* Where the call wants one: the others want the size of the front. */
+	/* The mode, if the call takes one; other calls take the size of the front. */
 	unsigned long trace_mode;
 	const char *mode;
-	/* Where the counts are: at the start of the buffer, and behind the front. */
+	/* The positions of the counts: at the start of the buffer, and after the front. */
 	bool first, second;
 };
 
@@ -86,7 +86,7 @@ static long reset(int fd, unsigned long argument)
 	return kcov_ioctl(fd, KCOV_RESET_TRACE, argument);
 }
 
-/* By the task that has enabled, while it has. */
+/* Only the task that has enabled may reset, while it is enabled. */
 TEST_F(reset, errors)
 {
 	int fresh = kcov_open();
@@ -100,14 +100,14 @@ TEST_F(reset, errors)
 	EXPECT_EQ(-EINVAL, reset(fresh, 0));
 	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, reset(self->fd, 0));
-	/* It is still enabled. */
+	/* The descriptor is still enabled. */
 	EXPECT_EQ(0, reset(self->fd, 0));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 0));
 	close(fresh);
 }
 
-/* A call that fails resets nothing; one that does not, all of it. */
+/* A call that fails resets nothing; one that succeeds resets all of it. */
 TEST_F(reset, counts_and_set)
 {
 	const uint64_t many = 1000;
@@ -125,20 +125,20 @@ TEST_F(reset, counts_and_set)
 	EXPECT_EQ(0, reset(self->fd, 0));
 	memcpy(after, self->area, (FRONT + 1) * sizeof(*after));
 	ASSERT_EQ(0, kcov_disable(self->fd));
-	/* The way back from the call is recorded, if it is that of this task. */
+	/* The return from the call is recorded, if it is one of this task. */
 	if (variant->first)
 		EXPECT_GT(many, after[0]);
 	if (variant->second)
 		EXPECT_GT(many, after[FRONT]);
 	if (variant->first)
 		return;
-	/* Nothing is in the set but what is in the trace, too. */
+	/* The set has only PCs that are also in the trace. */
 	for (i = 0; i < FRONT; i++)
 		seen += __builtin_popcountl(after[i]);
 	EXPECT_LE(seen, after[FRONT]);
 }
 
-/* Has more executed than there is room for, in this task or in sections for it. */
+/* Runs more code than fits, in this task or in sections for it. */
 static long overflow(const FIXTURE_VARIANT(reset) *variant)
 {
 	int i;
@@ -150,7 +150,9 @@ static long overflow(const FIXTURE_VARIANT(reset) *variant)
 	return 0;
 }
 
-/* The mode is told, and the number, by another thread: reading it is a call like any other. */
+/*
+ * Another thread reads the mode and the number, because reading is a call that would be recorded.
+ */
 TEST_F(reset, dropped_records)
 {
 	const unsigned long front = variant->first ? FRONT : SMALL_SET;
@@ -185,7 +187,7 @@ TEST_F(reset, dropped_records)
 	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
 }
 
-/* What one call leaves in the buffer of @area, of which @start records are taken. */
+/* Records one call into the buffer of @area, of which @start records are taken. */
 static long collect_one(int fd, uint64_t *area, int mode, uint64_t start)
 {
 	long ret;
@@ -199,8 +201,8 @@ static long collect_one(int fd, uint64_t *area, int mode, uint64_t start)
 }
 
 /*
- * Recorded and dropped together are what a larger buffer records. An interrupt adds
- * records of its own, so there are a few attempts, each of a moment.
+ * Recorded and dropped records together are those of a larger buffer. An interrupt adds records of
+ * its own, so the test makes a few short attempts.
  */
 TEST(every_dropped_record_is_counted)
 {
@@ -236,7 +238,7 @@ TEST(every_dropped_record_is_counted)
 			continue;
 		EXPECT_TRUE(equal)
 			TH_LOG("mode %d", mode);
-		/* Many are counted as one is: each call has a record at least. */
+		/* Several dropped records are counted like one: each call has at least a record. */
 		small[0] = capacity;
 		ASSERT_EQ(0, kcov_enable(few, mode));
 		for (i = 0; i < CALLS; i++)

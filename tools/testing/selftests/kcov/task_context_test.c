@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the context decides in which a task's code runs, or an interrupt on top of it:
- * whether it is recorded for the task, and whether kcov_common_handle() returns the
- * task's handle.
+ * The effects of the context in which a task's code or an interrupt on top of it runs: whether it
+ * is recorded for the task, and whether kcov_common_handle() returns the task's handle.
  */
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -17,7 +16,7 @@
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e610001)
 #define OTHER_HANDLE	(KCOV_SUBSYSTEM_COMMON | 0x7e610002)
 #define WORK_FUNCTION	"kcov_sample_work_code"
-/* The number of times that an interrupt may meet another thread. */
+/* The number of times that an interrupt may hit another thread. */
 #define ATTEMPTS	1000
 
 FIXTURE(context) {
@@ -27,7 +26,7 @@ FIXTURE(context) {
 
 FIXTURE_VARIANT(context) {
 	uint32_t context;
-	/* Whether it is the task's. */
+	/* The code is recorded for the task. */
 	bool task;
 };
 
@@ -56,7 +55,7 @@ FIXTURE_TEARDOWN(context)
 	trace_close(&self->trace);
 }
 
-/* Says whether the code has run there, in the calling thread or on top of it. */
+/* Returns whether the code ran in the context, in the calling thread or on top of it. */
 static bool run_code(int device, uint32_t context)
 {
 	long ret = 0;
@@ -78,7 +77,10 @@ TEST_F(context, code_is_recorded)
 		ASSERT_TRUE(run_code(self->device, variant->context));
 		ASSERT_TRUE(run_code(self->device, KCOV_SAMPLE_PREEMPTIBLE));
 		ASSERT_EQ(0, kcov_disable(self->trace.fd));
-		/* The second time, where it always is; in the third mode, once at most. */
+		/*
+		 * The second run, in task context, is always recorded; the third mode records it
+		 * once at most.
+		 */
 		EXPECT_EQ(mode == KCOV_TRACE_UNIQUE_PC ? 1 : 1 + variant->task,
 			  trace_times(&self->trace, INNER_FUNCTION))
 			TH_LOG("mode %s", mode_name(mode));
@@ -90,7 +92,7 @@ TEST_F(context, code_is_recorded)
 	}
 }
 
-/* Returns what kcov_common_handle() does in the context, or ~0. */
+/* Returns the result of kcov_common_handle() in the context, or ~0. */
 static uint64_t common_handle(int device, uint32_t context)
 {
 	struct kcov_sample_common common = { .context = context };
@@ -147,7 +149,9 @@ static long collect_other(void *data)
 	return trace_collect(data, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0);
 }
 
-/* Returns how often the work of a system call of this thread is recorded in a trace. */
+/*
+ * Returns the number of times that the work of a system call of this thread is recorded in a trace.
+ */
 static uint64_t work_in(FIXTURE_DATA(common) *self, struct trace *trace)
 {
 	trace_clear(trace);
@@ -157,8 +161,8 @@ static uint64_t work_in(FIXTURE_DATA(common) *self, struct trace *trace)
 }
 
 /*
- * After a disable the task has no handle: when another task collects by it later, the
- * work is not that one's.
+ * After a disable the task has no handle: if another task collects by it later, it does not collect
+ * the work of this task.
  */
 TEST_F(common, gone_after_a_disable)
 {
@@ -173,7 +177,7 @@ TEST_F(common, gone_after_a_disable)
 	ASSERT_EQ(0, worker_run(&self->worker, collect_other, &self->other));
 	EXPECT_EQ(0, work_in(self, &self->other));
 	EXPECT_EQ(0, trace_count(&self->other));
-	/* Nor has it left one to children that come later. */
+	/* Children that are made later do not inherit it either. */
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child)
@@ -187,7 +191,7 @@ TEST_F(common, gone_after_a_disable)
 	EXPECT_EQ(1, work_in(self, &self->trace));
 }
 
-/* A disable that fails, and that of another descriptor, leave the handle alone. */
+/* A disable that fails, and one of another descriptor, do not change the handle. */
 TEST_F(common, there_after_another_disable)
 {
 	ASSERT_EQ(0, trace_collect(&self->trace, KCOV_TRACE_PC, COVER_WORDS, HANDLE, 0));

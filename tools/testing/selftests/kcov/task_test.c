@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whose coverage is collected, and for how long: threads, fork, exec, every
+ * The thread whose coverage is collected, and the time for which it is: threads, fork, exec, every
  * way to exit, and descriptors that change hands.
  */
 #include <errno.h>
@@ -18,10 +18,10 @@
 #include "kcov.h"
 #include "symbols.h"
 
-/* What this program does when it is executed by one of its own tests. */
+/* The mode of this program when one of its own tests executes it. */
 #define AFTER_EXEC	"--after-exec"
 
-/* To execute a program takes many page faults, and each is collected. */
+/* Executing a program takes many page faults, and each is recorded. */
 #define WORDS		(8 * COVER_WORDS)
 
 FIXTURE(task) {
@@ -96,7 +96,7 @@ TEST_F(task, other_threads_are_not_collected)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_TRUE(covers_syscall(self->area, MARK_TWO));
 	EXPECT_FALSE(covers_syscall(self->area, MARK_ONE));
-	/* The same call is seen when the right thread makes it. */
+	/* The same call is recorded when the right thread makes it. */
 	cover_reset(self->area);
 	ASSERT_EQ(0, worker_ioctl(&worker, self->fd, KCOV_ENABLE, KCOV_TRACE_PC));
 	worker_run(&worker, run_mark_one, NULL);
@@ -159,12 +159,12 @@ TEST_F(child, does_not_inherit_coverage)
 	ASSERT_LE(0, child);
 	if (!child) {
 		mark_one();
-		/* It is not the one that may disable. */
+		/* The child must not disable. */
 		_exit(kcov_disable(self->fd) == -EINVAL ? 0 : 1);
 	}
 	EXPECT_EQ(0, exit_status(child));
 	EXPECT_FALSE(covers_syscall(self->area, MARK_ONE));
-	/* The parent is collected throughout. */
+	/* The parent is recorded the whole time. */
 	mark_two();
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_TRUE(covers_syscall(self->area, MARK_TWO));
@@ -188,7 +188,7 @@ TEST_F(child, can_enable)
 	}
 	EXPECT_EQ(0, exit_status(child));
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
-	/* Its exit has disabled. */
+	/* The exit of the thread has disabled the descriptor. */
 	EXPECT_EQ(NULL, kcov_unusable(self->fd, self->area));
 }
 
@@ -261,8 +261,8 @@ TEST_F(task, signal_handlers_are_collected)
 }
 
 /*
- * A tool enables and then executes what it wants to see. The descriptor may be
- * closed on the way.
+ * A tool enables and then executes the program that it traces. The descriptor may be closed before
+ * that.
  */
 static int execute_self(void)
 {
@@ -305,7 +305,7 @@ static long enable_and_exec(void *unused)
 	_exit(execute_self());
 }
 
-/* The thread that executes becomes the first of its process; it stays itself. */
+/* The thread that executes becomes the first of its process, but it stays the same task. */
 TEST_F(task, collection_survives_exec_by_a_thread)
 {
 	pid_t child = fork();
@@ -374,13 +374,13 @@ TEST_F(task, close_while_enabled_keeps_collecting)
 	EXPECT_FALSE(covers_syscall(closing.area, MARK_TWO));
 	worker_run(&worker, run_mark_two, NULL);
 	EXPECT_TRUE(covers_syscall(closing.area, MARK_TWO));
-	/* Nobody can disable it, and nothing else can be enabled. */
+	/* No task can disable it, and nothing else can be enabled. */
 	other = kcov_open();
 	ASSERT_EQ(0, kcov_init(other, COVER_WORDS));
 	EXPECT_EQ(-EBUSY, worker_ioctl(&worker, other, KCOV_ENABLE, KCOV_TRACE_PC));
 	EXPECT_EQ(-EINVAL, worker_ioctl(&worker, other, KCOV_DISABLE, 0));
 	worker_end(&worker);
-	/* The last reference but the mapping is gone; what was collected stays. */
+	/* Only the mapping is left as a reference; the records stay. */
 	count = cover_count(closing.area);
 	ASSERT_LT(0, count);
 	ASSERT_GT(WORDS, count);
@@ -405,7 +405,7 @@ TEST_F(task, descriptor_passed_over_a_socket)
 		if (fd < 0 || kcov_enable(fd, KCOV_TRACE_PC))
 			_exit(1);
 		mark_one();
-		/* Enabled until it exits, with the socket as last holder. */
+		/* The child is recorded until it exits, and the socket is the last holder. */
 		if (send_fd(pair[1], fd) || close(fd))
 			_exit(2);
 		_exit(0);
@@ -433,7 +433,7 @@ TEST_F(task, duplicate_is_the_same_descriptor)
 	EXPECT_TRUE(covers_syscall(self->area, MARK_ONE));
 }
 
-/* One thread may collect its own coverage and background coverage at once. */
+/* One thread may collect its own coverage and remote coverage at once. */
 TEST_F(task, local_and_remote_descriptor)
 {
 	int remote = kcov_open(), spare = kcov_open(), order;

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Each PC once: the set in front of the buffer, what is recorded beside it, and
- * that nothing is lost.
- */
+/* Each PC once: the set in front of the buffer, the records after it, and that no PC is lost. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -23,9 +20,9 @@
 
 #include "../../../../samples/kcov/kcov_sample.h"
 
-/* Behind the set. */
+/* The trace after the set. */
 #define TRACE_WORDS	16384UL
-/* For the plain trace of long calls. */
+/* The plain trace of long calls. */
 #define LONG_WORDS	(4UL << 20)
 
 TEST(commands)
@@ -47,7 +44,7 @@ FIXTURE(unique) {
 	unsigned long set;	/* words of the set */
 	unsigned long words;
 	uint64_t *area;
-	uint64_t *trace;	/* behind the set */
+	uint64_t *trace;	/* after the set */
 	struct worker worker;
 	int fd;
 };
@@ -79,7 +76,7 @@ static void clear(FIXTURE_DATA(unique) *self)
 	cover_reset(self->trace);
 }
 
-/* How often a trace has records in a system call, at its most frequent PC. */
+/* Returns the number of records of the most frequent PC of a system call in a trace. */
 static uint64_t times_recorded(uint64_t *trace, const char *name)
 {
 	uint64_t i, j, count = cover_count(trace), most = 0;
@@ -97,7 +94,7 @@ static uint64_t times_recorded(uint64_t *trace, const char *name)
 	return most;
 }
 
-/* A set and a trace have room for something, or the call changes nothing. */
+/* A set and a trace have space for a PC, or the call changes nothing. */
 TEST_F(unique, sizes)
 {
 	const unsigned long bad[] = {
@@ -118,7 +115,7 @@ TEST_F(unique, sizes)
 	EXPECT_EQ(0, kcov_disable(self->fd));
 }
 
-/* As KCOV_ENABLE: the descriptor, then the thread, then the argument. */
+/* The order of KCOV_ENABLE: the descriptor, then the thread, then the argument. */
 TEST_F(unique, errors_in_order)
 {
 	int fresh = kcov_open(), other = kcov_open();
@@ -165,7 +162,7 @@ TEST_F(unique, each_pc_once)
 	EXPECT_EQ(1, times_recorded(self->trace, MARK_TWO));
 }
 
-/* The bits of the set are those of what is recorded, where they have to be. */
+/* The set has exactly the bits of the recorded PCs, at the right positions. */
 TEST_F(unique, positions)
 {
 	uint64_t *expected = calloc(self->set, sizeof(*expected));
@@ -178,9 +175,9 @@ TEST_F(unique, positions)
 	ASSERT_EQ(0, set_add(expected, self->set, self->trace));
 	EXPECT_EQ(cover_count(self->trace), set_size(self->area, self->set));
 	EXPECT_EQ(0, memcmp(expected, self->area, self->set * sizeof(*expected)));
-	/* The first bit is that of the start of the kernel's code. */
+	/* The first bit belongs to the start of the kernel's code. */
 	EXPECT_EQ(kernel_text_start(), statistic("set_start"));
-	/* And the last word that of its end. */
+	/* The last word belongs to the end of the kernel's code. */
 	EXPECT_EQ((kernel_text_size() + 255) / 256, statistic("set_words"));
 	/* The code of modules follows. */
 	if (kernel_option("CONFIG_MODULES") == OPTION_YES && set_modules()) {
@@ -196,14 +193,14 @@ static void on_alarm(int signal)
 	alarms++;
 }
 
-/* The calls that one interrupt may take to come. */
+/* The number of calls in which one interrupt must come. */
 #define MOST_CALLS	1000000
 
 /*
- * The way out of an interrupt is recorded too, and may come while a hook is at work
- * on the set: no bit without its record, and no PC twice.  In each round, an interrupt
- * comes while the thread records.  It does so for the first time again and again, as
- * the hooks do nothing with a PC that they have seen.
+ * The exit code of an interrupt is recorded too, and the interrupt may come while a hook works on
+ * the set: no bit may be without its record, and no PC may be recorded twice. In each round, an
+ * interrupt comes while the thread records. The set is emptied before each call, because the hooks
+ * do nothing for a PC that the set has.
  */
 TEST_F_TIMEOUT(unique, positions_under_interrupts, 300)
 {
@@ -238,7 +235,7 @@ TEST_F_TIMEOUT(unique, positions_under_interrupts, 300)
 	ASSERT_EQ(0, memcmp(expected, self->area, self->set * sizeof(*expected)));
 }
 
-/* Where a set is large enough for them, PCs of modules have bits behind those of the image. */
+/* If a set is large enough for them, PCs of modules have bits after those of the image. */
 TEST_F(unique, positions_of_modules)
 {
 	static const struct kcov_sample_operands operands;
@@ -254,7 +251,7 @@ TEST_F(unique, positions_of_modules)
 	ASSERT_LE(0, device);
 	if (!set_modules())
 		SKIP(return, "where modules are loaded to is not known here");
-	/* Whole pages of words, with a bit for the last byte of code too. */
+	/* Whole pages of words, with a bit for the last byte of code. */
 	set = (set_position(module_text_end()) / 64 / 512 + 1) * 512;
 	fd = kcov_open_mapped(set + TRACE_WORDS, &area);
 	ASSERT_LE(0, fd);
@@ -267,20 +264,20 @@ TEST_F(unique, positions_of_modules)
 		found += in_module_text(trace[i] - 1);
 		EXPECT_TRUE(set_has(area, set_position(trace[i])))
 			TH_LOG("%#lx", trace[i]);
-		/* Above all of the image. */
+		/* Its bit is above all bits of the image. */
 		if (in_module_text(trace[i] - 1)) {
 			EXPECT_LE(modules_start(), trace[i]);
 			EXPECT_LE(kernel_text_size() / 4, set_position(trace[i]));
 		}
 	}
 	EXPECT_LT(0, found);
-	/* Each has one of its own. */
+	/* Each PC has a bit of its own. */
 	EXPECT_EQ(cover_count(trace), set_size(area, set));
 	close(fd);
 	close(device);
 }
 
-/* A bit that the user has set is a PC that has been seen. */
+/* If the user has set the bit of a PC, it counts as recorded. */
 TEST_F(unique, the_set_is_the_users)
 {
 	unsigned long i;
@@ -300,7 +297,7 @@ TEST_F(unique, reset_by_user_space)
 	ASSERT_EQ(0, unique(self->fd, self->set));
 	mark_one();
 	mark_one();
-	/* With its bits, a PC is not recorded, wherever the trace begins. */
+	/* A PC whose bit is set is not recorded, wherever the trace begins. */
 	cover_reset(self->trace);
 	mark_one();
 	EXPECT_EQ(0, times_recorded(self->trace, MARK_ONE));
@@ -311,7 +308,7 @@ TEST_F(unique, reset_by_user_space)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }
 
-/* What finds no place in the set is recorded every time, and not dropped. */
+/* A PC without a bit in the set is recorded every time, and not dropped. */
 TEST_F(unique, small_set)
 {
 	enum { CALLS = 10 };
@@ -326,7 +323,7 @@ TEST_F(unique, small_set)
 	EXPECT_EQ(0, fdinfo(self->fd, "kcov-dropped-records"));
 }
 
-/* A set that covers a part of the code: once there, every time elsewhere. */
+/* A set that covers a part of the code: PCs in it are recorded once, others every time. */
 TEST_F(unique, set_of_a_part)
 {
 	enum { CALLS = 10 };
@@ -334,7 +331,7 @@ TEST_F(unique, set_of_a_part)
 	uint64_t *trace, *seen = calloc(self->set, sizeof(*seen));
 	int call;
 
-	/* Up to the word of the first PC of the call. */
+	/* The set ends with the word of the first PC of the call. */
 	ASSERT_EQ(0, unique(self->fd, self->set));
 	mark_one();
 	ASSERT_EQ(0, kcov_disable(self->fd));
@@ -361,7 +358,7 @@ TEST_F(unique, set_of_a_part)
 	EXPECT_EQ(CALLS, times_recorded(trace, MARK_ONE));
 }
 
-/* A PC for which there was no room is recorded when there is. */
+/* A PC that did not fit is recorded when it fits. */
 TEST_F(unique, full_trace)
 {
 	unsigned long set = self->words - 2;
@@ -374,12 +371,12 @@ TEST_F(unique, full_trace)
 	EXPECT_EQ(1, cover_count(trace));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_LT(0, fdinfo(self->fd, "kcov-dropped-records"));
-	/* Only what is recorded has been seen. */
+	/* Only recorded PCs have their bits set. */
 	EXPECT_EQ(1, set_size(self->area, self->set));
 	EXPECT_TRUE(set_has(self->area, set_position(trace[1])));
 }
 
-/* The user can look only; the kernel still records. */
+/* The user can only read; the kernel still records. */
 TEST(read_only_mapping)
 {
 	const char *missing = unique_missing() ?: traces_missing();
@@ -488,7 +485,7 @@ FIXTURE_SETUP(long_call)
 	self->set = set_words();
 	self->fd = kcov_open_mapped(LONG_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
-	/* Else fork() copies the mapping. */
+	/* Otherwise fork() copies the mapping. */
 	ASSERT_EQ(0, madvise(self->area, LONG_WORDS * 8, MADV_DONTFORK));
 }
 
@@ -497,7 +494,10 @@ FIXTURE_TEARDOWN(long_call)
 	close(self->fd);
 }
 
-/* The PCs of one word of the sets that are in every trace of one kind and in none of the other. */
+/*
+ * Returns the PCs of one word of the sets that are in every trace of one kind and in none of the
+ * other.
+ */
 static uint64_t only_one_kind(uint64_t *const *always, uint64_t *const *ever, int kind,
 			      unsigned long word)
 {
@@ -515,11 +515,11 @@ static bool kinds_differ(uint64_t *const *always, uint64_t *const *ever, unsigne
 }
 
 /*
- * The trace is at least ten times shorter, and has the same PCs: none that is in
- * every trace of the one kind is in none of the other. One trace is never quite
- * the next, of calls as long as these. What interrupts the calls that take longer
- * each time, on a busy machine, needs more of them to be seen in the others too;
- * what one kind loses is missing after any number.
+ * The trace is at least ten times shorter and has the same PCs: none that is in every trace of one
+ * kind is missing in all of the other. Two traces of calls as long as these are never quite equal.
+ * On a busy machine, interrupts hit the calls that take longer each time, so more traces of the
+ * others are needed to have the same code; a PC that one kind really loses is missing in any
+ * number.
  */
 TEST_F_TIMEOUT(long_call, shorter_with_the_same_pcs, 300)
 {
@@ -537,7 +537,10 @@ TEST_F_TIMEOUT(long_call, shorter_with_the_same_pcs, 300)
 	}
 	for (run = -2; run < RUNS ||
 	     (run < MOST_RUNS && kinds_differ(always, ever, self->set)); run++) {
-		/* What a call does may depend on how often it ran, so they take turns. */
+		/*
+		 * The code of a call may depend on the number of calls before, so the two kinds
+		 * take turns.
+		 */
 		for (turn = 0; turn < 2; turn++) {
 			uint64_t *trace;
 

@@ -15,11 +15,11 @@
 #include "background.h"
 
 #define VHOST_NET	"/dev/vhost-net"
-/* The queue of packets to send, and how many it holds. */
+/* The queue of packets to send, and its size. */
 #define TX_QUEUE	1
 #define QUEUE_SIZE	16
 
-/* A guest's memory, as far as the worker looks at it. */
+/* The part of a guest's memory that the worker accesses. */
 static struct {
 	struct vring_desc descriptors[QUEUE_SIZE];
 	struct {
@@ -39,10 +39,10 @@ const char *background_missing(void)
 }
 
 /*
- * Makes the worker.  The kernel starts no task for who has a signal pending, and
- * vhost reports that as a lack of memory.  SIGCHLD is enough, though it is ignored:
- * while the thread that forked blocks it, as pthread_create() does, it is kept, and
- * goes to whichever thread does not.
+ * Makes the worker. The kernel does not start a task for a caller with a pending signal, and vhost
+ * reports that as a lack of memory. SIGCHLD is enough, even if it is ignored: the kernel keeps it
+ * while the thread that forked blocks it, as pthread_create() does, and delivers it to any thread
+ * that does not.
  */
 static int set_owner(int worker)
 {
@@ -52,7 +52,7 @@ static int set_owner(int worker)
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	ret = ioctl(worker, VHOST_SET_OWNER);
-	/* Leaves errno alone. */
+	/* Does not change errno. */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return ret;
 }
@@ -80,7 +80,7 @@ int background_start(void)
 	if (worker < 0)
 		return -errno;
 	memory.available.index = BACKGROUND_OPERAND;
-	/* Where packets would go, if one were ever sent. */
+	/* The destination of packets; none is ever sent. */
 	backend.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (backend.fd < 0 || set_owner(worker) ||
 	    ioctl(worker, VHOST_SET_MEM_TABLE, &map) ||
@@ -109,7 +109,7 @@ int background_kick(int worker)
 	complaint.fd = eventfd(0, EFD_CLOEXEC);
 	event.fd = complaint.fd;
 	event.events = POLLIN;
-	/* It will find that the index is out of range, and complain. */
+	/* The worker finds that the index is out of range, and signals this eventfd. */
 	if (ioctl(worker, VHOST_SET_VRING_ERR, &complaint) ||
 	    ioctl(worker, VHOST_SET_VRING_KICK, &kick) ||
 	    write(kick.fd, &one, sizeof(one)) != sizeof(one))

@@ -9,22 +9,22 @@
 
 /* Only the worker executes it, never the process. */
 #define BACKGROUND_FUNCTION	"handle_tx_kick"
-/* It executes this one more than a few steps later. */
+/* The worker executes this function some steps later. */
 #define BACKGROUND_LATER_FUNCTION "vhost_get_vq_desc_n"
 /* The worker reads it from the process's memory and compares it with a limit. */
 #define BACKGROUND_OPERAND	0xbeef
 
-/* NULL when this kernel can do it, or the reason why not. */
+/* Returns NULL if this kernel supports it, or the reason why not. */
 const char *background_missing(void);
 
-/* A worker of the calling process's; a negative errno when it fails. */
+/* Makes a worker of the calling process; returns a negative errno if it fails. */
 int background_start(void);
-/* Gives the worker something to do, and waits until it is at it. */
+/* Gives the worker a task, and waits until it works on it. */
 int background_kick(int worker);
-/* Returns when the worker has done its work, to the end, and exited. */
+/* Returns after the worker has completed its work and exited. */
 void background_stop(int worker);
 
-/* All three: work has been done in the background when it returns. */
+/* Does all three: when it returns, work has been done in the background. */
 int background_run(void);
 
 #endif

@@ -12,10 +12,10 @@
 
 #define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
 #define WORD_BITS	64
-/* How many bytes of code share a bit. */
+/* The number of bytes of code that share a bit. */
 #define STEP		4
 #define PAGE_WORDS	512
-/* Where the configuration is not to be read. */
+/* The default, used if the configuration cannot be read. */
 #define IRQ_AREA_SIZE	0x40000UL
 
 const char *unique_missing(void)

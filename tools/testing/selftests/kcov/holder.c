@@ -16,7 +16,7 @@ size_t page_bytes(void)
 	return sysconf(_SC_PAGESIZE);
 }
 
-/* Neither end ever blocks: the pages fit, and are there before they are read. */
+/* Neither end ever blocks: the pages fit into the pipe, and are in it before they are read. */
 static int ends[2];
 
 static int pipe_start(void)
@@ -74,7 +74,7 @@ static struct {
 	unsigned int *sq_tail, *sq_mask, *cq_head, *cq_tail, *cq_mask;
 	struct io_uring_sqe *sqes;
 	struct io_uring_cqe *cqes;
-	/* Shared with a child that registers the buffers. */
+	/* Shared with the child that registers the buffers. */
 	uint64_t *addresses;
 } ring;
 

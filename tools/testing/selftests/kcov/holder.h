@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel objects that hold pages of a process: the pages stay when the mapping
- * goes.
+ * Kernel objects that hold pages of a process: the pages stay after the mapping has gone.
  *
  * All functions return 0 or a negative errno.
  */
@@ -11,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A holder takes so many pages at most. */
+/* The largest number of pages that a holder takes. */
 #define HOLDER_PAGES	8
 
 struct holder {
-	/* NULL when this kernel has it, or the reason why not. */
+	/* Returns NULL if this kernel has it, or the reason why not. */
 	const char *(*missing)(void);
 	/* Called once; a child may call hold() for its parent afterwards. */
 	int (*start)(void);
@@ -30,8 +29,8 @@ extern const struct holder pipe_holder;
 /* Registered buffers of an io_uring. */
 extern const struct holder ring_holder;
 /*
- * A write() in flight, to a file whose server is this process. It ends with the
- * process, so a child can't hold pages for its parent.
+ * A write() in flight to a file whose server is this process. It ends with the process, so a child
+ * cannot hold pages for its parent.
  */
 extern const struct holder file_holder;
 

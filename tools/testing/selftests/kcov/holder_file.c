@@ -22,11 +22,11 @@
 #include "holder.h"
 
 #define DEVICE		"/dev/fuse"
-/* Only this process sees what is mounted here. */
+/* Only this process sees this mount. */
 #define MOUNT_POINT	"/tmp"
 #define FILE_NODE	2
 #define WAIT_MS		10000
-/* Far more than the kernel makes before it opens the file. */
+/* Many more than the kernel makes before it opens the file. */
 #define MOST_REQUESTS	32
 
 static int server = -1;
@@ -67,7 +67,7 @@ static int file_start(void)
 	if (!request || server < 0)
 		return -errno;
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", server);
-	/* Gone with this process. */
+	/* The mount is gone when this process exits. */
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("kcov", MOUNT_POINT, "fuse", MS_NOSUID | MS_NODEV, options))
 		return -errno;
@@ -171,7 +171,9 @@ static void *write_pages(void *unused)
 	return NULL;
 }
 
-/* Returns when the pages are pinned: the request for writing them is there, unread. */
+/*
+ * Returns when the pages are pinned: the request to write them has arrived, but has not been read.
+ */
 static int file_holder_hold(uint64_t *const *areas, int count)
 {
 	int i, ret, requests = 0;
@@ -194,7 +196,7 @@ static int file_holder_hold(uint64_t *const *areas, int count)
 	return wait_for_request();
 }
 
-/* The answer comes before all checks: a write() that waits for it can't be killed. */
+/* The answer comes before all checks: a write() that waits for it cannot be killed. */
 static int file_holder_read(void *pages, int count)
 {
 	struct fuse_write_out out = { .size = count * page_bytes() };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Whether an interrupt came. What the kernel executes without one depends on the calls
- * of the program alone.
+ * Detects interrupts. Without one, the code that the kernel executes depends only on the calls of
+ * the program.
  */
 #ifndef KCOV_SELFTEST_INTERRUPTS_H
 #define KCOV_SELFTEST_INTERRUPTS_H
@@ -15,15 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Where user-mode Linux does not count its timer in the first, it does in the second. */
+/* If user-mode Linux does not count its timer in the first file, it counts it in the second. */
 #define INTERRUPTS_OF_CPUS	"/proc/interrupts"
 #define INTERRUPTS_OF_ALL	"/proc/stat"
-/* In so many seconds without a system call, a timer interrupts a task. */
+/* Within this many seconds without a system call, a timer interrupts a task. */
 #define INTERRUPTS_SECONDS	2
 
 static bool interrupts_of_all;
 
-/* The sum of a column: each line has a name, a colon, and a number for each CPU. */
+/* Returns the sum of a column: each line has a name, a colon, and a number for each CPU. */
 static inline uint64_t interrupts_in_column(char *line, int column)
 {
 	uint64_t sum = 0;
@@ -37,7 +37,7 @@ static inline uint64_t interrupts_in_column(char *line, int column)
 		for (i = 0, numbers++; numbers > line && numbers < next && i <= column; i++) {
 			uint64_t value = strtoull(numbers, &end, 10);
 
-			/* Some lines have one number for all. */
+			/* Some lines have one number for all CPUs. */
 			if (end == numbers || end > next)
 				break;
 			numbers = end;
@@ -49,8 +49,8 @@ static inline uint64_t interrupts_in_column(char *line, int column)
 }
 
 /*
- * Returns how many interrupts the CPU of the calling thread has had, which has to be
- * bound to it, or all CPUs; 0 if that is not known.
+ * Returns the number of interrupts of the calling thread's CPU, to which the thread must be bound,
+ * or of all CPUs; 0 if it is not known.
  */
 static inline uint64_t interrupts(void)
 {
@@ -107,8 +107,8 @@ static inline bool interrupts_are_counted(void)
 }
 
 /*
- * Binds the calling thread to the CPU that it is on. Returns NULL when the interrupts
- * there are counted, or the reason why not.
+ * Binds the calling thread to its current CPU. Returns NULL if the interrupts of that CPU are
+ * counted, or the reason why not.
  */
 static inline const char *interrupts_missing(void)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What every program of the suite uses; see kcov.h. */
+/* The functions that all programs of the suite use; see kcov.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -113,7 +113,7 @@ int run_on(int cpu)
 	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
 }
 
-/* Whether the configuration has the option, with any value, which is copied then. */
+/* Returns whether the configuration has the option with any value, and copies the value. */
 static enum option read_option(const char *name, char *value, size_t size)
 {
 	const char *path = getenv("KCOV_CONFIG");
@@ -126,7 +126,7 @@ static enum option read_option(const char *name, char *value, size_t size)
 		return OPTION_UNKNOWN;
 	while (fgets(line, sizeof(line), file)) {
 		line[strcspn(line, "\n")] = 0;
-		/* A file without a word about KCOV is not the configuration. */
+		/* A file without any option of KCOV is not the configuration. */
 		if (found == OPTION_UNKNOWN && !strcmp(line, "CONFIG_KCOV=y"))
 			found = OPTION_NO;
 		if (!strncmp(line, name, length) && line[length] == '=') {
@@ -158,11 +158,11 @@ uint64_t kernel_number(const char *name, uint64_t otherwise)
 		strtoull(value, NULL, 0) : otherwise;
 }
 
-/* A sample module, where nothing else can be collected. */
+/* A sample module, if no other code can be collected. */
 static int sample = -1;
 static bool only_sample;
 
-/* Before anything is collected, and what is done here with it. */
+/* Runs before main(), so that its own calls are in no trace. */
 __attribute__((constructor)) static void find_code(void)
 {
 	only_sample = kernel_option("CONFIG_KCOV_INSTRUMENT_ALL") == OPTION_NO;
@@ -369,7 +369,7 @@ int kmsg_open(void)
 
 	if (fd < 0)
 		return -errno;
-	/* The log has no size, which a file in its place has. */
+	/* The log has no size, but a file that replaces it does. */
 	end = lseek(fd, 0, SEEK_END);
 	if (!end)
 		return fd;
@@ -377,7 +377,7 @@ int kmsg_open(void)
 	return -ENODEV;
 }
 
-/* The text of the next record; NULL with EAGAIN in errno after the last one. */
+/* Returns the text of the next record; NULL with EAGAIN in errno after the last one. */
 static char *kmsg_next(int kmsg, char *record, size_t size)
 {
 	for (;;) {
@@ -385,7 +385,7 @@ static char *kmsg_next(int kmsg, char *record, size_t size)
 		char *text;
 
 		if (len < 0 && errno == EPIPE)
-			continue;	/* overwritten; go on with the next */
+			continue;	/* overwritten; continue with the next record */
 		if (!len)
 			errno = ENODATA;	/* a file, not the log */
 		if (len <= 0)

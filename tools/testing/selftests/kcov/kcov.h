@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What every program of the suite uses: descriptors, their buffers, a second
- * thread that does as it is told, and the kernel's log.
+ * The functions that all programs of the suite use: descriptors, their buffers, a second thread
+ * that runs functions on request, and the kernel's log.
  *
  * A call that fails returns the negative errno, so that a test can name it.
  */
@@ -20,7 +20,7 @@
 
 #define KCOV_DEVICE	"/sys/kernel/debug/kcov"
 
-/* Not an errno that a user should ever see, so <errno.h> has no name for it. */
+/* Not an errno for users, so <errno.h> has no name for it. */
 #ifndef ENOTSUPP
 #define ENOTSUPP	524
 #endif
@@ -39,9 +39,9 @@ struct record {
 };
 
 /*
- * More than an interrupt leaves. One that comes between a hook's load and its store
- * of the count is recorded, but not counted: its records stay behind the count,
- * which alone ends a trace, until they are overwritten.
+ * More than an interrupt leaves. An interrupt that comes between a hook's load and its store of the
+ * count is recorded, but not counted: its records stay after the end of the trace, which the count
+ * determines, until they are overwritten.
  */
 #define INTERRUPT_RECORDS	64
 
@@ -54,7 +54,7 @@ long kcov_ioctl(int fd, unsigned long cmd, unsigned long arg);
 /* Returns the buffer of @words words, or NULL with errno set. */
 uint64_t *kcov_map(int fd, unsigned long words);
 void kcov_unmap(uint64_t *area, unsigned long words);
-/* open, KCOV_INIT_TRACE and mmap; a negative errno when one of them fails. */
+/* Does open, KCOV_INIT_TRACE and mmap; returns a negative errno if one of them fails. */
 int kcov_open_mapped(unsigned long words, uint64_t **area);
 
 static inline long kcov_init(int fd, unsigned long words)
@@ -72,13 +72,16 @@ static inline long kcov_disable(int fd)
 	return kcov_ioctl(fd, KCOV_DISABLE, 0);
 }
 
-/* KCOV_REMOTE_ENABLE with at most one handle of each kind; 0 is none. */
+/* KCOV_REMOTE_ENABLE with at most one handle of each kind; 0 means none. */
 long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 			uint64_t common, uint64_t handle);
 
-/* What a descriptor of its own answers, with a buffer; disabled at once if need be. */
+/*
+ * Returns the result of the command on a separate descriptor with a buffer, which is disabled
+ * afterwards if necessary.
+ */
 long kcov_answer(unsigned long cmd, unsigned long arg);
-/* NULL when this kernel records comparisons, or the reason why not. */
+/* Returns NULL if this kernel records comparisons, or the reason why not. */
 const char *comparisons_missing(void);
 
 static inline uint64_t cover_count(const volatile uint64_t *area)
@@ -92,9 +95,8 @@ static inline void cover_reset(volatile uint64_t *area)
 }
 
 /*
- * System calls that do next to nothing, and that nothing else in these
- * programs makes: each is recognised by its function's name in a trace. Without
- * CONFIG_KCOV_INSTRUMENT_ALL they use a sample module besides.
+ * System calls that do very little and that nothing else in these programs makes: a trace shows
+ * each by its function's name. Without CONFIG_KCOV_INSTRUMENT_ALL, they also use a sample module.
  */
 #define MARK_ONE	"getpriority"
 #define MARK_TWO	"getsid"
@@ -102,22 +104,22 @@ void mark_one(void);
 void mark_two(void);
 
 /*
- * Marks until a buffer of @words words is full. Returns false if a call left no record
- * though there was room.
+ * Makes calls until a buffer of @words words is full. Returns false if a call left no record
+ * although the buffer had space.
  */
 bool cover_fill(uint64_t *area, unsigned long words);
 
 /*
- * For a loop that waits for another task, with @since set to 0 before: whether it may
- * wait on. After PATIENCE seconds it may not, and the test fails; by then the harness,
- * which gives a test half a minute, has not ended it yet.
+ * For a loop that waits for another task, with @since set to 0 before: returns whether it may
+ * continue to wait. After PATIENCE seconds it returns false, and the test fails before the harness
+ * ends it, which gives a test half a minute.
  */
 #define PATIENCE	20
 bool may_wait(time_t *since);
 
 /*
- * For a child that waits or works until it is killed: ends with its parent, which may
- * have failed, and after so many seconds.
+ * For a child that waits or works until it is killed: makes it end together with its parent, which
+ * may have failed, and after @seconds seconds.
  */
 void be_mortal(unsigned int seconds);
 /* Longer than any test lets a child live. */
@@ -134,7 +136,7 @@ struct worker {
 };
 
 int worker_start(struct worker *worker);
-/* Returns what the function does, or -ETIMEDOUT if it does not return in time. */
+/* Returns the result of the function, or -ETIMEDOUT if it does not return in time. */
 long worker_run(struct worker *worker, long (*function)(void *), void *arg);
 long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
 		  unsigned long arg);
@@ -142,51 +144,51 @@ long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
 void worker_end(struct worker *worker);
 
 /*
- * Whether the configuration has "name=y". The variable KCOV_CONFIG may name it, for
- * guests that have no /proc/config.gz.
+ * Returns whether the configuration has "name=y". The variable KCOV_CONFIG may name its file, for
+ * guests without /proc/config.gz.
  */
 enum option { OPTION_NO, OPTION_YES, OPTION_UNKNOWN };
 enum option kernel_option(const char *name);
-/* The number that an option is set to, or @otherwise if there is none, or no configuration. */
+/* Returns the number of an option, or @otherwise without the option or the configuration. */
 uint64_t kernel_number(const char *name, uint64_t otherwise);
 
 /*
- * NULL when the kernel's own code can be collected, or why not. Only the sample
- * modules can without CONFIG_KCOV_INSTRUMENT_ALL.
+ * Returns NULL if the kernel's own code can be collected, or the reason why not. Without
+ * CONFIG_KCOV_INSTRUMENT_ALL, only the sample modules can be.
  */
 const char *code_missing(void);
 
-/* NULL when the descriptor can be enabled and collects, or what is wrong. */
+/* Returns NULL if the descriptor can be enabled and collects, or a description of the problem. */
 const char *kcov_unusable(int fd, uint64_t *area);
 
 /* Binds the calling thread to a CPU; returns 0 or a negative errno. */
 int run_on(int cpu);
 
-/* Waits for a child; what waitpid() says about its end, or -1. */
+/* Waits for a child; returns its status from waitpid(), or -1. */
 int exit_status(pid_t child);
 
-/* Passing a descriptor to another process. */
+/* Sends a descriptor to another process. */
 int send_fd(int socket, int fd);
 int receive_fd(int socket);
 
 /*
- * The kernel's log since kmsg_open(): does it carry a report of a bug? A log that
- * cannot be read counts as one. Afterwards the log goes on behind the report.
+ * Returns whether the kernel's log since kmsg_open() contains a report of a bug. A log that cannot
+ * be read counts as one. The next call continues after the report.
  */
 int kmsg_open(void);
 bool kmsg_reports_bug(int kmsg, char *line, size_t size);
-/* Returns how many records of the log since kmsg_open() contain @text, or an error. */
+/* Returns the number of records of the log since kmsg_open() that contain @text, or an error. */
 int kmsg_count(int kmsg, const char *text);
-/* Lets warnings that come once in a boot come again. */
+/* Makes warnings that come once in a boot come again. */
 int warn_again(void);
 
-/* Which compiler built the running kernel's C code. */
+/* Returns whether GCC built the C code of the running kernel. */
 bool kernel_built_by_gcc(void);
 
-/* Memory in MiB: all of it, and what can still be had. */
+/* Return the memory in MiB: all of it, and the available part. */
 unsigned long memory_total(void);
 unsigned long memory_available(void);
-/* What vmalloc() has given out. */
+/* Returns the memory that vmalloc() has allocated. */
 unsigned long memory_vmalloc(void);
 
 #endif

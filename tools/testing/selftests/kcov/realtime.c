@@ -11,11 +11,11 @@
 #include "kcov.h"
 #include "realtime.h"
 
-/* For how long tasks without real-time priority may run in spite of the others. */
+/* The time for which real-time tasks may run; the rest is for other tasks. */
 #define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
 #define FAIR_RUNTIME	"/sys/kernel/debug/sched/fair_server/cpu%d/runtime"
 
-/* Spinners end by themselves after so many seconds. */
+/* Spinners end by themselves after this number of seconds. */
 #define LIMIT		200
 
 long read_number(const char *path)
@@ -49,7 +49,7 @@ static int set_runtimes(long rt, long fair)
 
 	for (cpu = 0; cpu < cpus; cpu++) {
 		snprintf(path, sizeof(path), FAIR_RUNTIME, cpu);
-		/* CPUs that are offline refuse it. */
+		/* CPUs that are offline refuse the write. */
 		if (!access(path, W_OK))
 			write_number(path, fair);
 	}
@@ -107,7 +107,7 @@ int start_spinners(int first, int priority, pid_t *spinners, int max)
 	if (spinning == MAP_FAILED)
 		return -errno;
 	for (cpu = first; cpu < cpus && count < max; cpu++) {
-		/* Here as well, for a moment: is it online? */
+		/* Tries the CPU itself for a moment to find out whether it is online. */
 		if (run_on(cpu) || run_on(0))
 			continue;
 		spinners[count] = fork();
@@ -115,7 +115,7 @@ int start_spinners(int first, int priority, pid_t *spinners, int max)
 			spin(cpu, priority, spinning);
 		count += spinners[count] > 0;
 	}
-	/* One that ended early, or that does not get its CPU, would be waited for in vain. */
+	/* A spinner that ended early, or that does not get its CPU, would never be counted. */
 	while (__atomic_load_n(spinning, __ATOMIC_RELAXED) < count) {
 		if (!may_wait(&since)) {
 			end_spinners(spinners, count);

@@ -10,10 +10,10 @@
 #include "sample.h"
 #include "symbols.h"
 
-/* The size of the front where there is no set. */
+/* The size of the front if the buffer has no set. */
 #define FRONT		(16UL << 10)
 #define PATTERN		0x5eed5eed5eed5eedULL
-/* The number of times that an interrupt may meet another thread. */
+/* The number of times that an interrupt may hit another thread. */
 #define ATTEMPTS	1000
 
 const char *sample_missing(void)
@@ -94,7 +94,7 @@ long collection_start(void *data)
 			     collection->handle);
 }
 
-/* The part of the buffer for PCs, or NULL; and its size. */
+/* Returns the part of the buffer for PCs and its size; NULL if the mode has none. */
 static uint64_t *pcs(const struct trace *trace, unsigned long *words)
 {
 	switch (trace->mode) {
@@ -112,7 +112,7 @@ static uint64_t *pcs(const struct trace *trace, unsigned long *words)
 	}
 }
 
-/* The same for comparisons. */
+/* Does the same for comparisons. */
 static uint64_t *comparisons(const struct trace *trace, unsigned long *words)
 {
 	switch (trace->mode) {
@@ -137,7 +137,7 @@ uint64_t trace_count(const struct trace *trace)
 	return count + (part ? cover_count(part) : 0);
 }
 
-/* Makes a trace of PCs of one of comparisons. */
+/* Converts a trace of comparisons to a trace of PCs. */
 static uint64_t times_compared(const uint64_t *part, const char *function)
 {
 	uint64_t i, times, count = cover_count(part), *places = calloc(count + 1, sizeof(*places));
@@ -180,7 +180,10 @@ bool trace_set_agrees(const struct trace *trace)
 	return agrees;
 }
 
-/* The last words of a buffer hold records, unless a comparison does not fit there. */
+/*
+ * Fills the last words of a buffer with records, except for words that are too few for a
+ * comparison.
+ */
 static void fill(uint64_t *part, unsigned long words, unsigned long record)
 {
 	part[0] = (words - 1) / record;

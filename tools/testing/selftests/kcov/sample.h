@@ -19,14 +19,16 @@
 #define OUTSIDE_FUNCTION	"kcov_sample_outside_code"
 #define HARD_FUNCTION		"kcov_sample_hard_code"
 
-/* NULL when there is a sample module and its functions can be found, or the reason why not. */
+/*
+ * Returns NULL if a sample module is loaded and its functions can be found, or the reason why not.
+ */
 const char *sample_missing(void);
 
 /* The modes, in the order of KCOV_TRACE_*. */
 #define MODES	4
 const char *mode_name(uint32_t mode);
 
-/* A descriptor, and what it has recorded in the mode that it was enabled in last. */
+/* A descriptor, and its records in the mode that it was enabled in last. */
 struct trace {
 	unsigned long front, words;
 	uint64_t *area;
@@ -38,9 +40,9 @@ int trace_open(struct trace *trace);
 void trace_close(struct trace *trace);
 /* Empties the buffer. */
 void trace_clear(struct trace *trace);
-/* Empties the buffer, and has the calling thread recorded. */
+/* Empties the buffer, and starts recording the calling thread. */
 long trace_enable(struct trace *trace, uint32_t mode);
-/* Has sections of a handle of each kind recorded, 0 for none. Leaves the buffer alone. */
+/* Starts recording sections with a handle of each kind, 0 for none. Does not change the buffer. */
 long trace_collect(struct trace *trace, uint32_t mode, uint32_t area_size, uint64_t common,
 		   uint64_t handle);
 
@@ -56,20 +58,20 @@ long collection_start(void *collection);
 /* Returns the number of records, of both kinds together. */
 uint64_t trace_count(const struct trace *trace);
 /*
- * Returns how often the function was recorded.  In KCOV_TRACE_PC_CMP, that is ~0 if
+ * Returns the number of times that the function was recorded. In KCOV_TRACE_PC_CMP, that is ~0 if
  * PCs and comparisons do not agree.
  */
 uint64_t trace_times(const struct trace *trace, const char *function);
 /* Returns whether the set has the bits of the PCs of the trace, and no others. */
 bool trace_set_agrees(const struct trace *trace);
 /*
- * Leaves no room for another record.  The last words of the buffer's parts hold a
- * pattern, and trace_is_full() says whether they still do.
+ * Leaves no space for another record. The last words of the buffer's parts hold a pattern, and
+ * trace_is_full() checks that they still do.
  */
 void trace_fill(struct trace *trace);
 bool trace_is_full(const struct trace *trace);
 
-/* KCOV_SAMPLE_PAIR, until it was in the calling thread or on top of it. */
+/* Repeats KCOV_SAMPLE_PAIR until it ran in the calling thread or on top of it. */
 long sample_pair(int device, const struct kcov_sample_pair *pair);
 
 #endif

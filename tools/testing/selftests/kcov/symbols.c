@@ -10,7 +10,7 @@
 #include "kcov.h"
 #include "symbols.h"
 
-/* Where the first instruction of the kernel is linked to run, and its name. */
+/* The link-time address of the kernel's first instruction, and its name. */
 #if defined(__riscv)
 #define FIRST_SYMBOL	"_start"
 #else
@@ -18,7 +18,7 @@
 #endif
 #define SZ_2G		(2ULL << 30)
 
-/* Where the kernel's image is linked to, or 0 where that is not known. */
+/* Returns the link-time address of the kernel's image, or 0 if it is not known. */
 static uint64_t linked_text(void)
 {
 #if defined(__x86_64__)
@@ -29,7 +29,7 @@ static uint64_t linked_text(void)
 #elif defined(__aarch64__)
 	uint64_t bits = kernel_number("CONFIG_ARM64_VA_BITS", 48);
 
-	/* With 52 bits, it also runs where there are fewer. */
+	/* A kernel for 52 bits also runs on CPUs with fewer bits. */
 	if (bits > 48)
 		bits = kernel_option("CONFIG_ARM64_16K_PAGES") == OPTION_YES ? 47 : 48;
 	return -(1ULL << (bits - 1)) + SZ_2G;
@@ -50,7 +50,7 @@ static size_t symbol_count;
 static const char *symbols_problem;
 static uint64_t text_start, text_end, image_end, offset;
 
-/* Where the code of the loadable modules lies. */
+/* The code of the loadable modules. */
 static struct module {
 	uint64_t start, end;
 	char *name;
@@ -133,7 +133,7 @@ static void read_kallsyms(void)
 	qsort(symbols, symbol_count, sizeof(*symbols), by_address);
 }
 
-/* After the kernel's own symbols, which tell how far everything was moved. */
+/* Called after the kernel's own symbols were read, which show the offset of KASLR. */
 static void read_modules(void)
 {
 	FILE *file = fopen("/proc/modules", "r");
@@ -149,7 +149,7 @@ static void read_modules(void)
 		if (sscanf(line, "%63s %lu %*s %*s %*s %llx", name, &size, &address) < 3)
 			continue;
 		modules = realloc(modules, (module_count + 1) * sizeof(*modules));
-		/* The size is that of the data too, which follows or lies elsewhere. */
+		/* The size includes the data, which follows or is elsewhere. */
 		modules[module_count].start = address - offset;
 		modules[module_count].end = address - offset + size;
 		modules[module_count++].name = strdup(name);
@@ -214,13 +214,15 @@ uint64_t kernel_text_size(void)
 	return text_end - text_start;
 }
 
-/* What module_init_limits() of arm64, and MODULES_VADDR of the others, come to. */
+/*
+ * Returns the address that module_init_limits() of arm64 computes, or MODULES_VADDR of the others.
+ */
 uint64_t modules_start(void)
 {
 #if defined(__x86_64__)
 	enum option moves = kernel_option("CONFIG_RANDOMIZE_BASE");
 
-	/* User-mode Linux has them somewhere behind its memory. */
+	/* User-mode Linux has its modules somewhere after its memory. */
 	if (!(text_start >> 63) || moves == OPTION_UNKNOWN)
 		return 0;
 	return -SZ_2G + (moves == OPTION_YES ? 1ULL << 30 : 512ULL << 20) - offset;
@@ -392,7 +394,7 @@ bool text_read(uint64_t address, void *data, size_t size)
 }
 
 #if defined(__x86_64__)
-/* Where a call instruction that ends at @address leads, or 0. */
+/* Returns the target of a call instruction that ends at @address, or 0. */
 static uint64_t call_target(uint64_t address)
 {
 	unsigned char code[5];
@@ -424,7 +426,7 @@ const char *call_decoder_missing(void)
 	return NULL;
 }
 #elif defined(__riscv) && __riscv_xlen == 64
-/* The numbers that an instruction has in it, scattered over its bits. */
+/* Assembles the number that is scattered over the bits of an instruction. */
 static int32_t jump_distance(uint32_t jal)
 {
 	return ((int32_t)(jal & 0x80000000) >> 11) | (jal & 0xff000) | (jal >> 9 & 0x800) |
@@ -463,10 +465,16 @@ const char *call_decoder_missing(void)
 }
 #endif
 
-/* Whether the bytes that end at @address may be a call through a register or through memory. */
+/*
+ * Returns whether the bytes that end at @address may be a call through a register or through
+ * memory.
+ */
 static bool indirect_call_before(uint64_t address)
 {
-	/* How long such a call is, and where its opcode and its operand are seen from the end. */
+	/*
+	 * The length of such a call, and the positions of its opcode and operand, counted from the
+	 * end.
+	 */
 	static const struct {
 		size_t length;
 		unsigned char modrm, mask;
@@ -493,8 +501,8 @@ static bool indirect_call_before(uint64_t address)
 }
 
 /*
- * User-mode Linux puts the address of what it calls into a register first, which
- * has to be some instruction on the way from the start of the function.
+ * Checks for a call through a register. User-mode Linux loads the address of the callee into a
+ * register first, with some instruction between the start of the function and the call.
  */
 static bool called_through_register(uint64_t address, const char *name)
 {
@@ -527,8 +535,8 @@ bool called_before(uint64_t address, const char *name)
 }
 
 /*
- * Whether the function at @start has a jump to the hook, which is how it ends with
- * a call of it; or one to a function that does, and so on.
+ * Returns whether the function at @start jumps to the hook, because it ends with a call of it, or
+ * to a function that does, and so on.
  */
 static bool jumps_to(uint64_t start, uint64_t hook, int depth)
 {
@@ -563,8 +571,8 @@ bool hook_called_before(uint64_t address, const char *name)
 	if (called_before(address, name))
 		return true;
 	/*
-	 * With link-time optimization, clang too lets functions end with a jump to a
-	 * hook. Which one a call through memory reaches can't be seen.
+	 * With link-time optimization, clang also lets functions end with a jump to a hook. The
+	 * target of a call through memory cannot be determined.
 	 */
 	if (jumps_to(call_target(address), symbol_address(name), 3)) {
 		jumped = true;

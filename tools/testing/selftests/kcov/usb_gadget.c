@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A USB device that this program pretends to be; see usb_gadget.h. */
+/* A USB device that this program emulates; see usb_gadget.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -149,7 +149,7 @@ static void *gadget_main(void *data)
 			.event.length = sizeof(control.request),
 		};
 
-		/* Interrupted by the signal when the device is unplugged. */
+		/* The signal interrupts this when the device is unplugged. */
 		if (ioctl(gadget->fd, USB_RAW_IOCTL_EVENT_FETCH, &control) < 0)
 			continue;
 		if (control.event.type == USB_RAW_EVENT_CONTROL)
@@ -204,7 +204,7 @@ bool usb_gadget_unplug(struct usb_gadget *gadget)
 	int i = 0;
 
 	gadget->finished = true;
-	/* The signal may come before the call that it shall interrupt. */
+	/* The signal may come before the call that it is meant to interrupt. */
 	do {
 		if (++i > 4000)
 			return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A USB device that this program pretends to be: the host controller, the hub
- * and their driver are the kernel's, and so is the coverage.
+ * A USB device that this program emulates: the host controller, the hub and their driver belong to
+ * the kernel, and so does the coverage.
  */
 #ifndef KCOV_SELFTEST_USB_GADGET_H
 #define KCOV_SELFTEST_USB_GADGET_H
@@ -12,24 +12,24 @@
 struct usb_gadget {
 	int fd;
 	pthread_t thread;
-	/* Set before usb_gadget_plug_in(): wait with the answer to the host. */
+	/* Set before usb_gadget_plug_in() to delay the answer to the host. */
 	volatile bool hold;
-	/* The host has asked for something, and waits if hold is set. */
+	/* The host has made a request, and waits if hold is set. */
 	volatile bool asked;
 	/* The host has configured the device. */
 	volatile bool configured;
 	volatile bool finished;
 };
 
-/* NULL when this kernel has the drivers for it, or the reason why not. */
+/* Returns NULL if this kernel has the drivers for it, or the reason why not. */
 const char *usb_gadget_missing(void);
-/* The number of the bus that the device will be on, or a negative errno. */
+/* Returns the number of the bus that the device will be on, or a negative errno. */
 int usb_gadget_bus(void);
-/* The device appears on the bus; a negative errno when it does not. */
+/* Connects the device to the bus; returns a negative errno if it fails. */
 int usb_gadget_plug_in(struct usb_gadget *gadget);
 /* Waits, for seconds at most, until the flag is set. */
 bool usb_gadget_wait(const volatile bool *flag);
-/* The device is gone; false if its thread does not end. */
+/* Disconnects the device; returns false if its thread does not end. */
 bool usb_gadget_unplug(struct usb_gadget *gadget);
 
 #endif

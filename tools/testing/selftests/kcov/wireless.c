@@ -24,10 +24,10 @@
 /* Channel 1, which every regulatory domain has. In MHz. */
 #define FREQUENCY	2412
 
-/* linux/if_ether.h cannot be included beside net/if.h everywhere. */
+/* linux/if_ether.h cannot be included together with net/if.h everywhere. */
 #define ETH_P_ALL	0x0003
 
-/* A request of generic netlink under construction, or its answer. */
+/* A request of generic netlink that is being built, or its answer. */
 union message {
 	struct nlmsghdr header;
 	char bytes[2048];

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* Returns NULL when this kernel has the radios, or the reason why not. */
+/* Returns NULL if this kernel has the radios, or the reason why not. */
 const char *wireless_missing(void);
 /* Makes both interfaces listen; returns 0 or a negative errno. */
 int wireless_start(void);

@@ -248,18 +248,26 @@ int worker_start(struct worker *worker)
 	return pthread_create(&worker->thread, NULL, worker_main, worker);
 }
 
-long worker_run(struct worker *worker, long (*function)(void *), void *arg)
+long worker_run_named(struct worker *worker, const char *name, long (*function)(void *),
+		      void *arg)
 {
 	struct timespec until;
+	bool late = false;
 
 	worker->function = function;
 	worker->argument = arg;
 	sem_post(&worker->request);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PATIENCE;
-	while (sem_timedwait(&worker->done, &until))
-		if (errno != EINTR)
-			return -errno;
+	while (late ? sem_wait(&worker->done) : sem_timedwait(&worker->done, &until)) {
+		if (errno != ETIMEDOUT)
+			continue;
+		late = true;
+		fprintf(stderr, "# %s of another thread has not returned after %d seconds\n",
+			name, PATIENCE);
+	}
+	if (late)
+		fprintf(stderr, "# %s of another thread has returned\n", name);
 	return worker->result;
 }
 
@@ -276,12 +284,12 @@ static long ioctl_call(void *data)
 	return kcov_ioctl(call->fd, call->cmd, call->arg);
 }
 
-long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
-		  unsigned long arg)
+long worker_ioctl_named(struct worker *worker, const char *name, int fd, unsigned long cmd,
+			unsigned long arg)
 {
 	struct ioctl_call call = { fd, cmd, arg };
 
-	return worker_run(worker, ioctl_call, &call);
+	return worker_run_named(worker, name, ioctl_call, &call);
 }
 
 void worker_end(struct worker *worker)

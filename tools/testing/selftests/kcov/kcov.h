@@ -136,10 +136,18 @@ struct worker {
 };
 
 int worker_start(struct worker *worker);
-/* Returns the result of the function, or -ETIMEDOUT if it does not return in time. */
-long worker_run(struct worker *worker, long (*function)(void *), void *arg);
-long worker_ioctl(struct worker *worker, int fd, unsigned long cmd,
-		  unsigned long arg);
+/*
+ * Returns what the function does. How long that may take is up to the test, whose time
+ * limit ends what hangs. After PATIENCE seconds, a message names what has not returned.
+ */
+#define worker_run(worker, function, arg) \
+	worker_run_named(worker, #function, function, arg)
+#define worker_ioctl(worker, fd, cmd, arg) \
+	worker_ioctl_named(worker, #cmd, fd, cmd, arg)
+long worker_run_named(struct worker *worker, const char *name, long (*function)(void *),
+		      void *arg);
+long worker_ioctl_named(struct worker *worker, const char *name, int fd, unsigned long cmd,
+			unsigned long arg);
 /* Returns when the thread has gone through the kernel's exit path. */
 void worker_end(struct worker *worker);
 

@@ -385,6 +385,7 @@ TEST_F(cmp, switch_of_8_bytes)
 
 	ASSERT_LE(0, child);
 	if (!child) {
+		be_mortal(LIFETIME);
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		raise(SIGSTOP);
 		_exit(0);

@@ -37,6 +37,10 @@ union message {
 static int control = -1;
 static int injector = -1;
 
+/* The family of nl80211, and the types that the interfaces had. */
+static int nl80211;
+static uint32_t sender_type, receiver_type;
+
 const char *wireless_missing(void)
 {
 	if (access(CLASS, F_OK))
@@ -74,29 +78,27 @@ static void add_u32(union message *message, uint16_t type, uint32_t value)
 	add(message, type, &value, sizeof(value));
 }
 
-/* Returns the value of the 16-bit attribute @type of an answer, or 0. */
-static uint16_t find_u16(const union message *message, uint16_t type)
+/* Copies the value of the attribute @type of an answer, if it has it. */
+static void find(const union message *message, uint16_t type, void *value, size_t size)
 {
 	size_t place = NLMSG_LENGTH(GENL_HDRLEN);
-	uint16_t value;
 
 	while (place + NLA_HDRLEN <= message->header.nlmsg_len) {
 		const struct nlattr *attribute = (const void *)(message->bytes + place);
 
-		if (attribute->nla_type == type) {
-			memcpy(&value, (const char *)attribute + NLA_HDRLEN, sizeof(value));
-			return value;
+		if (attribute->nla_type == type && attribute->nla_len == NLA_HDRLEN + size) {
+			memcpy(value, (const char *)attribute + NLA_HDRLEN, size);
+			return;
 		}
 		place += NLA_ALIGN(attribute->nla_len);
 	}
-	return 0;
 }
 
 /*
- * Sends a request and reads until it is acknowledged. The value of the 16-bit attribute
- * @wanted goes to @value.
+ * Sends a request and reads until it is acknowledged. The value of the attribute @wanted,
+ * which has that size, goes to @value, if that is not NULL.
  */
-static int request(union message *message, uint16_t wanted, uint16_t *value)
+static int request(union message *message, uint16_t wanted, void *value, size_t size)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
 	int result = 0;
@@ -115,7 +117,10 @@ static int request(union message *message, uint16_t wanted, uint16_t *value)
 			result = ((struct nlmsgerr *)NLMSG_DATA(&answer.header))->error;
 			break;
 		} else if (value) {
-			*value = find_u16(&answer, wanted);
+			/* What did not fit is not there. */
+			if (answer.header.nlmsg_len > got)
+				answer.header.nlmsg_len = got;
+			find(&answer, wanted, value, size);
 		}
 	}
 	close(fd);
@@ -131,7 +136,7 @@ static int family(void)
 
 	begin(&message, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
 	add(&message, CTRL_ATTR_FAMILY_NAME, NL80211_GENL_NAME, sizeof(NL80211_GENL_NAME));
-	result = request(&message, CTRL_ATTR_FAMILY_ID, &id);
+	result = request(&message, CTRL_ATTR_FAMILY_ID, &id, sizeof(id));
 	return result ?: id ?: -ENOENT;
 }
 
@@ -151,26 +156,43 @@ int wireless_receiver_set(bool up)
 	return set_link(RECEIVER, up);
 }
 
-/* Makes an interface a monitor on the channel, and takes it up. */
-static int listen_with(int id, const char *name)
+static int get_type(const char *name, uint32_t *type)
 {
-	uint32_t index = if_nametoindex(name);
+	union message message;
+
+	*type = NL80211_IFTYPE_UNSPECIFIED;
+	begin(&message, nl80211, NL80211_CMD_GET_INTERFACE);
+	add_u32(&message, NL80211_ATTR_IFINDEX, if_nametoindex(name));
+	return request(&message, NL80211_ATTR_IFTYPE, type, sizeof(*type));
+}
+
+/* Takes an interface down, and gives it a type. */
+static int set_type(const char *name, uint32_t type)
+{
 	union message message;
 	int result = set_link(name, false);
 
 	if (result)
 		return result;
-	begin(&message, id, NL80211_CMD_SET_INTERFACE);
-	add_u32(&message, NL80211_ATTR_IFINDEX, index);
-	add_u32(&message, NL80211_ATTR_IFTYPE, NL80211_IFTYPE_MONITOR);
-	result = request(&message, 0, NULL) ?: set_link(name, true);
+	begin(&message, nl80211, NL80211_CMD_SET_INTERFACE);
+	add_u32(&message, NL80211_ATTR_IFINDEX, if_nametoindex(name));
+	add_u32(&message, NL80211_ATTR_IFTYPE, type);
+	return request(&message, 0, NULL, 0);
+}
+
+/* Makes an interface a monitor on the channel, and takes it up. */
+static int listen_with(const char *name)
+{
+	union message message;
+	int result = set_type(name, NL80211_IFTYPE_MONITOR) ?: set_link(name, true);
+
 	if (result)
 		return result;
-	begin(&message, id, NL80211_CMD_SET_WIPHY);
-	add_u32(&message, NL80211_ATTR_IFINDEX, index);
+	begin(&message, nl80211, NL80211_CMD_SET_WIPHY);
+	add_u32(&message, NL80211_ATTR_IFINDEX, if_nametoindex(name));
 	add_u32(&message, NL80211_ATTR_WIPHY_FREQ, FREQUENCY);
 	add_u32(&message, NL80211_ATTR_CHANNEL_WIDTH, NL80211_CHAN_WIDTH_20_NOHT);
-	return request(&message, 0, NULL);
+	return request(&message, 0, NULL, 0);
 }
 
 int wireless_start(void)
@@ -180,15 +202,16 @@ int wireless_start(void)
 		.sll_protocol = htons(ETH_P_ALL),
 		.sll_ifindex = if_nametoindex(SENDER),
 	};
-	int id, result;
+	int result;
 
 	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (control < 0)
 		return -errno;
-	id = family();
-	if (id < 0)
-		return id;
-	result = listen_with(id, SENDER) ?: listen_with(id, RECEIVER);
+	nl80211 = family();
+	if (nl80211 < 0)
+		return nl80211;
+	result = get_type(SENDER, &sender_type) ?: get_type(RECEIVER, &receiver_type) ?:
+		 listen_with(SENDER) ?: listen_with(RECEIVER);
 	if (result)
 		return result;
 	injector = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
@@ -197,17 +220,19 @@ int wireless_start(void)
 	return 0;
 }
 
-void wireless_end(void)
+int wireless_end(void)
 {
+	int result = 0;
+
 	if (control >= 0) {
-		set_link(RECEIVER, false);
-		set_link(SENDER, false);
+		result = set_type(RECEIVER, receiver_type) ?: set_type(SENDER, sender_type);
 		close(control);
 	}
 	if (injector >= 0)
 		close(injector);
 	control = -1;
 	injector = -1;
+	return result;
 }
 
 int wireless_send(void)

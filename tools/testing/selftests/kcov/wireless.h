@@ -12,8 +12,11 @@
 const char *wireless_missing(void);
 /* Makes both interfaces listen; returns 0 or a negative errno. */
 int wireless_start(void);
-/* Takes both interfaces down, and closes what wireless_start() opened. */
-void wireless_end(void);
+/*
+ * Takes both interfaces down, gives them the types that they had, and closes what
+ * wireless_start() opened; returns 0 or a negative errno.
+ */
+int wireless_end(void);
 /* Takes the receiving interface up or down, as `ip link set wlan1 up` does. */
 int wireless_receiver_set(bool up);
 /* Sends one frame; returns 0 or a negative errno. */

@@ -178,16 +178,3 @@ uint64_t fdinfo_by(struct worker *worker, int fd, const char *key)
 
 	return worker_run(worker, read_line, &line);
 }
-
-long remote_enable_divided(int fd, uint32_t mode, uint32_t front,
-			   uint32_t area_size, uint64_t common)
-{
-	struct kcov_remote_arg arg = {
-		.trace_mode = mode,
-		.area_size = area_size,
-		.front_size = front,
-		.common_handle = common,
-	};
-
-	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&arg);
-}

@@ -50,8 +50,5 @@ uint64_t fdinfo(int fd, const char *key);
 struct worker;
 uint64_t fdinfo_by(struct worker *worker, int fd, const char *key);
 
-/* KCOV_REMOTE_ENABLE with a common handle and the size of the front. */
-long remote_enable_divided(int fd, uint32_t mode, uint32_t front,
-			   uint32_t area_size, uint64_t common);
 
 #endif

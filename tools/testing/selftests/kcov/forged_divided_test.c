@@ -85,7 +85,7 @@ FIXTURE_TEARDOWN(divided)
 static long enable(FIXTURE_DATA(divided) *self, const FIXTURE_VARIANT(divided) *variant)
 {
 	if (variant->remote)
-		return remote_enable_divided(self->fd, variant->remote, FRONT, 4096, HANDLE);
+		return kcov_remote_divided(self->fd, variant->remote, FRONT, 4096, HANDLE, 0);
 	return kcov_ioctl(self->fd, variant->cmd, FRONT);
 }
 

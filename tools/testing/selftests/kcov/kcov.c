@@ -87,8 +87,8 @@ int kcov_open_mapped(unsigned long words, uint64_t **area)
 	return ret;
 }
 
-long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
-			uint64_t common, uint64_t handle)
+long kcov_remote_divided(int fd, uint32_t mode, uint32_t front, uint32_t area_size,
+			 uint64_t common, uint64_t handle)
 {
 	struct {
 		struct kcov_remote_arg arg;
@@ -96,6 +96,7 @@ long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
 	} remote = {
 		.arg.trace_mode = mode,
 		.arg.area_size = area_size,
+		.arg.front_size = front,
 		.arg.num_handles = handle != 0,
 		.arg.common_handle = common,
 		.handle = handle,

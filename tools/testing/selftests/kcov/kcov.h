@@ -72,9 +72,18 @@ static inline long kcov_disable(int fd)
 	return kcov_ioctl(fd, KCOV_DISABLE, 0);
 }
 
-/* KCOV_REMOTE_ENABLE with at most one handle of each kind; 0 means none. */
-long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
-			uint64_t common, uint64_t handle);
+/*
+ * KCOV_REMOTE_ENABLE with at most one handle of each kind; 0 is none. Modes that divide
+ * the buffer take the size of the front.
+ */
+long kcov_remote_divided(int fd, uint32_t mode, uint32_t front, uint32_t area_size,
+			 uint64_t common, uint64_t handle);
+
+static inline long kcov_remote_enable(int fd, uint32_t mode, uint32_t area_size,
+				      uint64_t common, uint64_t handle)
+{
+	return kcov_remote_divided(fd, mode, 0, area_size, common, handle);
+}
 
 /*
  * Returns the result of the command on a separate descriptor with a buffer, which is disabled

@@ -120,23 +120,23 @@ TEST_F(mode, remote)
 	const uint32_t mode = variant->remote_mode, front = variant->front;
 	int fd = self->fd, other = self->other;
 
-	EXPECT_EQ(-EINVAL, remote_enable_divided(other, mode, front, AREA_WORDS, HANDLE));
+	EXPECT_EQ(-EINVAL, kcov_remote_divided(other, mode, front, AREA_WORDS, HANDLE, 0));
 	ASSERT_EQ(0, kcov_init(other, WORDS));
-	ASSERT_EQ(0, remote_enable_divided(fd, KCOV_TRACE_PC, 0, AREA_WORDS, HANDLE));
-	EXPECT_EQ(-EINVAL, remote_enable_divided(fd, mode, front, AREA_WORDS, HANDLE));
-	EXPECT_EQ(-EBUSY, remote_enable_divided(other, mode, front, AREA_WORDS, HANDLE));
+	ASSERT_EQ(0, kcov_remote_divided(fd, KCOV_TRACE_PC, 0, AREA_WORDS, HANDLE, 0));
+	EXPECT_EQ(-EINVAL, kcov_remote_divided(fd, mode, front, AREA_WORDS, HANDLE, 0));
+	EXPECT_EQ(-EBUSY, kcov_remote_divided(other, mode, front, AREA_WORDS, HANDLE, 0));
 	EXPECT_EQ(0, kcov_ioctl(fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, kcov_disable(fd));
 
-	/* The mode is checked before its arguments and before the handles. */
-	EXPECT_EQ(bad, remote_enable_divided(fd, mode, 0, AREA_WORDS, HANDLE));
-	EXPECT_EQ(bad, remote_enable_divided(fd, mode, ~0U, AREA_WORDS, HANDLE));
-	EXPECT_EQ(bad, remote_enable_divided(fd, mode, front, AREA_WORDS, MALFORMED));
+	/* The mode comes before what goes with it, and before the handles. */
+	EXPECT_EQ(bad, kcov_remote_divided(fd, mode, 0, AREA_WORDS, HANDLE, 0));
+	EXPECT_EQ(bad, kcov_remote_divided(fd, mode, ~0U, AREA_WORDS, HANDLE, 0));
+	EXPECT_EQ(bad, kcov_remote_divided(fd, mode, front, AREA_WORDS, MALFORMED, 0));
 	EXPECT_EQ(-EINVAL, kcov_disable(fd));
-	EXPECT_EQ(good, remote_enable_divided(fd, mode, front, AREA_WORDS, HANDLE));
+	EXPECT_EQ(good, kcov_remote_divided(fd, mode, front, AREA_WORDS, HANDLE, 0));
 	EXPECT_EQ(self->offered ? 0 : -EINVAL, kcov_disable(fd));
 	/* None of these calls has kept the handle. */
-	EXPECT_EQ(0, remote_enable_divided(other, KCOV_TRACE_PC, 0, AREA_WORDS, HANDLE));
+	EXPECT_EQ(0, kcov_remote_divided(other, KCOV_TRACE_PC, 0, AREA_WORDS, HANDLE, 0));
 	EXPECT_EQ(0, kcov_disable(other));
 }
 

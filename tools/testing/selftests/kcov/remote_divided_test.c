@@ -47,7 +47,7 @@ FIXTURE_TEARDOWN(remote)
 
 static long enable(FIXTURE_DATA(remote) *self, uint32_t mode, uint32_t front)
 {
-	return remote_enable_divided(self->fd, mode, front, AREA_WORDS, HANDLE);
+	return kcov_remote_divided(self->fd, mode, front, AREA_WORDS, HANDLE, 0);
 }
 
 TEST_F(remote, sizes)
@@ -76,10 +76,10 @@ TEST_F(remote, busy_before_the_size)
 
 	ASSERT_EQ(0, kcov_init(other, 512));
 	ASSERT_EQ(0, enable(self, KCOV_TRACE_UNIQUE_PC, self->front));
-	EXPECT_EQ(-EBUSY, remote_enable_divided(other, KCOV_TRACE_UNIQUE_PC, 0, 64, HANDLE + 1));
+	EXPECT_EQ(-EBUSY, kcov_remote_divided(other, KCOV_TRACE_UNIQUE_PC, 0, 64, HANDLE + 1, 0));
 	EXPECT_EQ(0, kcov_disable(self->fd));
-	EXPECT_EQ(-EINVAL, remote_enable_divided(other, KCOV_TRACE_UNIQUE_PC, 0, 64, HANDLE + 1));
-	EXPECT_EQ(0, remote_enable_divided(other, KCOV_TRACE_UNIQUE_PC, 1, 64, HANDLE + 1));
+	EXPECT_EQ(-EINVAL, kcov_remote_divided(other, KCOV_TRACE_UNIQUE_PC, 0, 64, HANDLE + 1, 0));
+	EXPECT_EQ(0, kcov_remote_divided(other, KCOV_TRACE_UNIQUE_PC, 1, 64, HANDLE + 1, 0));
 	close(other);
 }
 
@@ -198,7 +198,7 @@ TEST_F(remote, dropped_records)
 
 		/* First the buffer. */
 		memset(area, 0, 512 * sizeof(*area));
-		ASSERT_EQ(0, remote_enable_divided(fd, modes[i], 500, AREA_WORDS, HANDLE));
+		ASSERT_EQ(0, kcov_remote_divided(fd, modes[i], 500, AREA_WORDS, HANDLE, 0));
 		for (run = 0; run < 50 && !fdinfo(fd, DROPPED); run++)
 			ASSERT_EQ(0, background_run());
 		EXPECT_LT(0, fdinfo(fd, DROPPED));
@@ -208,7 +208,7 @@ TEST_F(remote, dropped_records)
 
 		/* Then the areas. */
 		memset(self->area, 0, self->words * sizeof(*self->area));
-		ASSERT_EQ(0, remote_enable_divided(self->fd, modes[i], self->front, 16, HANDLE));
+		ASSERT_EQ(0, kcov_remote_divided(self->fd, modes[i], self->front, 16, HANDLE, 0));
 		ASSERT_EQ(0, background_run());
 		EXPECT_LT(0, fdinfo(self->fd, DROPPED));
 		ASSERT_EQ(0, kcov_disable(self->fd));

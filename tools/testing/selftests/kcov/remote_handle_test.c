@@ -3,7 +3,6 @@
  * Sections that are started with an invalid handle: nothing is recorded for them, and their stop
  * ends nothing else.
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -56,9 +55,8 @@ FIXTURE_SETUP(handle)
 	ASSERT_EQ(0, warn_again());
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_LE(0, trace_open(&self->trace));
 	ASSERT_EQ(0, trace_collect(&self->trace, KCOV_TRACE_PC, COVER_WORDS, HANDLE,
 				   self->handles.worker));

@@ -3,7 +3,6 @@
  * Hard interrupts that come while a section of a softirq or of a task runs, and that start and stop
  * sections themselves: they record nothing, and the interrupted section goes on. In every mode.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -55,9 +54,8 @@ FIXTURE_SETUP(interrupt)
 		SKIP(return, "timers are not exact enough (CONFIG_HIGH_RES_TIMERS)");
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_EQ(0, worker_start(&self->worker));
 	ASSERT_LE(0, trace_open(&self->section));
 	ASSERT_LE(0, trace_open(&self->hard));

@@ -3,7 +3,6 @@
  * Many nested sections, of which every second one runs other code than the rest: each stop ends the
  * section that was started last.
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -51,9 +50,8 @@ FIXTURE_SETUP(order)
 		SKIP(return, "this implementation warns about a section in a section");
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	self->fd = kcov_open_mapped(COVER_WORDS, &self->area);
 	ASSERT_LE(0, self->fd);
 }

@@ -4,40 +4,21 @@
  * of areas in the modes that have two kinds of records or record each PC once.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
 #include "background.h"
 #include "divided.h"
 #include "kcov.h"
+#include "sample.h"
 #include "symbols.h"
 
-#define DEVICE		"/dev/kcov-sample"
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5f0001)
 #define DROPPED		"kcov-dropped-records"
 /* More than the work in the background has. */
 #define MOST_SECTIONS	256
-
-static long enable_for(int fd, uint32_t mode, uint32_t front, uint32_t area_size,
-		       uint64_t handle)
-{
-	struct {
-		struct kcov_remote_arg arg;
-		uint64_t handle;
-	} remote = {
-		.arg.trace_mode = mode,
-		.arg.area_size = area_size,
-		.arg.front_size = front,
-		.arg.num_handles = 1,
-		.handle = handle,
-	};
-
-	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
-}
 
 FIXTURE(softirq) {
 	struct kcov_sample_handles handles;
@@ -58,13 +39,12 @@ FIXTURE_VARIANT_ADD(softirq, both) { .mode = KCOV_TRACE_PC_CMP };
 
 FIXTURE_SETUP(softirq)
 {
-	if (access(DEVICE, R_OK | W_OK))
-		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
 	if (mode_missing(variant->mode))
 		SKIP(return, "%s", mode_missing(variant->mode));
-	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	self->words = softirq_area_words();
 	/* Whole pages, and larger than an area for each kind of record. */
 	self->front = (self->words + 1023) / 512 * 512;
@@ -118,8 +98,9 @@ TEST_F_TIMEOUT(softirq, area_has_its_configured_size, 120)
 	const uint64_t first = pcs ?: comparisons;
 	unsigned int milliseconds;
 
-	ASSERT_EQ(0, enable_for(self->fd, variant->mode, self->front, 16, self->handles.softirq));
-	/* The section must last long enough to fill the area on any machine. */
+	ASSERT_EQ(0, kcov_remote_divided(self->fd, variant->mode, self->front, 16, 0,
+					 self->handles.softirq));
+	/* The section has to be as long as it takes to fill the area, on any machine. */
 	for (milliseconds = 100; milliseconds <= 10000; milliseconds *= 3) {
 		memset(self->area, 0, 2 * self->front * sizeof(*self->area));
 		ASSERT_EQ(0, section_of(self->device, milliseconds));
@@ -149,15 +130,12 @@ FIXTURE(task) {
 FIXTURE_SETUP(task)
 {
 	const char *missing = traces_missing() ?: background_missing() ?:
-		unique_missing() ?: both_missing();
+		unique_missing() ?: both_missing() ?: sample_missing();
 
 	if (missing)
 		SKIP(return, "%s", missing);
-	if (access(DEVICE, R_OK | W_OK))
-		SKIP(return, "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)");
-	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	self->front = set_words();
 	self->words = self->front + COVER_WORDS;
 	self->fd = kcov_open_mapped(self->words, &self->area);
@@ -178,8 +156,8 @@ TEST_F(task, half_is_for_pcs)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		ASSERT_EQ(0, enable_for(self->fd, KCOV_TRACE_PC_CMP, self->front, sizes[i],
-					self->handles.worker));
+		ASSERT_EQ(0, kcov_remote_divided(self->fd, KCOV_TRACE_PC_CMP, self->front,
+						 sizes[i], 0, self->handles.worker));
 		cover_reset(self->area);
 		cover_reset(self->back);
 		ASSERT_EQ(0, kcov_ioctl(self->device, KCOV_SAMPLE_IN_A_ROW, 2000));
@@ -196,7 +174,7 @@ static long work(FIXTURE_DATA(task) *self, uint32_t mode, uint32_t front, uint32
 	long ret;
 
 	memset(self->area, 0, self->words * sizeof(*self->area));
-	ret = remote_enable_divided(self->fd, mode, front, area_size, HANDLE);
+	ret = kcov_remote_divided(self->fd, mode, front, area_size, HANDLE, 0);
 	return ret ?: background_run() ?: kcov_disable(self->fd);
 }
 
@@ -316,8 +294,8 @@ TEST_F(task, without_room_not_seen)
 	const unsigned long front = self->words - 1 - ROOM;
 
 	memset(self->area, 0, self->words * sizeof(*self->area));
-	ASSERT_EQ(0, remote_enable_divided(self->fd, KCOV_TRACE_UNIQUE_PC, front, COVER_WORDS,
-					   HANDLE));
+	ASSERT_EQ(0, kcov_remote_divided(self->fd, KCOV_TRACE_UNIQUE_PC, front, COVER_WORDS,
+					 HANDLE, 0));
 	ASSERT_EQ(0, background_run());
 	ASSERT_EQ(ROOM, cover_count(first));
 	ASSERT_LT(0, fdinfo(self->fd, DROPPED));

@@ -3,27 +3,18 @@
  * The memory of areas: descriptors that request areas of different sizes, the size of areas, and
  * their lifetime.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../../../samples/kcov/kcov_sample.h"
 #include "kselftest_harness.h"
 #include "background.h"
 #include "divided.h"
 #include "kcov.h"
+#include "sample.h"
 #include "symbols.h"
 
-#define DEVICE		"/dev/kcov-sample"
 #define HANDLE		(KCOV_SUBSYSTEM_COMMON | 0x7e5e0001)
 #define WORKER_FUNCTION	"kcov_sample_worker_code"
-
-static const char *sample_missing(void)
-{
-	if (access(DEVICE, R_OK | W_OK))
-		return "no " DEVICE " (CONFIG_SAMPLE_KCOV_MODULE)";
-	return symbols_missing();
-}
 
 FIXTURE(pool) {
 	struct kcov_sample_handles handles;
@@ -38,9 +29,8 @@ FIXTURE_SETUP(pool)
 		SKIP(return, "%s", sample_missing());
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_EQ(0, worker_start(&self->worker));
 }
 
@@ -251,9 +241,8 @@ FIXTURE_SETUP(largest)
 		SKIP(return, "%s", missing);
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 }
 
 FIXTURE_TEARDOWN(largest)
@@ -265,24 +254,7 @@ FIXTURE_TEARDOWN(largest)
 	close(self->device);
 }
 
-static long enable_divided(FIXTURE_DATA(largest) *self, int fd, uint32_t mode,
-			   uint32_t front, uint32_t area_size)
-{
-	struct {
-		struct kcov_remote_arg arg;
-		uint64_t handle;
-	} remote = {
-		.arg.trace_mode = mode,
-		.arg.area_size = area_size,
-		.arg.front_size = front,
-		.arg.num_handles = 1,
-		.handle = self->handles.worker,
-	};
-
-	return kcov_ioctl(fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
-}
-
-/* Returns the number of bytes of areas that may be added for a section of such a descriptor. */
+/* Returns how many bytes of areas may be added for a section of such a descriptor. */
 static int64_t limit_of(uint32_t mode, unsigned long words)
 {
 	int64_t bytes = words * sizeof(uint64_t);
@@ -301,7 +273,8 @@ static int64_t growth(FIXTURE_DATA(largest) *self, uint32_t mode, unsigned long 
 	int64_t grown = -1;
 	int fd = kcov_open();
 
-	if (!kcov_init(fd, words) && !enable_divided(self, fd, mode, words / 2, area_size) &&
+	if (!kcov_init(fd, words) &&
+	    !kcov_remote_divided(fd, mode, words / 2, area_size, 0, self->handles.worker) &&
 	    !kcov_ioctl(self->device, KCOV_SAMPLE_WORKER, 0) &&
 	    !fdinfo(fd, "kcov-lost-sections")) {
 		grown = statistic("area_bytes") - before;

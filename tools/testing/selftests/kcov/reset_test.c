@@ -52,7 +52,7 @@ static long enable(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *vari
 {
 	/* Areas that are too small for a section in the background. */
 	if (variant->cmd == KCOV_REMOTE_ENABLE)
-		return remote_enable_divided(self->fd, variant->trace_mode, front, 16, HANDLE);
+		return kcov_remote_divided(self->fd, variant->trace_mode, front, 16, HANDLE, 0);
 	return kcov_ioctl(self->fd, variant->cmd,
 			  variant->cmd == KCOV_ENABLE ? variant->trace_mode : front);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Sections of the sample module; see sample.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -69,20 +70,8 @@ long trace_enable(struct trace *trace, uint32_t mode)
 long trace_collect(struct trace *trace, uint32_t mode, uint32_t area_size, uint64_t common,
 		   uint64_t handle)
 {
-	struct {
-		struct kcov_remote_arg arg;
-		uint64_t handle;
-	} remote = {
-		.arg.trace_mode = mode,
-		.arg.area_size = area_size,
-		.arg.front_size = trace->front,
-		.arg.num_handles = handle != 0,
-		.arg.common_handle = common,
-		.handle = handle,
-	};
-
 	trace->mode = mode;
-	return kcov_ioctl(trace->fd, KCOV_REMOTE_ENABLE, (unsigned long)&remote);
+	return kcov_remote_divided(trace->fd, mode, trace->front, area_size, common, handle);
 }
 
 long collection_start(void *data)
@@ -220,12 +209,41 @@ bool trace_is_full(const struct trace *trace)
 	return !part || is_full(part, words, WORDS_PER_CMP);
 }
 
-long sample_pair(int device, const struct kcov_sample_pair *pair)
+int sample_open(struct kcov_sample_handles *handles)
+{
+	int device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC), ret;
+
+	if (device < 0)
+		return -errno;
+	ret = kcov_ioctl(device, KCOV_SAMPLE_HANDLES, (unsigned long)handles);
+	if (!ret)
+		return device;
+	close(device);
+	return ret;
+}
+
+static long pairs(int device, const struct kcov_sample_pair *pair, int number)
+{
+	long ret = 1;
+	int i;
+
+	for (i = 0; i < number && ret == 1; i++)
+		ret = kcov_ioctl(device, KCOV_SAMPLE_PAIR, (unsigned long)pair);
+	return ret;
+}
+
+long sample_pairs(int device, const struct kcov_sample_pair *pair, int number,
+		  long (*prepare)(void *data), void *data)
 {
 	long ret = 0;
 	int i;
 
 	for (i = 0; i < ATTEMPTS && !ret; i++)
-		ret = kcov_ioctl(device, KCOV_SAMPLE_PAIR, (unsigned long)pair);
+		ret = (prepare ? prepare(data) : 0) ?: pairs(device, pair, number);
 	return ret;
+}
+
+long sample_pair(int device, const struct kcov_sample_pair *pair)
+{
+	return sample_pairs(device, pair, 1, NULL, NULL);
 }

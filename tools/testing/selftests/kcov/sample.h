@@ -5,6 +5,7 @@
 #ifndef KCOV_SELFTEST_SAMPLE_H
 #define KCOV_SELFTEST_SAMPLE_H
 
+#include <linux/kcov.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -71,7 +72,32 @@ bool trace_set_agrees(const struct trace *trace);
 void trace_fill(struct trace *trace);
 bool trace_is_full(const struct trace *trace);
 
-/* Repeats KCOV_SAMPLE_PAIR until it ran in the calling thread or on top of it. */
+/* Opens the device, and asks for the handles; a negative errno when one of them fails. */
+int sample_open(struct kcov_sample_handles *handles);
+
+/* KCOV_SAMPLE_PAIR, until it was in the calling thread or on top of it. */
 long sample_pair(int device, const struct kcov_sample_pair *pair);
+/*
+ * The same in a row: if an interrupt has met another thread, the row begins again, each
+ * time with @prepare, which removes what the row before has left, and returns 0. Returns
+ * 1, or 0 when there was no such row in a thousand attempts.
+ */
+long sample_pairs(int device, const struct kcov_sample_pair *pair, int number,
+		  long (*prepare)(void *data), void *data);
+
+/* How often a mode has recorded what ran @times: once, if it records each PC once. */
+static inline uint64_t times_in_mode(uint32_t mode, uint64_t times)
+{
+	return mode == KCOV_TRACE_UNIQUE_PC && times ? 1 : times;
+}
+
+/* Expects that a trace has the function as often as its mode records what ran @times. */
+#define EXPECT_RECORDED(times, trace, function, format, ...)				\
+do {											\
+	const uint64_t expected = times_in_mode((trace)->mode, times);			\
+	const uint64_t recorded = trace_times(trace, function);				\
+											\
+	EXPECT_EQ(expected, recorded) TH_LOG(function ", " format, __VA_ARGS__);	\
+} while (0)
 
 #endif

@@ -4,7 +4,6 @@
  * the task and of the section, each descriptor has its own records, and the task's recording goes
  * on afterwards.
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -22,6 +21,8 @@ FIXTURE(nested) {
 	struct trace remote;	/* of sections of the worker's handle */
 	struct trace other;	/* of sections of the softirq's handle */
 	struct worker worker;	/* has enabled @other */
+	uint64_t lost;		/* sections of @other that were lost before the last row */
+	bool enabled;		/* whether @local and @remote are */
 	int device;
 	int log;
 };
@@ -54,9 +55,8 @@ FIXTURE_SETUP(nested)
 		SKIP(return, "this implementation warns about it, and is damaged by the stop");
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_LE(0, trace_open(&self->local));
 	ASSERT_LE(0, trace_open(&self->remote));
 	ASSERT_LE(0, trace_open(&self->other));
@@ -93,39 +93,79 @@ static int next_modes(int i)
 #define local_mode(i)	((uint32_t)(i) / MODES)
 #define remote_mode(i)	((uint32_t)(i) % MODES)
 
-/* Enables both descriptors, with empty buffers. */
-static long start(FIXTURE_DATA(nested) *self, int modes, uint32_t area_size)
+static uint64_t lost_sections(FIXTURE_DATA(nested) *self)
 {
-	trace_clear(&self->remote);
-	return trace_collect(&self->remote, remote_mode(modes), area_size, 0,
-			     self->handles.worker) ?:
-	       trace_enable(&self->local, local_mode(modes));
+	return statistics_missing() ? 0 : fdinfo(self->other.fd, "kcov-lost-sections");
 }
+
+/* Pairs in a row, and how they are recorded. */
+struct row {
+	FIXTURE_DATA(nested) *self;
+	const struct kcov_sample_pair *pair;
+	int modes;
+	uint32_t area_size;
+	/* The buffer that shall have no room, or NULL. */
+	struct trace *full;
+};
 
 static long end(FIXTURE_DATA(nested) *self)
 {
 	return kcov_disable(self->local.fd) ?: kcov_disable(self->remote.fd);
 }
 
-/* Returns the number of records of code that runs @times, depending on the mode. */
-static uint64_t in_mode(uint32_t mode, uint64_t times)
+/* Enables both descriptors, with empty buffers. */
+static long prepare(void *data)
 {
-	return mode == KCOV_TRACE_UNIQUE_PC && times ? 1 : times;
+	const struct row *row = data;
+	FIXTURE_DATA(nested) *self = row->self;
+	long ret;
+
+	/* After a row that was not in the calling thread or on top of it. */
+	if (self->enabled)
+		end(self);
+	self->enabled = true;
+	self->lost = lost_sections(self);
+	trace_clear(&self->other);
+	trace_clear(&self->remote);
+	ret = trace_collect(&self->remote, remote_mode(row->modes), row->area_size, 0,
+			    self->handles.worker) ?:
+	      trace_enable(&self->local, local_mode(row->modes));
+	if (row->full)
+		trace_fill(row->full);
+	return ret;
+}
+
+/* Returns 1 when so many pairs were in the calling thread or on top of it. */
+static long run(const struct row *row, int number)
+{
+	FIXTURE_DATA(nested) *self = row->self;
+	long ret = sample_pairs(self->device, row->pair, number, prepare, (void *)row);
+
+	self->enabled = false;
+	return ret == 1 ? end(self) ?: 1 : ret;
 }
 
 #define EXPECT_TIMES(times, trace, function)						\
+	EXPECT_RECORDED(times, trace, function, "modes %s and %s",			\
+			mode_name(self->local.mode), mode_name(self->remote.mode))
+
+/* That each descriptor has what is its own of so many pairs with an inner section. */
+#define EXPECT_LOCAL(times)								\
 do {											\
-	const uint64_t recorded = trace_times(trace, function);				\
-											\
-	EXPECT_EQ(in_mode((trace)->mode, times), recorded)				\
-		TH_LOG(function ", modes %s and %s", mode_name(self->local.mode),	\
-		       mode_name(self->remote.mode));					\
+	EXPECT_TIMES(variant->task ? (times) : 0, &self->local, BEFORE_FUNCTION);	\
+	EXPECT_TIMES(0, &self->local, INNER_FUNCTION);					\
+	EXPECT_TIMES(variant->task ? (times) : 0, &self->local, AFTER_FUNCTION);	\
+	EXPECT_TIMES(times, &self->local, OUTSIDE_FUNCTION);				\
 } while (0)
 
-/*
- * The calls of the task, and those that interrupts caused to be repeated, are recorded for the
- * task.
- */
+#define EXPECT_REMOTE(times)								\
+do {											\
+	EXPECT_TIMES(0, &self->remote, BEFORE_FUNCTION);				\
+	EXPECT_TIMES(times, &self->remote, INNER_FUNCTION);				\
+	EXPECT_TIMES(0, &self->remote, AFTER_FUNCTION);					\
+	EXPECT_TIMES(0, &self->remote, OUTSIDE_FUNCTION);				\
+} while (0)
+
 TEST_F_TIMEOUT(nested, goes_on_afterwards, 120)
 {
 	const struct kcov_sample_pair pair = {
@@ -133,23 +173,14 @@ TEST_F_TIMEOUT(nested, goes_on_afterwards, 120)
 		.context = variant->context,
 		.flags = KCOV_SAMPLE_INNER,
 	};
-	int i, run, pairs = 0;
+	int i, pairs = 0;
 
 	for_each_modes(i) {
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		for (run = 0; run < RUNS; run++)
-			ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR,
-						(unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
-		EXPECT_TIMES(variant->task ? RUNS : 0, &self->local, BEFORE_FUNCTION);
-		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
-		EXPECT_TIMES(variant->task ? RUNS : 0, &self->local, AFTER_FUNCTION);
-		EXPECT_TIMES(RUNS, &self->local, OUTSIDE_FUNCTION);
+		const struct row row = { self, &pair, i, COVER_WORDS };
 
-		EXPECT_TIMES(0, &self->remote, BEFORE_FUNCTION);
-		EXPECT_TIMES(RUNS, &self->remote, INNER_FUNCTION);
-		EXPECT_TIMES(0, &self->remote, AFTER_FUNCTION);
-		EXPECT_TIMES(0, &self->remote, OUTSIDE_FUNCTION);
+		ASSERT_EQ(1, run(&row, RUNS));
+		EXPECT_LOCAL(RUNS);
+		EXPECT_REMOTE(RUNS);
 		if (remote_mode(i) == KCOV_TRACE_UNIQUE_PC) {
 			EXPECT_TRUE(trace_set_agrees(&self->remote));
 		}
@@ -173,9 +204,9 @@ TEST_F_TIMEOUT(nested, uncollected_section, 120)
 	int i;
 
 	for_each_modes(i) {
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
+		const struct row row = { self, &pair, i, COVER_WORDS };
+
+		ASSERT_EQ(1, run(&row, 1));
 		EXPECT_TIMES(variant->task, &self->local, BEFORE_FUNCTION);
 		EXPECT_TIMES(variant->task, &self->local, INNER_FUNCTION);
 		EXPECT_TIMES(variant->task, &self->local, AFTER_FUNCTION);
@@ -184,112 +215,101 @@ TEST_F_TIMEOUT(nested, uncollected_section, 120)
 	}
 }
 
-/* A section of the same handle inside the section: one descriptor records all of it. */
-TEST_F_TIMEOUT(nested, same_handle_inside, 120)
+/*
+ * A section inside the section: of the same handle, then all is the one descriptor's,
+ * or of another descriptor's.  Where softirqs have one area, that one is lost, and its
+ * code is the outer section's.
+ */
+static void expect_section_inside(struct __test_metadata *_metadata, FIXTURE_DATA(nested) *self,
+				  const FIXTURE_VARIANT(nested) *variant, bool another)
 {
 	const struct kcov_sample_pair pair = {
 		.outer = self->handles.worker,
-		.inner = self->handles.worker,
+		.inner = another ? self->handles.softirq : self->handles.worker,
 		.context = variant->context,
 		.flags = KCOV_SAMPLE_OUTER | KCOV_SAMPLE_INNER,
 	};
 	int i;
 
-	if (statistics_missing())
-		SKIP(return, "this implementation warns about it");
-	/* A softirq has one area per CPU. The inner section may find none. */
 	for_each_modes(i) {
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
+		struct collection collection = {
+			&self->other, local_mode(i), self->handles.softirq,
+		};
+		const struct row row = { self, &pair, i, COVER_WORDS };
+		uint64_t lost;
+
+		ASSERT_EQ(0, worker_run(&self->worker, collection_start, &collection));
+		ASSERT_EQ(1, run(&row, 1));
+		ASSERT_EQ(0, worker_ioctl(&self->worker, self->other.fd, KCOV_DISABLE, 0));
+		lost = lost_sections(self) - self->lost;
+		/* Enabling has prepared an area for a task that may not sleep. */
+		if (!another || variant->context == KCOV_SAMPLE_PREEMPTIBLE) {
+			EXPECT_EQ(0, lost);
+		}
+		ASSERT_GE(1, lost);
 		EXPECT_TIMES(0, &self->local, BEFORE_FUNCTION);
 		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
 		EXPECT_TIMES(0, &self->local, AFTER_FUNCTION);
 		EXPECT_TIMES(1, &self->local, OUTSIDE_FUNCTION);
 		EXPECT_TIMES(1, &self->remote, BEFORE_FUNCTION);
-		EXPECT_TIMES(1, &self->remote, INNER_FUNCTION);
+		EXPECT_TIMES(another ? lost : 1, &self->remote, INNER_FUNCTION);
 		EXPECT_TIMES(1, &self->remote, AFTER_FUNCTION);
 		EXPECT_TIMES(0, &self->remote, OUTSIDE_FUNCTION);
+		EXPECT_TIMES(0, &self->other, BEFORE_FUNCTION);
+		EXPECT_TIMES(another ? 1 - lost : 0, &self->other, INNER_FUNCTION);
+		EXPECT_TIMES(0, &self->other, AFTER_FUNCTION);
 		if (remote_mode(i) == KCOV_TRACE_UNIQUE_PC) {
 			EXPECT_TRUE(trace_set_agrees(&self->remote));
 		}
 	}
 }
 
-/*
- * A section of another descriptor's handle inside the section. If softirqs have one area only, it
- * is lost, and its code belongs to the outer section.
- */
-TEST_F_TIMEOUT(nested, another_handle_inside, 120)
+TEST_F_TIMEOUT(nested, same_handle_inside, 120)
 {
-	const struct kcov_sample_pair pair = {
-		.outer = self->handles.worker,
-		.inner = self->handles.softirq,
-		.context = variant->context,
-		.flags = KCOV_SAMPLE_OUTER | KCOV_SAMPLE_INNER,
-	};
-	uint64_t lost_before = 0;
-	int i;
-
 	if (statistics_missing())
 		SKIP(return, "this implementation warns about it");
-	for_each_modes(i) {
-		struct collection collection = {
-			&self->other, local_mode(i), self->handles.softirq,
-		};
-		uint64_t lost;
-
-		ASSERT_EQ(0, worker_run(&self->worker, collection_start, &collection));
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
-		ASSERT_EQ(0, worker_ioctl(&self->worker, self->other.fd, KCOV_DISABLE, 0));
-		lost = fdinfo(self->other.fd, "kcov-lost-sections") - lost_before;
-		lost_before += lost;
-		/* Enabling has prepared an area for a task that must not sleep. */
-		if (variant->context == KCOV_SAMPLE_PREEMPTIBLE) {
-			EXPECT_EQ(0, lost);
-		}
-		ASSERT_GE(1, lost);
-		EXPECT_TIMES(1, &self->local, OUTSIDE_FUNCTION);
-		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
-		EXPECT_TIMES(1, &self->remote, BEFORE_FUNCTION);
-		EXPECT_TIMES(lost, &self->remote, INNER_FUNCTION);
-		EXPECT_TIMES(1, &self->remote, AFTER_FUNCTION);
-		EXPECT_TIMES(0, &self->other, BEFORE_FUNCTION);
-		EXPECT_TIMES(1 - lost, &self->other, INNER_FUNCTION);
-		EXPECT_TIMES(0, &self->other, AFTER_FUNCTION);
-	}
+	expect_section_inside(_metadata, self, variant, false);
 }
 
-/* The task's own buffer is full: it stays full, and the section is recorded. */
-TEST_F_TIMEOUT(nested, task_has_no_room, 120)
+TEST_F_TIMEOUT(nested, another_handle_inside, 120)
+{
+	if (statistics_missing())
+		SKIP(return, "this implementation warns about it");
+	expect_section_inside(_metadata, self, variant, true);
+}
+
+/* A buffer that is full stays so, and the other one gets its records. Both do with room. */
+static void expect_no_room(struct __test_metadata *_metadata, FIXTURE_DATA(nested) *self,
+			   const FIXTURE_VARIANT(nested) *variant, int modes, struct trace *full)
 {
 	const struct kcov_sample_pair pair = {
 		.inner = self->handles.worker,
 		.context = variant->context,
 		.flags = KCOV_SAMPLE_INNER,
 	};
+	struct row row = { self, &pair, modes, COVER_WORDS, full };
+
+	ASSERT_EQ(1, run(&row, 1));
+	EXPECT_TRUE(trace_is_full(full))
+		TH_LOG("modes %s and %s", mode_name(self->local.mode),
+		       mode_name(self->remote.mode));
+	if (full == &self->local) {
+		EXPECT_REMOTE(1);
+	} else {
+		EXPECT_LOCAL(1);
+	}
+	row.full = NULL;
+	ASSERT_EQ(1, run(&row, 1));
+	EXPECT_LOCAL(1);
+	EXPECT_REMOTE(1);
+}
+
+TEST_F_TIMEOUT(nested, task_has_no_room, 120)
+{
 	int i;
 
-	for_each_modes(i) {
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		trace_fill(&self->local);
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		EXPECT_TRUE(trace_is_full(&self->local))
-			TH_LOG("modes %s and %s", mode_name(local_mode(i)),
-			       mode_name(remote_mode(i)));
-		EXPECT_TIMES(1, &self->remote, INNER_FUNCTION);
-		/* The buffer has space again. */
-		trace_clear(&self->local);
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
-		EXPECT_TIMES(variant->task, &self->local, BEFORE_FUNCTION);
-		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
-		EXPECT_TIMES(variant->task, &self->local, AFTER_FUNCTION);
-		EXPECT_TIMES(1, &self->local, OUTSIDE_FUNCTION);
-		EXPECT_TIMES(2, &self->remote, INNER_FUNCTION);
-	}
+	for_each_modes(i)
+		expect_no_room(_metadata, self, variant, i, &self->local);
 }
 
 /* The buffer of the section is full, or its area is too small for a record. */
@@ -303,32 +323,15 @@ TEST_F_TIMEOUT(nested, section_has_no_room, 120)
 	int i;
 
 	for_each_modes(i) {
-		ASSERT_EQ(0, start(self, i, COVER_WORDS));
-		trace_fill(&self->remote);
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		EXPECT_TRUE(trace_is_full(&self->remote))
-			TH_LOG("modes %s and %s", mode_name(local_mode(i)),
-			       mode_name(remote_mode(i)));
-		trace_clear(&self->remote);
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		EXPECT_TIMES(1, &self->remote, INNER_FUNCTION);
-		ASSERT_EQ(0, end(self));
-		EXPECT_TIMES(variant->task ? 2 : 0, &self->local, BEFORE_FUNCTION);
-		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
-		EXPECT_TIMES(variant->task ? 2 : 0, &self->local, AFTER_FUNCTION);
-		EXPECT_TIMES(2, &self->local, OUTSIDE_FUNCTION);
+		const struct row row = { self, &pair, i, 1 };
 
+		expect_no_room(_metadata, self, variant, i, &self->remote);
 		/* Areas of softirqs have a size of their own. */
 		if (!variant->task)
 			continue;
-		ASSERT_EQ(0, start(self, i, 1));
-		ASSERT_EQ(1, kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair));
-		ASSERT_EQ(0, end(self));
+		ASSERT_EQ(1, run(&row, 1));
 		EXPECT_EQ(0, trace_count(&self->remote));
-		EXPECT_TIMES(1, &self->local, BEFORE_FUNCTION);
-		EXPECT_TIMES(0, &self->local, INNER_FUNCTION);
-		EXPECT_TIMES(1, &self->local, AFTER_FUNCTION);
-		EXPECT_TIMES(1, &self->local, OUTSIDE_FUNCTION);
+		EXPECT_LOCAL(1);
 	}
 }
 

@@ -3,16 +3,17 @@
  * A descriptor that is reset, disabled or enabled again between the ends of two sections, or while
  * one of them waits for its next piece to be merged.
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "divided.h"
 #include "kcov.h"
+#include "realtime.h"
 #include "sample.h"
 #include "symbols.h"
 
-/* The largest time in milliseconds that a section may take until it waits. */
+#define NANOSECONDS		1000000000L
+/* Milliseconds that a section may take to come to where it waits. */
 #define MOST_MILLISECONDS	5000
 
 enum event { RESET, DISABLE, DISABLE_AND_COLLECT, DISABLE_AND_ENABLE };
@@ -42,9 +43,8 @@ FIXTURE_SETUP(ends)
 		SKIP(return, "%s", reset_missing());
 	self->log = kmsg_open();
 	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
+	self->device = sample_open(&self->handles);
 	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
 	ASSERT_LE(0, trace_open(&self->trace));
 	ASSERT_EQ(0, worker_start(&self->worker));
 }
@@ -117,13 +117,8 @@ static long section(FIXTURE_DATA(ends) *self)
 	return kcov_ioctl(self->device, KCOV_SAMPLE_PAIR, (unsigned long)&pair);
 }
 
-#define EXPECT_TIMES(times, function)							\
-do {											\
-	const uint64_t recorded = trace_times(&self->trace, function);			\
-											\
-	EXPECT_EQ(times, recorded)							\
-		TH_LOG(function ", mode %s", mode_name(self->trace.mode));		\
-} while (0)
+#define EXPECT_TIMES(times, function) \
+	EXPECT_RECORDED(times, &self->trace, function, "mode %s", mode_name(self->trace.mode))
 
 /*
  * The waiting section had another one inside, which has ended and is in the buffer; the records of
@@ -143,7 +138,8 @@ TEST_F_TIMEOUT(ends, of_two_sections, 120)
 	if (!statistics_missing())
 		waiting.pair.flags |= KCOV_SAMPLE_INNER;
 	for (mode = 0; mode < MODES; mode++) {
-		uint64_t inner = 1, count;
+		const uint64_t inner = waiting.pair.flags & KCOV_SAMPLE_INNER ? 2 : 1;
+		uint64_t count;
 
 		if (mode_missing(mode))
 			continue;
@@ -151,8 +147,6 @@ TEST_F_TIMEOUT(ends, of_two_sections, 120)
 		ASSERT_EQ(0, collect(self, mode));
 		ASSERT_EQ(1, section(self));
 		ASSERT_EQ(0, waiting_start(&waiting));
-		if (waiting.pair.flags & KCOV_SAMPLE_INNER && mode != KCOV_TRACE_UNIQUE_PC)
-			inner = 2;
 		EXPECT_TIMES(0, BEFORE_FUNCTION);
 		EXPECT_TIMES(inner, INNER_FUNCTION);
 		count = trace_count(&self->trace);
@@ -221,41 +215,12 @@ TEST_F_TIMEOUT(ends, of_two_sections, 120)
 #define CUTS		5
 #define ATTEMPTS	500
 
-FIXTURE(pieces) {
-	struct kcov_sample_handles handles;
-	uint64_t *area;
-	int device;
-	int fd;
-	int log;
+/* The PCs of the entries of the functions of both halves. */
+struct halves {
+	uint64_t first, second;
 };
 
-FIXTURE_SETUP(pieces)
-{
-	if (sample_missing())
-		SKIP(return, "%s", sample_missing());
-	if (statistics_missing())
-		SKIP(return, "this implementation appends a section in one piece");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		SKIP(return, "one CPU does nothing between two pieces");
-	self->log = kmsg_open();
-	ASSERT_LE(0, self->log);
-	self->device = open(SAMPLE_DEVICE, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, ioctl(self->device, KCOV_SAMPLE_HANDLES, &self->handles));
-	self->fd = kcov_open_mapped(WORDS, &self->area);
-	ASSERT_LE(0, self->fd);
-}
-
-FIXTURE_TEARDOWN(pieces)
-{
-	char line[256];
-
-	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
-		TH_LOG("%s", line);
-	close(self->fd);
-	close(self->device);
-}
-
+/* A section in a thread that the test thread interrupts: it has the same CPU, and priority. */
 struct long_section {
 	pthread_t thread;
 	int device;
@@ -263,20 +228,35 @@ struct long_section {
 	long result;
 };
 
+FIXTURE(pieces) {
+	struct kcov_sample_handles handles;
+	struct long_section section;
+	struct halves halves;
+	/* Nanoseconds until a section is interrupted. */
+	long delay;
+	uint64_t *area;
+	int device;
+	int fd;
+	int log;
+};
+
+/* What comes between two pieces. */
+FIXTURE_VARIANT(pieces) {
+	bool reset;
+};
+
+FIXTURE_VARIANT_ADD(pieces, reset) { .reset = true };
+FIXTURE_VARIANT_ADD(pieces, disabled) { .reset = false };
+
 static void *run_long_section(void *data)
 {
 	struct long_section *section = data;
 
-	run_on(1);
+	be_realtime(0, 0);
 	section->result = kcov_ioctl(section->device, KCOV_SAMPLE_LONG, ROUNDS);
 	section->ended = true;
 	return NULL;
 }
-
-/* The PCs of the function entries of both halves. */
-struct halves {
-	uint64_t first, second;
-};
 
 /* Returns the first PC of a trace that is in the function. */
 static uint64_t first_of(const uint64_t *area, const char *function)
@@ -289,7 +269,7 @@ static uint64_t first_of(const uint64_t *area, const char *function)
 	return 0;
 }
 
-/* Returns whether the first half comes before the second, and counts both. */
+/* Returns whether the first half is before the second; and how often each. */
 static bool in_order(const uint64_t *area, const struct halves *halves, uint64_t *first,
 		     uint64_t *second)
 {
@@ -305,96 +285,148 @@ static bool in_order(const uint64_t *area, const struct halves *halves, uint64_t
 	return true;
 }
 
-/* Starts a section and returns when its first piece or all of it is in the buffer. */
-static int start_long_section(FIXTURE_DATA(pieces) *self, struct long_section *section)
-{
-	memset(section, 0, sizeof(*section));
-	section->device = self->device;
-	cover_reset(self->area);
-	if (pthread_create(&section->thread, NULL, run_long_section, section))
-		return -1;
-	while (!cover_count(self->area) && !section->ended)
-		;
-	return 0;
-}
-
-/* Returns whether a section is recorded to its end when nothing interferes. */
-static bool whole_section(FIXTURE_DATA(pieces) *self, struct halves *halves)
+/* Returns whether a section is recorded to its end when nothing comes between. */
+static bool whole_section(FIXTURE_DATA(pieces) *self)
 {
 	uint64_t first, second;
+	struct timespec start, end;
 
 	cover_reset(self->area);
 	if (kcov_ioctl(self->device, KCOV_SAMPLE_LONG, 1))
 		return false;
-	halves->first = first_of(self->area, BEFORE_FUNCTION);
-	halves->second = first_of(self->area, AFTER_FUNCTION);
+	self->halves.first = first_of(self->area, BEFORE_FUNCTION);
+	self->halves.second = first_of(self->area, AFTER_FUNCTION);
 	cover_reset(self->area);
-	return !kcov_ioctl(self->device, KCOV_SAMPLE_LONG, ROUNDS) &&
-	       in_order(self->area, halves, &first, &second) &&
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	if (kcov_ioctl(self->device, KCOV_SAMPLE_LONG, ROUNDS))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	self->delay = (end.tv_sec - start.tv_sec) * NANOSECONDS + end.tv_nsec - start.tv_nsec;
+	return in_order(self->area, &self->halves, &first, &second) &&
 	       first == ROUNDS && second == ROUNDS;
 }
 
-/* After the reset, the rest follows, and nothing from before precedes it. */
-TEST_F_TIMEOUT(pieces, reset_between, 300)
+FIXTURE_SETUP(pieces)
 {
-	struct long_section section;
-	struct halves halves;
-	int attempt, cuts = 0;
-
+	if (sample_missing())
+		SKIP(return, "%s", sample_missing());
+	if (statistics_missing())
+		SKIP(return, "this implementation appends a section in one piece");
+	if (kernel_option("CONFIG_PREEMPTION") == OPTION_NO)
+		SKIP(return, "nothing comes between two pieces (CONFIG_PREEMPTION)");
+	self->log = kmsg_open();
+	ASSERT_LE(0, self->log);
+	self->device = sample_open(&self->handles);
+	ASSERT_LE(0, self->device);
+	self->fd = kcov_open_mapped(WORDS, &self->area);
+	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
 					self->handles.worker));
-	ASSERT_TRUE(whole_section(self, &halves));
-	run_on(0);
-	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
-		uint64_t first, second;
-
-		ASSERT_EQ(0, start_long_section(self, &section));
-		ASSERT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
-		pthread_join(section.thread, NULL);
-		ASSERT_EQ(0, section.result);
-		ASSERT_TRUE(in_order(self->area, &halves, &first, &second));
-		/* If anything was recorded, the end of the section was. */
-		ASSERT_TRUE(!cover_count(self->area) || second == ROUNDS ||
-			    (!first && second < ROUNDS));
-		ASSERT_TRUE(!cover_count(self->area) || in_kernel_text(self->area[1] - 1) ||
-			    in_module_text(self->area[1] - 1));
-		cuts += cover_count(self->area) && first < ROUNDS;
-	}
-	ASSERT_EQ(CUTS, cuts)
-		TH_LOG("in %d attempts, so many resets came between two pieces", attempt);
-	EXPECT_TRUE(whole_section(self, &halves));
+	ASSERT_TRUE(whole_section(self));
+	ASSERT_EQ(0, run_on(0));
+	ASSERT_EQ(0, be_realtime(0, 1));
 }
 
-/* The existing records stay, and nothing follows after the call has returned. */
-TEST_F_TIMEOUT(pieces, disabled_between, 300)
+FIXTURE_TEARDOWN(pieces)
 {
-	struct long_section section;
-	struct halves halves;
+	char line[256];
+
+	EXPECT_FALSE(kmsg_reports_bug(self->log, line, sizeof(line)))
+		TH_LOG("%s", line);
+	close(self->fd);
+	close(self->device);
+}
+
+/*
+ * Starts a section and interrupts it when it should be between two pieces.  Returns how
+ * much of it is there, or -1.
+ */
+static int64_t meet_section(FIXTURE_DATA(pieces) *self)
+{
+	const struct timespec delay = {
+		self->delay / NANOSECONDS, self->delay % NANOSECONDS,
+	};
+
+	memset(&self->section, 0, sizeof(self->section));
+	self->section.device = self->device;
+	cover_reset(self->area);
+	if (pthread_create(&self->section.thread, NULL, run_long_section, &self->section))
+		return -1;
+	nanosleep(&delay, NULL);
+	return cover_count(self->area);
+}
+
+/* Makes the next section be interrupted later or earlier than the last one was. */
+static void adapt_delay(FIXTURE_DATA(pieces) *self, int64_t met)
+{
+	if (met)
+		self->delay -= self->delay / 16;
+	else
+		self->delay += self->delay / 16;
+}
+
+/* Returns 0 when the rest of the section is appended, or would be. */
+static long let_section_end(FIXTURE_DATA(pieces) *self)
+{
+	pthread_join(self->section.thread, NULL);
+	return self->section.result;
+}
+
+/* Of a section that is reset, the rest follows, and nothing of what came before is in front. */
+static bool reset_section(struct __test_metadata *_metadata, FIXTURE_DATA(pieces) *self)
+{
+	uint64_t first, second, count;
+
+	EXPECT_EQ(0, kcov_ioctl(self->fd, KCOV_RESET_TRACE, 0));
+	EXPECT_EQ(0, let_section_end(self));
+	EXPECT_TRUE(in_order(self->area, &self->halves, &first, &second));
+	count = cover_count(self->area);
+	if (!count)
+		return false;
+	/* The end of it is there. */
+	EXPECT_TRUE(second == ROUNDS || (!first && second < ROUNDS));
+	EXPECT_TRUE(in_kernel_text(self->area[1] - 1) || in_module_text(self->area[1] - 1));
+	return first < ROUNDS;
+}
+
+/* Of one that is disabled, what is there stays, and nothing follows. */
+static bool disable_section(struct __test_metadata *_metadata, FIXTURE_DATA(pieces) *self)
+{
+	uint64_t first, second, count;
+
+	EXPECT_EQ(0, kcov_disable(self->fd));
+	count = cover_count(self->area);
+	/* Nor does anything when it collects again. */
+	EXPECT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
+					self->handles.worker));
+	EXPECT_EQ(0, let_section_end(self));
+	EXPECT_EQ(count, cover_count(self->area));
+	EXPECT_TRUE(in_order(self->area, &self->halves, &first, &second));
+	EXPECT_TRUE(first == ROUNDS || !second);
+	return count && second < ROUNDS;
+}
+
+TEST_F_TIMEOUT(pieces, cut, 300)
+{
 	int attempt, cuts = 0;
 
-	ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
-					self->handles.worker));
-	ASSERT_TRUE(whole_section(self, &halves));
-	run_on(0);
 	for (attempt = 0; attempt < ATTEMPTS && cuts < CUTS; attempt++) {
-		uint64_t first, second, count;
+		int64_t met = meet_section(self);
+		bool cut;
 
-		ASSERT_EQ(0, start_long_section(self, &section));
-		ASSERT_EQ(0, kcov_disable(self->fd));
-		count = cover_count(self->area);
-		/* Nothing follows after it is enabled again either. */
-		ASSERT_EQ(0, kcov_remote_enable(self->fd, KCOV_TRACE_PC, WORDS, 0,
-						self->handles.worker));
-		pthread_join(section.thread, NULL);
-		ASSERT_EQ(0, section.result);
-		ASSERT_EQ(count, cover_count(self->area));
-		ASSERT_TRUE(in_order(self->area, &halves, &first, &second));
-		ASSERT_TRUE(first == ROUNDS || !second);
-		cuts += count && second < ROUNDS;
+		ASSERT_LE(0, met);
+		cut = variant->reset ? reset_section(_metadata, self) :
+				       disable_section(_metadata, self);
+		if (_metadata->exit_code)
+			return;
+		cuts += cut;
+		if (!cut)
+			adapt_delay(self, met);
 	}
 	ASSERT_EQ(CUTS, cuts)
-		TH_LOG("in %d attempts, so many disables came between two pieces", attempt);
-	EXPECT_TRUE(whole_section(self, &halves));
+		TH_LOG("of %d sections, so many were interrupted between two pieces", attempt);
+	ASSERT_EQ(0, be_realtime(0, 0));
+	EXPECT_TRUE(whole_section(self));
 }
 
 int main(int argc, char **argv)

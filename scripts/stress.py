@@ -5,9 +5,9 @@
 
   stress.py [--impl rust|c] [--rounds N] [--seed N] [--obj DIR]
 
-The kernel has scripts/config/debug.config. A round takes half a minute or more in emulation. The programs are in
-scripts/stress; one of them hits what the kernel offers from many threads, in random order. The same seed gives the
-same order in each thread.
+The kernel has scripts/config/debug.config. A round takes half a minute or more in emulation. The program in
+tools/testing/selftests/kcov/stress hits what the kernel offers from many threads, in random order. The same seed gives
+the same order in each thread.
 """
 
 import argparse
@@ -17,10 +17,8 @@ from typing import Dict, Iterator, List, Tuple
 
 from harness import guest, kmemleak, programs
 from harness.checklib import FAILED, Result, boot_result, failed, passed, verdict
-from harness.hostlib import BUILD, SCRIPTS, TOP, Progress, die, duration, main, say, shown, text_of
+from harness.hostlib import TOP, Progress, die, duration, main, say, shown, text_of
 
-SOURCES = SCRIPTS / "stress"
-SUITE = TOP / "tools/testing/selftests/kcov"
 SAMPLES = TOP / "samples/kcov"
 DEVICES = ("kcov-sample", "rust-kcov-sample")
 
@@ -46,18 +44,9 @@ cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
 """
 
 
-def build_program(obj: Path, arch: str) -> Path:
-    """The stress program: its own files and those of the suite that make the kernel work in the background."""
-    target = BUILD / "programs" / arch / "stress"
-    sources = [*sorted(SOURCES.glob("*.c")), SUITE / "background.c", SUITE / "usb_gadget.c"]
-    command = [programs.compiler(arch), "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-static", "-pthread"]
-    command += ["-isystem", str(programs.headers(programs.tree_of(obj), arch)), "-I", str(SUITE), "-I", str(SAMPLES)]
-    return programs.compile_to(target, [*command, *map(str, sources)], SOURCES)
-
-
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
     """The guest of a run, which may take so many seconds."""
-    files = {"/stress": build_program(obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
+    files = {"/stress": programs.of_suite("stress/stress", obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
     files.update(programs.sample_modules(obj))
     options = f"-r {rounds} -s {seed}" + (" -u" if impl == "c" else "")
     nested = "-plain" if impl == "c" else "-plain -n"

@@ -2,7 +2,7 @@
 """
 C and Rust record the same of the same system calls: PCs and comparisons, by symbol.
 
-The programs in scripts/differential run in a guest of each implementation. Addresses, process numbers and times
+The programs in tools/testing/selftests/kcov/traces run in a guest of each implementation. Addresses, process numbers and times
 differ between any two boots; what is compared are places in the source, and those operands that do not vary
 between the repetitions of one program, for which each kernel is booted twice.
 """
@@ -19,16 +19,15 @@ from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Set, Tupl
 from harness import guest, kconfig, programs, symbolize
 from harness.arch import ARCHITECTURES, DEFAULT
 from harness.checklib import Context, Result, failed, passed, verdict
-from harness.hostlib import SCRIPTS, Failure, shown
+from harness.hostlib import Failure, shown
 
 ORDER = 58
 # Two boots of one kernel still differ in a new place now and then, which ignored.txt then gets to know. Until that has
 # ended, this is run when it is asked for: scripts/test.py --only differential.
 ON_DEMAND = True
 
-SOURCE = SCRIPTS / "differential/differential.c"
 # What one architecture alone needs stands in a list of its own, ignored.ARCH.txt.
-IGNORED = SCRIPTS / "differential/ignored.txt"
+IGNORED = programs.SUITE / "traces/ignored.txt"
 COMMAND = """
 for _ in $(seq {tasks}); do sleep 1000 & done
 mkdir /results/traces && /differential /results/traces
@@ -400,7 +399,7 @@ def compare_all(
 
 
 def booted(context: Context, impl: str, obj: Path) -> Iterator[guest.Outcome]:
-    program = programs.build(SOURCE, obj, context.arch)
+    program = programs.of_suite("traces/differential", obj, context.arch)
     for memory, tasks in BOOTS:
         yield context.boot(
             guest.Guest(

@@ -13,7 +13,7 @@ from typing import Iterator
 
 from harness import crates, guest, kconfig, programs
 from harness.checklib import Context, Result, each_kernel, failed, output_of, passed, skipped, verdict
-from harness.hostlib import SCRIPTS, Failure
+from harness.hostlib import Failure
 
 ORDER = 61
 
@@ -72,7 +72,7 @@ def run(context: Context) -> Iterator[Result]:
                 files={
                     **files,
                     "/bin/kcov-trace": trace,
-                    "/bin/compare": programs.build(SCRIPTS / "samples/compare.c", obj, context.arch),
+                    "/bin/compare": programs.of_suite("samples/compare", obj, context.arch),
                 },
             )
         )

@@ -11,13 +11,12 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from harness import crates, guest, programs, symbolize
 from harness.arch import ARCHITECTURES
 from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
-from harness.hostlib import BUILD, SCRIPTS, TOP, Failure
+from harness.hostlib import BUILD, TOP, Failure
 
 ORDER = 55
 
 SAMPLES = TOP / "samples/kcov"
 # Makes work for the process in another task, which the samples of remote coverage collect.
-WORK = SCRIPTS / "samples/work.c"
 # The function of the sample module that does it.
 WORK_CODE = "kcov_sample_work_code"
 PROGRAMS = ("pc", "cmp", "remote")
@@ -169,7 +168,7 @@ def run(context: Context) -> Iterator[Result]:
         samples = {name: programs.build(SAMPLES / f"{name}.c", obj, context.arch) for name in PROGRAMS}
         samples.update({f"{RUST}{name}": path for name, path in crates.programs_of(SAMPLES / "rust", context.arch).items()})
         files = {f"/samples/{name}": path for name, path in samples.items()}
-        files["/work"] = programs.build(WORK, obj, context.arch)
+        files["/work"] = programs.of_suite("samples/work", obj, context.arch)
         files["/samples/unique"] = programs.build(SAMPLES / "unique.c", obj, context.arch)
         outcome = context.boot(guest.Guest(obj=obj, name=f"samples-{impl}", arch=context.arch, command=COMMAND, files=files))
         yield boot_result(f"{impl}: the kernel stays sound", outcome)

@@ -10,7 +10,7 @@ from typing import Dict, Iterator, List, Tuple
 from harness import browser, crates, guest, kconfig, programs, tap
 from harness.arch import ARCHITECTURES
 from harness.checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
-from harness.hostlib import SCRIPTS, shown
+from harness.hostlib import shown
 
 # Behind the host's own checks: here guests boot.
 ORDER = 57
@@ -18,7 +18,6 @@ ORDER = 57
 GUEST_TEST = crates.WORKSPACE / "guest/test.sh"
 FIXTURE = crates.WORKSPACE / "kcov-trace/tests/fixture/tasks.c"
 # Has the sample module work for a process elsewhere.
-WORK = SCRIPTS / "samples/work.c"
 # Each of the two takes half a minute in an emulator on an idle machine.
 COMMAND = """
 export KCOV_UNIQUE={unique} KCOV_WORK=/tools/work
@@ -97,7 +96,7 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
         "/bin/kcov-trace": crates.kcov_trace(context.arch),
         "/tools/device": crates.device_tests(context.arch),
         "/tools/tasks": programs.build(FIXTURE, obj, context.arch),
-        "/tools/work": programs.build(WORK, obj, context.arch),
+        "/tools/work": programs.of_suite("samples/work", obj, context.arch),
         "/tools/test.sh": GUEST_TEST,
     }
     offered = kconfig.of_objects(obj).get("CONFIG_KCOV_UNIQUE") == "y"

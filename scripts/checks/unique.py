@@ -9,17 +9,15 @@ from typing import Dict, Iterator, List
 
 from harness import guest, programs
 from harness.checklib import Context, Result, boot_result, each_kernel, failed, passed, skipped, verdict
-from harness.hostlib import TOP
 
 ORDER = 56
 
-PROGRAM = TOP / "scripts/differential/unique.c"
+SOURCES = programs.SUITE / "traces"
 # The status of the program on a kernel that has no such mode.
 WITHOUT = 3
 # Long enough for kernels that check all memory, on a busy host.
 SECONDS = 1800
-# The programs in the tables at the end of the files that unique.c includes.
-INCLUDED = re.compile(r'^#include "(\w+\.c)"$', re.MULTILINE)
+# The programs are in tables at the end of their files.
 NAME = re.compile(r'^\t\{ "([\w-]+)", \w+, \w+ \},$', re.MULTILINE)
 RESULTS = ("equal", "alike", "interrupted", "differs")
 # One in so many programs may be interrupted in nearly every turn, as long ones are on a busy host.
@@ -30,8 +28,7 @@ MAY_BE_MISSING: Dict[str, Dict[str, str]] = {}
 
 def names() -> List[str]:
     """The programs that the sources have."""
-    files = [PROGRAM.with_name(name) for name in INCLUDED.findall(PROGRAM.read_text(encoding="utf-8"))]
-    return [name for file in files if file.suffix == ".c" for name in NAME.findall(file.read_text(encoding="utf-8"))]
+    return [name for file in sorted(SOURCES.glob("*.c")) for name in NAME.findall(file.read_text(encoding="utf-8"))]
 
 
 def without_result(lines: List[str], output: str, arch: str) -> Iterator[str]:
@@ -59,7 +56,7 @@ def judge(impl: str, line: str) -> Result:
 
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
-        program = programs.build(PROGRAM, obj, context.arch, ("-Wno-unused-function",))
+        program = programs.of_suite("traces/unique", obj, context.arch)
         files = {"/bin/unique": program}
         boot = guest.Guest(
             obj=obj, name=f"unique-{impl}", arch=context.arch, command="exec unique", files=files, timeout=SECONDS

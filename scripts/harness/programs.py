@@ -16,6 +16,8 @@ from .arch import ARCHITECTURES
 from .hostlib import BUILD, TOP, build_environment, die, first_line, locked, replacing, run_logged, shown, write_if_changed
 
 LOGS = BUILD / "log"
+# The conformance suite, and other programs for the kernel.
+SUITE = TOP / "tools/testing/selftests/kcov"
 
 
 def compiler(arch: str) -> str:
@@ -96,15 +98,20 @@ def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = 
     return compile_to(target, command, source)
 
 
-def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
-    """Builds the conformance suite with its own Makefile, as `make -C tools/testing/selftests` does; by name."""
+def suite_of(obj: Path) -> Path:
+    """The selftests in the tree that an object directory was built from."""
     tree = tree_of(obj)
-    suite = tree / "tools/testing/selftests/kcov"
+    suite = tree / SUITE.relative_to(TOP)
     if not suite.is_dir():
         die(f"there is no {suite.relative_to(tree)} in {shown(tree)}; the kernel was built without the overlay.")
-    out = BUILD / "selftests" / arch
+    return suite
+
+
+def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
+    """Builds the conformance suite with its own Makefile, as `make -C tools/testing/selftests` does; by name."""
+    suite, out = suite_of(obj), BUILD / "selftests" / arch
     with locked(out.with_name(f".{arch}.lock"), "the conformance suite"):
-        made = make_selftests(suite, out.with_name(f"{arch}.new"), tree, arch)
+        made = make_selftests(suite, out.with_name(f"{arch}.new"), tree_of(obj), arch)
         # Another run may be packing those that are there.
         out.mkdir(exist_ok=True)
         for name, path in made.items():
@@ -116,19 +123,31 @@ def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
     return {name: out / name for name in made}
 
 
-def make_selftests(suite: Path, out: Path, tree: Path, arch: str) -> Dict[str, Path]:
-    """Has the suite's Makefile build in an empty directory; the programs by name."""
+def of_suite(name: str, obj: Path, arch: str = "x86_64") -> Path:
+    """Builds a program that is next to the conformance suite with its Makefile: `stress/stress`, for example."""
+    suite, target = suite_of(obj), BUILD / "programs" / arch / name
+    with locked(target.with_name(f".{target.name}.lock"), name):
+        made = make_selftests(suite, target.with_name(f"{target.name}.new"), tree_of(obj), arch, name)
+        # Another run may be packing the one that is there.
+        os.replace(made[target.name], target)
+    return target
+
+
+def make_selftests(suite: Path, out: Path, tree: Path, arch: str, name: str = "") -> Dict[str, Path]:
+    """Has the suite's Makefile build the tests, or the one program, in an empty directory; by name."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     cross = compiler(arch)[: -len("gcc")]
-    command = ["make", "-C", str(suite), f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {headers(tree, arch)}"]
-    command.append(f"CROSS_COMPILE={cross}")
-    log = LOGS / "selftests.log"
-    run_logged(log, "Building the conformance suite", command, env={**build_environment(), "MAKELEVEL": "0"})
+    command = ["make", f"-j{os.cpu_count() or 1}", "-C", str(suite), f"OUTPUT={out}"]
+    command += [f"KHDR_INCLUDES=-isystem {headers(tree, arch)}", f"CROSS_COMPILE={cross}"]
+    command.append(str(out / name) if name else "tests")
+    log, what = (LOGS / f"{name.replace('/', '-')}.log", name) if name else (LOGS / "selftests.log", "the conformance suite")
+    run_logged(log, f"Building {what}", command, env={**build_environment(), "MAKELEVEL": "0"})
     warnings = [line for line in log.read_text(errors="replace").splitlines() if "warning:" in line]
     if warnings:
-        die(f"the conformance suite does not compile cleanly ({shown(log)}): {warnings[0]}")
-    made = {path.name: path for path in sorted(out.iterdir()) if os.access(path, os.X_OK) and path.is_file()}
+        die(f"{what} does not compile cleanly ({shown(log)}): {warnings[0]}")
+    built = [out / name] if name else sorted(out.iterdir())
+    made = {path.name: path for path in built if os.access(path, os.X_OK) and path.is_file()}
     if not made:
         die(f"the Makefile of the conformance suite built no program; the log is {shown(log)}.")
     return made

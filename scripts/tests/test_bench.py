@@ -14,7 +14,8 @@ from unittest import mock
 
 from harness.bench import boots, calls, figures, hooks, layout, native_sections, remote, size
 from harness.bench.figures import IMPLS, Figure
-from harness.hostlib import BUILD, SCRIPTS, Failure
+from harness.hostlib import BUILD, Failure
+from harness.programs import SUITE
 
 # A container or cpuset need not have the first one.
 CPU = min(os.sched_getaffinity(0))
@@ -251,7 +252,7 @@ def synthetic_outcomes(root):
         log = results / "console.log"
         log.write_text(f"[    0.{factor}00000] Run /init as init process\r\n")
         for mode in calls.MODES:
-            names = re.findall(r'\{ "(\w+)", call_', (SCRIPTS / "bench/calls.c").read_text())
+            names = re.findall(r'\{ "(\w+)", call_', (SUITE / "bench/calls.c").read_text())
             lines = [f"{mode} {name} {number * factor}\n" for number, name in enumerate(names, 100)]
             (results / f"calls.{mode}").write_text("".join(lines))
         for case in {*remote.COUNTED, *remote.TIMED}:
@@ -291,11 +292,11 @@ class Results(unittest.TestCase):
 
     def test_every_target_has_a_figure(self):
         names = [figure.name for figure in self.guest_figures()]
-        hook_names = re.findall(r'^\t\{ "([\w.]+)", loop_', (SCRIPTS / "bench/hooks.c").read_text(), re.MULTILINE)
+        hook_names = re.findall(r'^\t\{ "([\w.]+)", loop_', (SUITE / "bench/hooks.c").read_text(), re.MULTILINE)
         samples = {impl: {name: [1.0, 2.0] for name in hook_names} for impl in IMPLS}
         counted = {impl: dict.fromkeys(hook_names, 1.0) for impl in IMPLS}
         names += [figure.name for figure in hooks.figures(counted, samples)]
-        source = (SCRIPTS / "bench/native_sections.c").read_text()
+        source = (SUITE / "bench/native_sections.c").read_text()
         for what in re.findall(r'\{ "(\w+)", ', source):
             names += [f"remote.{what}.native.{cpus}" for cpus in ("1cpu", "2cpus")]
         names += ["size.text", "size.hooks.all", "size.hooks.trace_pc.hot"]

@@ -247,7 +247,7 @@ class Style(unittest.TestCase):
 class Unique(unittest.TestCase):
     def test_names(self):
         found = unique.names()
-        sources = [path for path in unique.PROGRAM.parent.glob("*.c") if path.stem not in ("unique", "differential")]
+        sources = [path for path in unique.SOURCES.glob("*.c") if path.stem not in ("unique", "differential")]
         rows = sum(path.read_text().count('\t{ "') for path in sources)
         self.assertEqual(len(found), rows)
         self.assertEqual(len(set(found)), rows)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Dict, List
 
 from .. import guest, programs
-from ..hostlib import SCRIPTS, die, shown
+from ..hostlib import die, shown
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 
-SOURCE = SCRIPTS / "bench/calls.c"
 MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
 
 
@@ -34,7 +33,7 @@ def values_of(outcome: guest.Outcome, suffix: str) -> Dict[str, float]:
 def boot(objs: Dict[str, Path], smoke: bool) -> Boot:
     """What the guest has to run: the same program for both kernels."""
     rounds = 5 if smoke else 61
-    return Boot(command("instructions", rounds), {"/bin/calls": programs.build(SOURCE, objs["rust"])})
+    return Boot(command("instructions", rounds), {"/bin/calls": programs.of_suite("bench/calls", objs["rust"])})
 
 
 def boot_to_init(outcome: guest.Outcome) -> float:

@@ -11,11 +11,11 @@ from statistics import median
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from .. import programs
-from ..hostlib import BUILD, SCRIPTS, die, shown
+from ..hostlib import BUILD, die, shown
 from .figures import IMPLS, Figure, pair
 from .layout import Task
 
-SOURCE = SCRIPTS / "bench/hooks.c"
+SOURCE = programs.SUITE / "bench/hooks.c"
 OUT = BUILD / "bench/hooks"
 # Where the code of an implementation lies relative to cache lines is decided by what the kernel is linked from. To
 # give none of the two the better place by chance, each is measured at every place that its alignment allows.

@@ -10,7 +10,7 @@ from typing import Callable, Dict, List
 
 from .. import guest, kernel, programs
 from ..hostlib import die
-from .calls import SOURCE, command, values_of
+from .calls import command, values_of
 from .figures import IMPLS, Figure, pair
 
 BOOTS = 15
@@ -30,7 +30,7 @@ def run(impl: str, obj: Path, number: int, cpu: int) -> Dict[str, float]:
         arch="um",
         command=command("time", ROUNDS),
         cpus=(cpu,),
-        files={"/bin/calls": programs.build(SOURCE, obj, "um")},
+        files={"/bin/calls": programs.of_suite("bench/calls", obj, "um")},
         timeout=180,
     )
     outcome = guest.boot(machine)

@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, List, Optional
 
-from ..hostlib import SCRIPTS, command_output, die, shown
+from .. import programs
+from ..hostlib import command_output, die, shown
 from . import hooks
 from .figures import IMPLS, Figure, pair
 from .layout import Task
 
-SOURCE = SCRIPTS / "bench/native_sections.c"
+SOURCE = programs.SUITE / "bench/native_sections.c"
 OUT = hooks.OUT.with_name("native_sections")
 
 TEXT = re.compile(r" *\d+ \.text +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +(?P<offset>[0-9a-f]+) ")

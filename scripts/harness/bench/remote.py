@@ -15,8 +15,6 @@ from ..kernel import Kernel
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 
-SOURCES = SCRIPTS / "bench"
-HANDLES_SOURCE = SOURCES / "handles.c"
 # Room for records that a section asks for.
 AREA_WORDS = 4096
 
@@ -48,7 +46,7 @@ def module(impl: str, obj: Path) -> Path:
     out = BUILD / "bench" / f"module-{impl}"
     out.mkdir(parents=True, exist_ok=True)
     kernel = Kernel(impl=impl, arch="x86_64", out=obj, jobs=1)
-    command = kernel.make(programs.tree_of(obj), f"M={SOURCES / 'module'}", f"MO={out}", "modules")
+    command = kernel.make(programs.tree_of(obj), f"M={programs.SUITE / 'bench/module'}", f"MO={out}", "modules")
     log = BUILD / "log" / f"bench-module-{impl}.log"
     run_logged(log, f"Building the module that measures ({impl})", command, env=kernel.environment())
     return out / "kcov_bench.ko"
@@ -69,8 +67,8 @@ def boot(impl: str, objs: Dict[str, Path], cases: Tuple[Case, ...], smoke: bool)
         "\n".join(lines) + "\n",
         {
             "/lib/kcov_bench.ko": module(impl, objs[impl]),
-            "/bin/sections": SOURCES / "sections.sh",
-            "/bin/handles": programs.build(HANDLES_SOURCE, objs["rust"]),
+            "/bin/sections": SCRIPTS / "bench/sections.sh",
+            "/bin/handles": programs.of_suite("bench/handles", objs["rust"]),
         },
     )
 

@@ -13,7 +13,7 @@
 #include "kcov.h"
 #include "symbols.h"
 
-#include "../../../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 /* All of these differ from each other and from the constants of the samples. */
 static const struct kcov_sample_operands operands = {

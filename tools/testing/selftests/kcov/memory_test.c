@@ -21,7 +21,7 @@
 #include "kcov.h"
 #include "realtime.h"
 
-#include "../../../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 #define WORDS		8192UL
 #define AREA_WORDS	16384

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 #include "kselftest_harness.h"
 #include "background.h"
 #include "divided.h"

@@ -18,7 +18,7 @@
 #include "kcov.h"
 #include "symbols.h"
 
-#include "../../../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 /* The trace after the set. */
 #define TRACE_WORDS	16384UL

@@ -26,10 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "device.h"
+#include "divided.h"
+#include "kcov.h"
 #include "stress.h"
 
-#define STATISTICS	"/sys/kernel/debug/kcov_statistics/"
 /* Tasks that were killed have so many seconds to end; it is slow in emulation. */
 #define END_SECONDS	100
 #define SETTLE_SECONDS	30
@@ -37,7 +37,7 @@
 #define SWITCH_OFF_MS	1200
 #define SWITCH_LATE_MS	8000
 #define QUICK_CLOSES	40
-#define BUFFER_BYTES	(64UL << 10)
+#define BUFFER_WORDS	(8UL << 10)
 
 struct shared *shared;
 struct options options = {
@@ -75,21 +75,13 @@ static long now_ms(void)
 }
 
 /* One of the implementation's numbers, none of which is negative; -1 if it has none. */
-static long statistic(const char *name)
+static long number_of(const char *name)
 {
-	char path[128];
 	long value;
-	FILE *file;
 
-	if (access(STATISTICS, F_OK))
+	if (statistics_missing())
 		return -1;
-	snprintf(path, sizeof(path), STATISTICS "%s", name);
-	file = fopen(path, "r");
-	if (!file)
-		fail("%s: %s", path, strerror(errno));
-	if (fscanf(file, "%ld", &value) != 1)
-		fail("%s holds no number", path);
-	fclose(file);
+	value = statistic(name);
 	if (value < 0)
 		fail("%s is %ld: more have gone than came", name, value);
 	return value;
@@ -101,7 +93,7 @@ static void settle(const char *name, long wanted)
 	long until = now_ms() + SETTLE_SECONDS * 1000, value;
 
 	do {
-		value = statistic(name);
+		value = number_of(name);
 		if (value < 0 || value == wanted)
 			return;
 		usleep(50000);
@@ -165,7 +157,8 @@ static void reap_all(void)
 		if (child > 0)
 			continue;
 		if (now_ms() > until)
-			fail("processes do not end %d seconds after they were told to", END_SECONDS);
+			fail("processes do not end %d seconds after they were told to",
+			     END_SECONDS);
 		usleep(10000);
 	}
 }
@@ -192,7 +185,7 @@ static void storm(unsigned int round)
 			continue;
 		if (!random_below(&random, 16))
 			kill(actors[random_below(&random, options.processes)], SIGKILL);
-		descriptors = statistic("descriptors");
+		descriptors = number_of("descriptors");
 		if (descriptors > peak_descriptors)
 			peak_descriptors = descriptors;
 		usleep(20000 + random_below(&random, 40000));
@@ -208,16 +201,13 @@ static void storm(unsigned int round)
 static void load(unsigned int round, unsigned int processor)
 {
 	struct random random = random_seed(round, ~1U, processor);
-	cpu_set_t processors;
 
-	CPU_ZERO(&processors);
-	CPU_SET(processor, &processors);
-	sched_setaffinity(0, sizeof(processors), &processors);
+	run_on(processor);
 	while (!atomic_load(&shared->load_stop)) {
 		int i;
 
 		for (i = 0; i < 200; i++)
-			kcov_mark();
+			mark_one();
 		sections_run(&random);
 	}
 }
@@ -225,25 +215,18 @@ static void load(unsigned int round, unsigned int processor)
 /* The place of the count; the buffer goes when it is unmapped and closed. */
 static volatile uint64_t *make_buffer(int *fd)
 {
-	void *buffer;
-	long ret;
+	uint64_t *buffer;
 
-	*fd = kcov_open();
+	*fd = kcov_open_mapped(BUFFER_WORDS, &buffer);
 	if (*fd < 0)
-		fail("open: %s", strerror(-*fd));
-	ret = kcov_init(*fd, BUFFER_BYTES / sizeof(uint64_t));
-	if (ret)
-		fail("KCOV_INIT_TRACE: %s", strerror(-ret));
-	buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-	if (buffer == MAP_FAILED)
-		fail("mmap: %s", strerror(errno));
+		fail("no buffer can be had: %s", strerror(-*fd));
 	return buffer;
 }
 
 static void drop_buffer(volatile uint64_t *buffer, int fd)
 {
 	close(fd);
-	munmap((void *)buffer, BUFFER_BYTES);
+	kcov_unmap((uint64_t *)buffer, BUFFER_WORDS);
 }
 
 /* Only the implementation in Rust has numbers, and switches. */
@@ -280,7 +263,7 @@ static void quiet(unsigned int round)
 		if (kcov_enable(fd, KCOV_TRACE_PC))
 			fail("KCOV_ENABLE fails when all is quiet");
 		*count = 0;
-		kcov_mark();
+		mark_one();
 		if (!*count)
 			fail("nothing is recorded after the hooks were switched on");
 		COUNT(quiet_traces);
@@ -300,15 +283,8 @@ static void quiet(unsigned int round)
 /* The error of a call that this kernel does not have, or 0. */
 static int missing(unsigned long command, unsigned long argument)
 {
-	int fd = kcov_open();
-	long ret;
+	long ret = kcov_answer(command, argument);
 
-	if (fd < 0 || kcov_init(fd, 512))
-		fail("no buffer can be had: %s", strerror(errno));
-	ret = kcov_ioctl(fd, command, argument);
-	if (!ret)
-		kcov_disable(fd);
-	close(fd);
 	return ret == -ENOTTY || ret == -ENOTSUPP ? -ret : 0;
 }
 
@@ -382,7 +358,7 @@ int main(int argc, char **argv)
 	find_calls();
 	sections_open();
 	gate_open();
-	boot_areas = statistic("areas");
+	boot_areas = number_of("areas");
 
 	for (round = 0; round < options.rounds; round++) {
 		dprintf(STDOUT_FILENO, "# round %u of %u\n", round + 1, options.rounds);
@@ -393,13 +369,13 @@ int main(int argc, char **argv)
 #define X(name) printf(#name " %lu\n", atomic_load(&shared->count.name));
 	COUNTERS(X)
 #undef X
-	if (statistic("unbalanced") > 0)
+	if (number_of("unbalanced") > 0)
 		fail("%ld sections were not stopped where they were started",
-		     statistic("unbalanced"));
+		     number_of("unbalanced"));
 	printf("switches %u\n", switches);
 	printf("peak_descriptors %ld\n", peak_descriptors);
-	printf("lost_sections %ld\n", statistic("lost_sections"));
-	printf("areas %ld\n", statistic("areas"));
-	printf("area_bytes %ld\n", statistic("area_bytes"));
+	printf("lost_sections %ld\n", number_of("lost_sections"));
+	printf("areas %ld\n", number_of("areas"));
+	printf("area_bytes %ld\n", number_of("area_bytes"));
 	return 0;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures remote sections of KCOV: loading the module starts and stops sections in kernel threads on one CPU or on
- * several at once. What came out is in the read-only parameter "result": for every round, the longest time that a
- * thread took for its sections, in ticks of the time stamp counter.
+ * Measures remote sections of KCOV: loading the module starts and stops sections in kernel
+ * threads on one CPU or on several at once. What came out is in the read-only parameter
+ * "result": for every round, the longest time that a thread took for its sections, in ticks of
+ * the time stamp counter.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -26,7 +27,8 @@ MODULE_PARM_DESC(what, "the handles: zero, unknown or hit");
 
 static unsigned int registered;
 module_param(registered, uint, 0444);
-MODULE_PARM_DESC(registered, "how many handles of the USB subsystem are registered, from instance 1 on");
+MODULE_PARM_DESC(registered,
+		 "how many handles of the USB subsystem are registered, from instance 1 on");
 
 static unsigned int cpus = 1;
 module_param(cpus, uint, 0444);
@@ -55,7 +57,10 @@ static struct worker *workers;
 /* Threads that are ready to begin with the sections. */
 static atomic_t ready;
 
-/* Instances that threads of different CPUs hit belong to different descriptors, as those of different users do. */
+/*
+ * Instances that threads of different CPUs hit belong to different descriptors, as those of
+ * different users do.
+ */
 static int choose_handles(struct worker *worker, unsigned int number)
 {
 	unsigned int share = registered / cpus, i;
@@ -69,7 +74,10 @@ static int choose_handles(struct worker *worker, unsigned int number)
 		if (!strcmp(what, "hit")) {
 			if (!share)
 				return -EINVAL;
-			/* Spread over the whole share, in an order that is not that of registration. */
+			/*
+			 * Spread over the whole share, in an order that is not that of
+			 * registration.
+			 */
 			instance = 1 + number * share + (i * 0x9e3779b1U) % share;
 		} else if (!strcmp(what, "unknown")) {
 			instance = 0x10000000 + number * 0x10000 + i * 4099;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs about sockets: Unix, UDP and TCP on the loopback device, netlink, packet. */
-#include "differential.h"
+#include "traces.h"
 
 #include <arpa/inet.h>
 #include <linux/netlink.h>
@@ -55,7 +55,8 @@ static void pass_descriptor(void)
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = { .header = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
 	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &part, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
 	int fd;
 
@@ -72,7 +73,8 @@ static void pass_descriptor(void)
 static void unix_listen(void)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "\0differential" };
-	int listener = socket(AF_UNIX, SOCK_STREAM, 0), accepted, caller = socket(AF_UNIX, SOCK_STREAM, 0);
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), caller = socket(AF_UNIX, SOCK_STREAM, 0);
+	int accepted;
 	struct ucred credentials;
 	socklen_t length = sizeof(credentials);
 
@@ -120,7 +122,8 @@ static void datagrams(void)
 	expect(from.sin_port == htons(4712));
 	expect_error(EAGAIN, recv(server, bytes, 10, 0));
 	expect_error(EDESTADDRREQ, send(server, bytes, 10, 0));
-	expect_error(EMSGSIZE, sendto(client, bytes, 70000, 0, (struct sockaddr *)&place, sizeof(place)));
+	expect_error(EMSGSIZE, sendto(client, bytes, 70000, 0, (struct sockaddr *)&place,
+				      sizeof(place)));
 }
 
 static void connected_datagrams(void)
@@ -229,7 +232,8 @@ static void netlink(void)
 		struct nlmsghdr header;
 		struct ifinfomsg link;
 	} request = {
-		{ sizeof(request), RTM_GETLINK, NLM_F_REQUEST, 7, 0 }, { .ifi_family = AF_UNSPEC, .ifi_index = 1 },
+		{ sizeof(request), RTM_GETLINK, NLM_F_REQUEST, 7, 0 },
+		{ .ifi_family = AF_UNSPEC, .ifi_index = 1 },
 	};
 
 	expect(send(client, &request, sizeof(request), 0) == sizeof(request));

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measures at native speed what a remote section costs that nobody collects: a user program around the kernel's own
- * object file, as hooks.c, which threads on several CPUs call at once.
+ * Measures at native speed what a remote section costs that nobody collects: a user program
+ * around the kernel's own object file, as hooks.c, which threads on several CPUs call at once.
  *
  *   native_sections ROUNDS CPU...
  *
- * prints "ticks FIGURE TICKS" for each figure in each round: ticks of the time stamp counter for one start and stop, of
- * the thread that took longest.
+ * prints "ticks FIGURE TICKS" for each figure in each round: ticks of the time stamp counter
+ * for one start and stop, of the thread that took longest.
  *
- * Each thread has per-CPU variables of its own, at the address of the program's plus its GS base, and its own task.
- * Two things differ from the kernel, both in favour of an implementation with locks: interrupts stay enabled
- * (native_sections.py takes out the instructions that disable them), and a lock is taken in the simplest way.
+ * Each thread has per-CPU variables of its own, at the address of the program's plus its GS
+ * base, and its own task. Two things differ from the kernel, both in favour of an
+ * implementation with locks: interrupts stay enabled (native_sections.py takes out the
+ * instructions that disable them), and a lock is taken in the simplest way.
  */
 
 #define _GNU_SOURCE
@@ -62,12 +63,16 @@ void _raw_spin_lock(uint32_t *lock)
 {
 	uint32_t unlocked = 0;
 
-	while (!__atomic_compare_exchange_n(lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+	while (!__atomic_compare_exchange_n(lock, &unlocked, 1, 0, __ATOMIC_ACQUIRE,
+					    __ATOMIC_RELAXED)) {
 		while (__atomic_load_n(lock, __ATOMIC_RELAXED))
 			__builtin_ia32_pause();
 		unlocked = 0;
 	}
-	/* Under the lock, so that no count is lost; it is in the cache line of nobody else's data. */
+	/*
+	 * Under the lock, so that no count is lost; it is in the cache line of nobody else's
+	 * data.
+	 */
 	locks_taken++;
 }
 
@@ -145,7 +150,10 @@ static void *work(void *data)
 	return NULL;
 }
 
-/* Ticks for one start and stop; 0 if the threads did not run at the same time, and all of the time. */
+/*
+ * Ticks for one start and stop; 0 if the threads did not run at the same time, and all of the
+ * time.
+ */
 static double run(unsigned int threads, uint64_t handle)
 {
 	uint64_t longest = 0, first = UINT64_MAX, last = 0;
@@ -182,7 +190,7 @@ static double run_undisturbed(unsigned int threads, uint64_t handle)
 		if (result > 0)
 			return result;
 	}
-	fprintf(stderr, "the CPUs are too busy with other things to run %u threads at the same time\n", threads);
+	fprintf(stderr, "the CPUs are too busy to run %u threads at the same time\n", threads);
 	exit(1);
 }
 
@@ -224,7 +232,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < cpus; i++)
 		for (byte = 0; byte < sizeof(tasks[0]); byte++)
 			if (tasks[i][byte]) {
-				fprintf(stderr, "a section that nobody collects has changed the task\n");
+				fprintf(stderr,
+					"a section of no descriptor has changed the task\n");
 				return 1;
 			}
 	fprintf(stderr, "locks taken: %lu\n", locks_taken);

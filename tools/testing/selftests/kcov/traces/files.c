@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs about files, directories and their attributes. */
-#include "differential.h"
+#include "traces.h"
 
 #include <sched.h>
 #include <sys/file.h>

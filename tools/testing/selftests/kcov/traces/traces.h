@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the programs of the differential test share with the one that runs them. */
-#ifndef DIFFERENTIAL_H
-#define DIFFERENTIAL_H
+/* What the programs of system calls share with those that run and record them. */
+#ifndef KCOV_TRACES_H
+#define KCOV_TRACES_H
 
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,8 +56,8 @@ static inline void *nowhere(void)
 }
 
 /*
- * What runs between the two is not part of the trace: waiting for another task takes a way through the kernel that
- * depends on which of the two is quicker.
+ * What runs between the two is not part of the trace: waiting for another task takes a way
+ * through the kernel that depends on which of the two is quicker.
  */
 void quiet_begin(void);
 void quiet_end(void);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Programs about pipes, event descriptors, waiting for several of them, and System V and POSIX queues. */
-#include "differential.h"
+/*
+ * Programs about pipes, event descriptors, waiting for several of them, and System V and POSIX
+ * queues.
+ */
+#include "traces.h"
 
 #include <linux/io_uring.h>
 #include <mqueue.h>
@@ -121,7 +124,8 @@ static void epolls(void)
 static void polls(void)
 {
 	struct pollfd entries[4] = {
-		{ events[0], POLLIN, 0 }, { events[1], POLLIN | POLLOUT, 0 }, { -1, POLLIN, 0 }, { 900, POLLIN, 0 },
+		{ events[0], POLLIN, 0 }, { events[1], POLLIN | POLLOUT, 0 }, { -1, POLLIN, 0 },
+		{ 900, POLLIN, 0 },
 	};
 	struct timespec nothing = { 0, 0 };
 	fd_set in, out;

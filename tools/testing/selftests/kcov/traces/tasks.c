@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs about tasks: creation and end, credentials, limits, namespaces, seccomp. */
-#include "differential.h"
+#include "traces.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -35,7 +35,8 @@ static void fork_wait(void)
 static void clone_wait(void)
 {
 	int status, descriptor = -1;
-	pid_t child = syscall(SYS_clone, CLONE_PIDFD | CLONE_FILES | CLONE_FS | SIGCHLD, 0, &descriptor, 0, 0);
+	pid_t child = syscall(SYS_clone, CLONE_PIDFD | CLONE_FILES | CLONE_FS | SIGCHLD, 0,
+			      &descriptor, 0, 0);
 
 	expect(child >= 0);
 	if (!child)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs about address spaces: mappings, page faults, protection, and what is said about them. */
-#include "differential.h"
+#include "traces.h"
 
 #include <linux/membarrier.h>
 
@@ -13,13 +13,15 @@ static void backing_prepare(void)
 {
 	backing = memfd_create("backing", 0);
 	expect(backing >= 0 && !ftruncate(backing, 16 * PAGE));
-	window = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, backing, 0);
+	window = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, backing,
+		      0);
 	expect(window != MAP_FAILED);
 }
 
 static void anonymous(void)
 {
-	char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	expect(memory != MAP_FAILED);
 	for (int page = 0; page < 4; page++)
@@ -37,7 +39,8 @@ static void mapping_errors(void)
 	expect_error(EINVAL, munmap((void *)77, PAGE));
 	expect_error(EINVAL, mprotect((void *)77, PAGE, PROT_READ));
 	expect_error(ENOMEM, mprotect((void *)(1UL << 40), PAGE, PROT_READ));
-	expect_error(EEXIST, mmap(window, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
+	expect_error(EEXIST, mmap(window, PAGE, PROT_READ,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0));
 }
 
 static void protection(void)
@@ -51,7 +54,8 @@ static void protection(void)
 
 static void remap(void)
 {
-	char *memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	expect(memory != MAP_FAILED);
 	memory[0] = 1;
@@ -64,7 +68,8 @@ static void remap(void)
 
 static void advice(void)
 {
-	char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	expect(memory != MAP_FAILED);
 	memory[PAGE] = 1;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Runs a command while handles are registered with KCOV, or measures what descriptors and handles take of memory.
+ * Runs a command while handles are registered with KCOV, or measures what descriptors and
+ * handles take of memory.
  *
- *   handles COUNT WORDS COMMAND...   registers handles of the USB subsystem, instances 1 to COUNT, each with room for
- *                                    WORDS words in a section, and runs a command
+ *   handles COUNT WORDS COMMAND...   registers handles of the USB subsystem, instances 1 to
+ *     COUNT, each with room for WORDS words in a section, and runs a command
  *   handles memory                   prints "descriptor BYTES" and "handle BYTES"
  *
- * A descriptor takes 256 handles, and a task can register only one, so every descriptor has a thread of its own. From
- * two handles on there are at least two descriptors with the same number of handles.
+ * A descriptor takes 256 handles, and a task can register only one, so every descriptor has a
+ * thread of its own. From two handles on there are at least two descriptors with the same
+ * number of handles.
  */
 
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/kcov.h>
 #include <pthread.h>
@@ -22,6 +23,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "kcov.h"
 
 #define BUFFER_WORDS 16384
 #define MAX_THREADS 64
@@ -42,23 +45,15 @@ static void fail(const char *what)
 	exit(1);
 }
 
-static int open_kcov(void)
-{
-	int file = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
-
-	if (file < 0)
-		fail("/sys/kernel/debug/kcov");
-	return file;
-}
-
 static void *hold(void *data)
 {
 	struct share *share = data;
-	struct kcov_remote_arg *arg = calloc(1, sizeof(*arg) + KCOV_REMOTE_MAX_HANDLES * sizeof(arg->handles[0]));
-	int file = open_kcov();
+	struct kcov_remote_arg *arg = calloc(1, sizeof(*arg) +
+					     KCOV_REMOTE_MAX_HANDLES * sizeof(arg->handles[0]));
+	int file = kcov_open();
 	unsigned int phase, i;
 
-	if (!arg || ioctl(file, KCOV_INIT_TRACE, BUFFER_WORDS))
+	if (!arg || file < 0 || kcov_init(file, BUFFER_WORDS))
 		fail("KCOV_INIT_TRACE");
 	arg->trace_mode = KCOV_TRACE_PC;
 	arg->area_size = share->words;
@@ -66,11 +61,11 @@ static void *hold(void *data)
 		arg->num_handles = share->counts[phase];
 		for (i = 0; i < share->counts[phase]; i++)
 			arg->handles[i] = kcov_remote_handle(KCOV_SUBSYSTEM_USB, share->first + i);
-		if (ioctl(file, KCOV_REMOTE_ENABLE, arg))
+		if (kcov_ioctl(file, KCOV_REMOTE_ENABLE, (unsigned long)arg))
 			fail("KCOV_REMOTE_ENABLE");
 		pthread_barrier_wait(&registered);
 		pthread_barrier_wait(&over);
-		if (ioctl(file, KCOV_DISABLE, 0))
+		if (kcov_disable(file))
 			fail("KCOV_DISABLE");
 	}
 	free(arg);
@@ -83,15 +78,19 @@ static pthread_t thread[MAX_THREADS];
 static struct share shares[MAX_THREADS];
 
 /* Threads with EACH handles each, and with MORE each in a second phase if that is not 0. */
-static void register_handles(unsigned int number, unsigned int each, unsigned int more, unsigned int words)
+static void register_handles(unsigned int number, unsigned int each, unsigned int more,
+			     unsigned int words)
 {
 	unsigned int i;
 
 	threads = number;
-	if (pthread_barrier_init(&registered, NULL, threads + 1) || pthread_barrier_init(&over, NULL, threads + 1))
+	if (pthread_barrier_init(&registered, NULL, threads + 1) ||
+	    pthread_barrier_init(&over, NULL, threads + 1))
 		fail("barrier");
 	for (i = 0; i < threads; i++) {
-		shares[i] = (struct share){ 1 + i * (more ? more : each), { each, more, 0 }, words };
+		shares[i] = (struct share){
+			1 + i * (more ? more : each), { each, more, 0 }, words,
+		};
 		if (pthread_create(&thread[i], NULL, hold, &shares[i]))
 			fail("thread");
 	}
@@ -126,7 +125,8 @@ static long kernel_memory(void)
 	if (!file)
 		fail("/proc/meminfo");
 	while (fscanf(file, "%63s %ld kB ", name, &kib) >= 1) {
-		if (!strcmp(name, "Slab:") || !strcmp(name, "VmallocUsed:") || !strcmp(name, "Percpu:"))
+		if (!strcmp(name, "Slab:") || !strcmp(name, "VmallocUsed:") ||
+		    !strcmp(name, "Percpu:"))
 			sum += kib * 1024;
 	}
 	fclose(file);
@@ -163,14 +163,15 @@ static void measure_memory(void)
 	memory_of_open("/dev/null");
 	file = memory_of_open("/dev/null");
 	/* What an open file takes, whatever it is, is no matter of KCOV. */
-	printf("descriptor %.1f\n", memory_of_open("/sys/kernel/debug/kcov") - file);
+	printf("descriptor %.1f\n", memory_of_open(KCOV_DEVICE) - file);
 
 	register_handles(MAX_THREADS, 1, KCOV_REMOTE_MAX_HANDLES, 4096);
 	few = kernel_memory();
 	next_phase();
 	many = kernel_memory();
 	unregister_handles();
-	printf("handle %.1f\n", (double)(many - few) / (MAX_THREADS * (KCOV_REMOTE_MAX_HANDLES - 1)));
+	printf("handle %.1f\n",
+	       (double)(many - few) / (MAX_THREADS * (KCOV_REMOTE_MAX_HANDLES - 1)));
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../../../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 #define SAMPLE_DEVICE		"/dev/kcov-sample"
 

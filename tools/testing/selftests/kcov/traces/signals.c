@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Programs about signals, clocks, timers and futexes. */
-#include "differential.h"
+#include "traces.h"
 
 #include <linux/futex.h>
 #include <sys/signalfd.h>
@@ -71,7 +71,8 @@ static void queued(void)
 	expect(!kill(getpid(), SIGUSR1));
 	expect(!sigpending(&pending) && sigismember(&pending, SIGUSR1));
 	expect(sigtimedwait(&blocked, &info, &nothing) == SIGUSR1);
-	expect(sigtimedwait(&blocked, &info, &nothing) == SIGRTMIN && info.si_value.sival_int == 77);
+	expect(sigtimedwait(&blocked, &info, &nothing) == SIGRTMIN &&
+	       info.si_value.sival_int == 77);
 	expect_error(EAGAIN, sigtimedwait(&blocked, &info, &nothing));
 	expect(!sigprocmask(SIG_SETMASK, &blocked, NULL));
 	expect_error(EINVAL, syscall(SYS_rt_sigprocmask, 0x77, &blocked, NULL, 8));
@@ -156,8 +157,8 @@ static void clocks(void)
 
 static uint32_t word, target;
 
-static long futex(uint32_t *place, int operation, unsigned long value, const void *timeout, uint32_t *second_place,
-		  unsigned long third)
+static long futex(uint32_t *place, int operation, unsigned long value, const void *timeout,
+		  uint32_t *second_place, unsigned long third)
 {
 	return syscall(SYS_futex, place, operation, value, timeout, second_place, third);
 }
@@ -170,7 +171,8 @@ static void futexes(void)
 	expect_error(ETIMEDOUT, futex(&word, FUTEX_WAIT_BITSET_PRIVATE, 0, &past, NULL, 0x80));
 	expect(!futex(&word, FUTEX_WAKE, 7, NULL, NULL, 0));
 	expect(!futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)3, &target, 0));
-	expect(!futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &target, FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 9)));
+	expect(!futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &target,
+		      FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 9)));
 	expect(!futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0));
 	expect_error(EDEADLK, futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0));
 	expect(!futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));

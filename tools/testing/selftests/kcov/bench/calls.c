@@ -4,11 +4,11 @@
  *
  *   calls none|pc|cmp instructions|time ROUNDS
  *
- * prints "MODE CALL NUMBER" for each kind of call: the median over the rounds of what one took. Instructions are read
- * from the time stamp counter of an emulator that lets it count them (QEMU: -icount shift=0); time is in nanoseconds.
+ * prints "MODE CALL NUMBER" for each kind of call: the median over the rounds of what one took.
+ * Instructions are read from the time stamp counter of an emulator that lets it count them
+ * (QEMU: -icount shift=0); time is in nanoseconds.
  */
 
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/kcov.h>
@@ -24,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COVER_WORDS (1 << 18)
+#include "kcov.h"
+
+#define BUFFER_WORDS (1 << 18)
 #define MAX_ROUNDS 200
 
 static const char *mode;
@@ -65,7 +67,8 @@ static void check_counter(void)
 	__asm__ volatile("1:\tdec %0\n\tjnz 1b" : "+r"(turns) : : "cc");
 	passed = now() - start;
 	if (passed < 2000000 || passed > 2100000) {
-		fprintf(stderr, "the counter says %llu for 2000000 instructions\n", (unsigned long long)passed);
+		fprintf(stderr, "the counter says %llu for 2000000 instructions\n",
+			(unsigned long long)passed);
 		exit(1);
 	}
 #else
@@ -152,17 +155,14 @@ static void open_sockets(void)
 
 static void start_collecting(unsigned long trace)
 {
-	int file = open("/sys/kernel/debug/kcov", O_RDWR);
+	int file = kcov_open_mapped(BUFFER_WORDS, &cover);
 
-	if (file < 0 || ioctl(file, KCOV_INIT_TRACE, COVER_WORDS))
+	if (file < 0)
 		fail("kcov");
-	cover = mmap(NULL, COVER_WORDS * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	if (cover == MAP_FAILED)
-		fail("mmap");
 	/* Copying the mapping would be most of what a fork does. */
-	if (madvise(cover, COVER_WORDS * sizeof(*cover), MADV_DONTFORK))
+	if (madvise(cover, BUFFER_WORDS * sizeof(*cover), MADV_DONTFORK))
 		fail("MADV_DONTFORK");
-	if (ioctl(file, KCOV_ENABLE, trace))
+	if (kcov_enable(file, trace))
 		fail("KCOV_ENABLE");
 }
 
@@ -177,7 +177,7 @@ static void measure(const struct call *call, unsigned int rounds)
 {
 	static double samples[MAX_ROUNDS];
 	unsigned int round, i;
-	uint64_t start, limit = COVER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
+	uint64_t start, limit = BUFFER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
 
 	/* The first rounds warm up what the kernel keeps. */
 	for (round = 0; round < rounds + 3; round++) {
@@ -188,8 +188,9 @@ static void measure(const struct call *call, unsigned int rounds)
 			call->call();
 		samples[round < 3 ? 0 : round - 3] = (double)(now() - start) / call->repeat;
 		if (cover && (!__atomic_load_n(&cover[0], __ATOMIC_RELAXED) || cover[0] >= limit)) {
-			fprintf(stderr, "%s in mode %s left %llu records, which is none or too many\n", call->name,
-				mode, (unsigned long long)cover[0]);
+			fprintf(stderr,
+				"%s in mode %s left %llu records, which is none or too many\n",
+				call->name, mode, (unsigned long long)cover[0]);
 			exit(1);
 		}
 	}

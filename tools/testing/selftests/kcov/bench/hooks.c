@@ -2,13 +2,15 @@
 /*
  * Measures what a call of a hook costs: a user program around the kernel's own object file.
  *
- *   hooks CPU ROUNDS   "ticks FIGURE TICKS" for each figure in each round: ticks of the time stamp counter a call
- *   hooks CPU 0        "instructions FIGURE NUMBER": how many instructions the hook itself runs a call, its return
- *                      included
+ *   hooks CPU ROUNDS   "ticks FIGURE TICKS" for each figure in each round: ticks of the time
+ *     stamp counter a call
+ *   hooks CPU 0        "instructions FIGURE NUMBER": how many instructions the hook itself runs
+ *     a call, its return included
  *
- * The hooks read the per-CPU variables current_task and __preempt_count at the GS base plus their address. A process
- * starts with GS base 0, so plain variables of these names are what they see. The offsets of the fields in task_struct
- * come from the kernel's debug information, as macros (see hooks.py).
+ * The hooks read the per-CPU variables current_task and __preempt_count at the GS base plus
+ * their address. A process starts with GS base 0, so plain variables of these names are what
+ * they see. The offsets of the fields in task_struct come from the kernel's debug information,
+ * as macros (see scripts/harness/bench/hooks.py).
  */
 
 #define _GNU_SOURCE
@@ -22,7 +24,10 @@
 #include <unistd.h>
 
 #define CALLS 20000
-/* Records between two resets of the buffer, so that the figures are those of the hook, and not of the memory. */
+/*
+ * Records between two resets of the buffer, so that the figures are those of the hook, and not
+ * of the memory.
+ */
 #define RECORDS 500
 #define CMP_WORDS 4
 #define BUFFER_WORDS (1 + RECORDS * CMP_WORDS)
@@ -141,13 +146,15 @@ static const struct figure {
 	{ "trace_cmp4.collecting", loop_cmp4, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
 	{ "const_cmp8.nobody", loop_const_cmp8, NOBODY, 0, 0, loop_empty_with_arguments },
 	{ "const_cmp8.off", loop_const_cmp8, OFF, 0, 0, loop_empty_with_arguments },
-	{ "const_cmp8.collecting", loop_const_cmp8, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
+	{ "const_cmp8.collecting", loop_const_cmp8, COLLECTING, MODE_CMP, 1,
+	  loop_empty_with_arguments },
 	{ "switch4.nobody", loop_switch4, NOBODY, 0, 0, loop_empty_with_arguments },
 	{ "switch4.off", loop_switch4, OFF, 0, 0, loop_empty_with_arguments },
 	{ "switch4.collecting", loop_switch4, COLLECTING, MODE_CMP, 4, loop_empty_with_arguments },
 	{ "switch16.nobody", loop_switch16, NOBODY, 0, 0, loop_empty_with_arguments },
 	{ "switch16.off", loop_switch16, OFF, 0, 0, loop_empty_with_arguments },
-	{ "switch16.collecting", loop_switch16, COLLECTING, MODE_CMP, 16, loop_empty_with_arguments },
+	{ "switch16.collecting", loop_switch16, COLLECTING, MODE_CMP, 16,
+	  loop_empty_with_arguments },
 };
 
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
@@ -164,8 +171,8 @@ static void set_field(size_t offset, uint32_t value)
 }
 
 /*
- * The first instruction of a hook, where the kernel replaces it by a return while no buffer exists. This does the same.
- * An implementation that does nothing of the kind begins otherwise.
+ * The first instruction of a hook, where the kernel replaces it by a return while no buffer
+ * exists. This does the same. An implementation that does nothing of the kind begins otherwise.
  */
 static unsigned char *const entries[] = {
 	(unsigned char *)__sanitizer_cov_trace_pc,
@@ -191,7 +198,8 @@ static void write_code(unsigned char *code, const unsigned char *bytes, size_t l
 static int has_gate(const unsigned char *entry)
 {
 	/* The compiler's instruction may differ in its last byte. */
-	return !memcmp(entry, open_entry, sizeof(open_entry) - 1) || !memcmp(entry, closed_entry, sizeof(closed_entry));
+	return !memcmp(entry, open_entry, sizeof(open_entry) - 1) ||
+	       !memcmp(entry, closed_entry, sizeof(closed_entry));
 }
 
 static void set_gate(int open)
@@ -200,7 +208,8 @@ static void set_gate(int open)
 
 	for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
 		if (has_gate(entries[i]))
-			write_code(entries[i], open ? open_entry : closed_entry, sizeof(open_entry));
+			write_code(entries[i], open ? open_entry : closed_entry,
+				   sizeof(open_entry));
 	}
 }
 
@@ -272,7 +281,8 @@ static void prepare(const struct figure *figure)
 #endif
 	set_field(OFFSET_SOFTIRQ, figure->state == SOFTIRQ);
 	set_field(OFFSET_MODE, figure->mode);
-	__preempt_count = figure->state == SOFTIRQ || figure->state == INTERRUPT ? SERVING_SOFTIRQ : 0;
+	__preempt_count = figure->state == SOFTIRQ || figure->state == INTERRUPT ?
+			  SERVING_SOFTIRQ : 0;
 	buffer[0] = figure->state == FULL ? capacity(figure->mode) : 0;
 	forget(figure->loop);
 	prepare_layout(figure);
@@ -281,7 +291,8 @@ static void prepare(const struct figure *figure)
 /* Whether the last CALLS calls did what they should have done. */
 static void check(const struct figure *figure, unsigned long calls)
 {
-	uint64_t expected = figure->state == FULL ? capacity(figure->mode) : calls * records_of(figure);
+	uint64_t expected = figure->state == FULL ? capacity(figure->mode) :
+			    calls * records_of(figure);
 
 	if (buffer[0] != expected) {
 		fprintf(stderr, "%llu records instead of %llu; ", (unsigned long long)buffer[0],
@@ -302,7 +313,8 @@ static uint64_t ticks(void)
 static void measure(const struct figure *figure, int print)
 {
 	int is_new = state_of(figure) == NEW;
-	unsigned long turns = is_new ? 1 : RECORDS / UNROLLED / (figure->records ? figure->records : 1);
+	unsigned long turns = is_new ? 1 :
+			      RECORDS / UNROLLED / (figure->records ? figure->records : 1);
 	unsigned long batch = turns * UNROLLED;
 	unsigned long batches = CALLS / batch, i;
 	uint64_t start, end;

@@ -4,24 +4,18 @@
  *
  *   differential DIRECTORY
  *
- * Each program runs in both modes, each time in PROCESSES fresh processes one after the other: what depends on the
- * process, like its number, is then seen to vary. A process repeats the program, without keeping the trace at
- * first, until caches are warm. DIRECTORY/NAME.MODE.PROCESS holds REPEATS traces in the layout of the kcov buffer:
- * the number of records as a word, then the records.
+ * Each program runs in both modes, each time in PROCESSES fresh processes one after the other:
+ * what depends on the process, like its number, is then seen to vary. A process repeats the
+ * program, without keeping the trace at first, until caches are warm.
+ * DIRECTORY/NAME.MODE.PROCESS holds REPEATS traces in the layout of the kcov buffer: the number
+ * of records as a word, then the records.
  */
-#include "differential.h"
+#include "traces.h"
 
 #include <linux/kcov.h>
-#include <sched.h>
 #include <sys/personality.h>
 
-/* One file after the other is compiled into this one program. */
-#include "files.c"
-#include "channels.c"
-#include "network.c"
-#include "memory.c"
-#include "signals.c"
-#include "tasks.c"
+#include "kcov.h"
 
 enum {
 	PROCESSES = 2,
@@ -31,7 +25,8 @@ enum {
 };
 
 static const struct program *const groups[] = {
-	file_programs, channel_programs, network_programs, memory_programs, signal_programs, task_programs,
+	file_programs, channel_programs, network_programs,
+	memory_programs, signal_programs, task_programs,
 };
 
 static const struct {
@@ -78,16 +73,18 @@ static void write_all(int fd, const void *data, size_t size)
 
 static void collect(const struct program *program, size_t mode, const char *path)
 {
-	int device = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
+	uint64_t *buffer;
+	int device = kcov_open_mapped(WORDS, &buffer);
 	int output = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	expect(device >= 0 && output >= 0);
-	expect(!ioctl(device, KCOV_INIT_TRACE, (unsigned long)WORDS));
-	area = mmap(NULL, WORDS * sizeof(*area), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
-	expect(area != MAP_FAILED);
+	area = buffer;
 	/* A child would not use it, and to copy the mapping makes for a long trace of fork(). */
 	expect(!madvise((void *)area, WORDS * sizeof(*area), MADV_DONTFORK));
-	/* The first access to a page of the buffer is a fault, which does not belong into a trace. */
+	/*
+	 * The first access to a page of the buffer is a fault, which does not belong into a
+	 * trace.
+	 */
 	for (size_t word = 0; word < WORDS; word += 512)
 		area[word] = 0;
 	if (program->prepare)
@@ -101,21 +98,27 @@ static void collect(const struct program *program, size_t mode, const char *path
 		records = __atomic_load_n(&area[0], __ATOMIC_SEQ_CST);
 		expect(records > 0 && 1 + (records + 1) * modes[mode].words < WORDS);
 		if (repeat >= 0) {
-			/* Writing is recorded too, behind the trace; the count in the buffer does not stand still. */
+			/*
+			 * Writing is recorded too, behind the trace; the count in the buffer
+			 * does not stand still.
+			 */
 			write_all(output, &records, sizeof(records));
-			write_all(output, (const void *)(area + 1), records * modes[mode].words * sizeof(*area));
+			write_all(output, (const void *)(area + 1),
+				  records * modes[mode].words * sizeof(*area));
 		}
 	}
 	expect(!ioctl(device, KCOV_DISABLE, 0UL));
 }
 
-static int in_a_process(const struct program *program, size_t mode, int number, const char *directory)
+static int in_a_process(const struct program *program, size_t mode, int number,
+			const char *directory)
 {
 	char path[256];
 	int status;
 	pid_t pid;
 
-	snprintf(path, sizeof(path), "%s/%s.%s.%d", directory, program->name, modes[mode].name, number);
+	snprintf(path, sizeof(path), "%s/%s.%s.%d", directory, program->name, modes[mode].name,
+		 number);
 	pid = fork();
 	expect(pid >= 0);
 	if (!pid) {
@@ -133,23 +136,26 @@ static int in_a_process(const struct program *program, size_t mode, int number, 
 
 int main(int argc, char **argv)
 {
-	cpu_set_t cpus;
 	int failed = 0;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: differential DIRECTORY\n");
 		return 2;
 	}
-	/* Addresses are operands of comparisons; those of user space shall be the same each time. */
+	/*
+	 * Addresses are operands of comparisons; those of user space shall be the same each
+	 * time.
+	 */
 	if (!(personality(0xffffffff) & ADDR_NO_RANDOMIZE)) {
 		expect(personality(ADDR_NO_RANDOMIZE) >= 0);
 		execv("/proc/self/exe", argv);
 		complain(__FILE__, __LINE__, "execv");
 	}
-	/* Everything on one processor: two would race. Not the first, which serves most interrupts. */
-	CPU_ZERO(&cpus);
-	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &cpus);
-	expect(!sched_setaffinity(0, sizeof(cpus), &cpus));
+	/*
+	 * Everything on one processor: two would race. Not the first, which serves most
+	 * interrupts.
+	 */
+	expect(!run_on(sysconf(_SC_NPROCESSORS_ONLN) - 1));
 	for (size_t group = 0; group < sizeof(groups) / sizeof(*groups); group++)
 		for (const struct program *program = groups[group]; program->name; program++)
 			for (size_t mode = 0; mode < sizeof(modes) / sizeof(*modes); mode++)

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include "../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 int main(int argc, char **argv)
 {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Has the sample module work for this process elsewhere: what the samples of remote coverage then collect. */
+/*
+ * Has the sample module work for this process elsewhere: what the samples of remote coverage
+ * then collect.
+ */
 #include <err.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include "../../samples/kcov/kcov_sample.h"
+#include "kcov_sample.h"
 
 int main(void)
 {

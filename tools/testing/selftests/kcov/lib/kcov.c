@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,9 +17,6 @@
 
 #include "kselftest.h"
 #include "kcov.h"
-#include "symbols.h"
-
-#include "../../../../samples/kcov/kcov_sample.h"
 
 int kcov_open(void)
 {
@@ -159,58 +155,6 @@ uint64_t kernel_number(const char *name, uint64_t otherwise)
 		strtoull(value, NULL, 0) : otherwise;
 }
 
-/* A sample module, if no other code can be collected. */
-static int sample = -1;
-static bool only_sample;
-
-/* Runs before main(), so that its own calls are in no trace. */
-__attribute__((constructor)) static void find_code(void)
-{
-	only_sample = kernel_option("CONFIG_KCOV_INSTRUMENT_ALL") == OPTION_NO;
-	if (only_sample)
-		sample = open("/dev/kcov-sample", O_RDWR | O_CLOEXEC);
-}
-
-const char *code_missing(void)
-{
-	return only_sample ?
-		"the kernel's own code is not instrumented (CONFIG_KCOV_INSTRUMENT_ALL)" : NULL;
-}
-
-static void use_sample(void)
-{
-	static const struct kcov_sample_operands operands;
-
-	if (only_sample)
-		syscall(SYS_ioctl, sample, KCOV_SAMPLE_COMPARE, &operands);
-}
-
-void mark_one(void)
-{
-	syscall(SYS_getpriority, PRIO_PROCESS, 0);
-	use_sample();
-}
-
-void mark_two(void)
-{
-	syscall(SYS_getsid, 0);
-	use_sample();
-}
-
-bool cover_fill(uint64_t *area, unsigned long words)
-{
-	uint64_t before, after;
-
-	for (after = cover_count(area); after < words - 1; ) {
-		before = after;
-		mark_one();
-		after = cover_count(area);
-		if (after <= before)
-			return false;
-	}
-	return true;
-}
-
 bool may_wait(time_t *since)
 {
 	struct timespec now;
@@ -298,21 +242,6 @@ void worker_end(struct worker *worker)
 	worker->function = NULL;
 	sem_post(&worker->request);
 	pthread_join(worker->thread, NULL);
-}
-
-const char *kcov_unusable(int fd, uint64_t *area)
-{
-	bool collected;
-
-	cover_reset(area);
-	if (kcov_enable(fd, KCOV_TRACE_PC))
-		return "KCOV_ENABLE fails";
-	mark_two();
-	if (kcov_disable(fd))
-		return "KCOV_DISABLE fails";
-	collected = code_missing() ? cover_count(area) : covers_syscall(area, MARK_TWO);
-	cover_reset(area);
-	return collected ? NULL : "nothing is collected";
 }
 
 int exit_status(pid_t child)

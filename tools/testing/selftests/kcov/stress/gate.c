@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The code at the entry of the hook for basic blocks, read from the running
+ * kernel: it changes when the kernel switches the hooks on and off.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "stress.h"
+#include "symbols.h"
+
+#define HOOK	"__sanitizer_cov_trace_pc"
+#define CODE	48
+
+static uint64_t hook;
+
+void gate_open(void)
+{
+	/* CONFIG_PROC_KCORE is not set: no change is seen. */
+	if (access("/proc/kcore", R_OK))
+		return;
+	symbols_load();
+	if (symbols_missing() || text_missing())
+		fail("the code of the kernel can't be read: %s",
+		     symbols_missing() ?: text_missing());
+	hook = symbol_address(HOOK);
+	if (!hook)
+		fail("the kernel has no " HOOK);
+}
+
+bool gate_changed(void)
+{
+	static unsigned char before[CODE];
+	unsigned char now[CODE];
+	bool changed;
+
+	if (!hook)
+		return false;
+	if (!text_read(hook, now, CODE))
+		fail("the code of " HOOK " can't be read");
+	changed = memcmp(before, now, CODE);
+	memcpy(before, now, CODE);
+	return changed;
+}

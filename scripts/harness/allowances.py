@@ -55,6 +55,17 @@ ALLOWANCES = (
         r"",
         "a test names functions and files of the kernel, and some of its own are called the same",
     ),
+    *(
+        Allowance("tools/testing/kcov/models/", kind, r"", "a stub of the kernel's function or macro of that name")
+        for kind in (
+            "AVOID_EXTERNS",
+            "IS_ENABLED_CONFIG",
+            "MACRO_ARG_UNUSED",
+            "MACRO_WITH_FLOW_CONTROL",
+            "MEMORY_BARRIER",
+            "NEW_TYPEDEFS",
+        )
+    ),
     Allowance("kcov/exports.c", "EXPORT_SYMBOL", r"EXPORT_SYMBOL\(", "the functions are written in Rust"),
     Allowance("kcov/", "TRAILING_SEMICOLON", r"#define HOOK\(", "hooks.h is a list without separators"),
     Allowance("samples/kcov/", "ENOTSUPP", r"ENOTSUPP", "the interface answers so"),

@@ -20,6 +20,7 @@ GDB_HELP = '  make gdb        boot a kernel under gdb'
 BENCH_HELP = '  make bench      measure what the hooks cost'
 STRESS_HELP = '  make stress     remote sections under load, on a kernel that checks itself'
 REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
+MODELS_HELP = '  make models     check formal models of the memory orders, the gate and the sections'
 MATRIX_HELP = '  make matrix     build and boot with other compilers, architectures and options'
 
 .PHONY: help
@@ -34,6 +35,7 @@ help:
 	$(if $(call have,stress.py),@echo $(STRESS_HELP))
 	$(if $(call have,report.py),@echo $(REPORT_HELP))
 	$(if $(call have,matrix.py),@echo $(MATRIX_HELP))
+	$(if $(call have,models.py),@echo $(MODELS_HELP))
 	@echo '  make kernel     build the kernel, no more'
 	@echo '  make setup      get what the machine lacks: packages, bindgen, the Linux source'
 	@echo
@@ -104,6 +106,12 @@ ifneq ($(call have,matrix.py),)
 .PHONY: matrix
 matrix: setup
 	@scripts/matrix.py
+endif
+
+ifneq ($(call have,models.py),)
+.PHONY: models
+models:
+	@scripts/models.py
 endif
 
 .PHONY: install uninstall fits status series

@@ -98,6 +98,7 @@ impl AreaSlot {
     #[inline(never)]
     fn put_back(&self, area: Area) {
         drop(self.put(area));
+        drain_if_unused();
     }
 
     /// Puts an area into the slot, or returns it if the slot is occupied.
@@ -242,10 +243,18 @@ pub(crate) fn give_back(context: Context, area: Area) {
     if let Err(area) = POOL[here].slots(context)[0].put(area) {
         give_back_elsewhere(here, context, area);
     }
-    // ORDERING: This load, the exchange in `Slot::put`, the exchanges in `drain` and the
-    // subtraction in `close` have one order on which all CPUs agree. Therefore either this load
-    // sees that the last user has gone, or the worker that `close` starts sees the area.
-    if context == Context::Task && USERS.load(SeqCst) == 0 {
+    if context == Context::Task {
+        drain_if_unused();
+    }
+}
+
+/// Starts the worker if the last user has gone. Called after an area of a task was put into a slot.
+#[inline(always)]
+fn drain_if_unused() {
+    // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
+    // `close` are in one order that all agree on. Either this load sees that the last user has
+    // gone, or the worker that `close` starts sees the area.
+    if USERS.load(SeqCst) == 0 {
         Worker::drain_later();
     }
 }
@@ -296,6 +305,7 @@ fn add(words: usize) {
     evict_smaller(&POOL[here], words);
     if let Ok(area) = Area::new(words, __GFP_NORETRY) {
         drop(put_from(here, SHARDS, Context::Task, area));
+        drain_if_unused();
     }
 }
 

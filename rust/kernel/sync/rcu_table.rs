@@ -317,8 +317,9 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
             // SAFETY: Only the writer unlinks nodes, so `current` stays valid.
             let found = unsafe { &*current };
             if ptr::eq(found, node) {
-                // ORDERING: None needed: the rest of the chain was visible before.
-                link.store(node.next.load(ordering::Relaxed), ordering::Relaxed);
+                // ORDERING: Pairs with the address dependency in `RcuTable::follow`, as in `link`: a
+                // reader may come to the rest of the chain by this store alone.
+                link.store(node.next.load(ordering::Relaxed), ordering::Release);
                 continue;
             }
             bits |= RcuTable::<T, BUCKETS>::hash(found.key).bit;

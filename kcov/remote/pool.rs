@@ -20,7 +20,6 @@ use crate::{
     memory::{read_once, write_once},
     statistics, //
 };
-use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use kernel::{
     alloc::flags::{__GFP_NORETRY, __GFP_RETRY_MAYFAIL},
     bindings,
@@ -149,10 +148,7 @@ static POOL: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 
 /// The number of requests that have handles in the registry. Areas of tasks are kept while it is
 /// not 0, and for some seconds after that.
-///
-/// Not an `Atomic` of the `kernel` crate: it is read in one order with the exchanges of [`Slot`],
-/// which are those of `core` too.
-static USERS: AtomicUsize = AtomicUsize::new(0);
+static USERS: Atomic<usize> = Atomic::new(0);
 
 /// Set when the last user goes, cleared when the worker looks.
 static RECENTLY_USED: AtomicFlag = AtomicFlag::new(false);
@@ -248,13 +244,15 @@ pub(crate) fn give_back(context: Context, area: Area) {
     }
 }
 
-/// Starts the worker if the last user has gone. Called after an area of a task was put into a slot.
+/// Starts the worker if the last user has gone. Must be called after an area of a task was put into
+/// a slot.
 #[inline(always)]
 fn drain_if_unused() {
-    // ORDERING: This load, the exchange in `Slot::put`, those in `drain` and the subtraction in
-    // `close` are in one order that all agree on. Either this load sees that the last user has
-    // gone, or the worker that `close` starts sees the area.
-    if USERS.load(SeqCst) == 0 {
+    // ORDERING: The exchange in `Slot::put` comes before the exchange in `drain` for the same slot,
+    // or after it. If it comes before, the worker takes the area. If it comes after, it acquires
+    // what the worker released. Queueing the work orders the subtraction in `close` before the
+    // worker, so this load sees that the last user has gone.
+    if read_once(&USERS) == 0 {
         Worker::drain_later();
     }
 }
@@ -311,13 +309,14 @@ fn add(words: usize) {
 
 /// Counts a user: a descriptor that is enabled for remote sections.
 pub(crate) fn open() {
-    USERS.fetch_add(1, SeqCst);
+    USERS.fetch_add(1, Relaxed);
 }
 
 /// Uncounts a user. Some seconds after the last one, the worker frees the areas of tasks.
 pub(crate) fn close() {
-    // ORDERING: See `give_back`.
-    if USERS.fetch_sub(1, SeqCst) == 1 {
+    // ORDERING: Queueing work is a full barrier, even if the work is queued already. See
+    // `drain_if_unused`.
+    if USERS.fetch_sub(1, Relaxed) == 1 {
         RECENTLY_USED.store(true, Relaxed);
         Worker::drain_later();
     }
@@ -398,7 +397,7 @@ impl WorkItem<0> for Worker {
 
     fn run(_this: Arc<Self>) {
         // While there are users, nothing needs to be done: the last user starts this work again.
-        if USERS.load(SeqCst) > 0 {
+        if USERS.load(Relaxed) > 0 {
             return;
         }
         if RECENTLY_USED.xchg(false, Relaxed) {
@@ -414,7 +413,7 @@ impl WorkItem<1> for Worker {
 
     fn run(this: Arc<Self>) {
         let words = WANTED.xchg(0, Relaxed);
-        if words == 0 || USERS.load(SeqCst) == 0 {
+        if words == 0 || USERS.load(Relaxed) == 0 {
             return;
         }
         for shard in &POOL {

@@ -60,13 +60,15 @@ impl<P: ForeignOwnable> Slot<P> {
 
     /// Takes the object out; `None` if the slot is empty.
     ///
-    /// All CPUs agree on one order of all calls of this function and of [`Slot::put`], for all
-    /// slots.
+    /// All calls of this function and all successful calls of [`Slot::put`] for one slot have an
+    /// order. The caller of a later one sees all that was written before an earlier one, even if
+    /// the earlier one found the slot empty.
     #[inline]
     pub fn take(&self) -> Option<P> {
-        // ORDERING: Sequentially consistent, as documented; includes the acquire that pairs with
-        // the release in `put`. INVARIANT: Null is always a valid content.
-        let pointer = self.pointer.swap(ptr::null_mut(), Ordering::SeqCst);
+        // ORDERING: Acquires the object, which `put` released. Releases for a later `put`, as
+        // documented.
+        // INVARIANT: Null is always a valid content.
+        let pointer = self.pointer.swap(ptr::null_mut(), Ordering::AcqRel);
         if pointer.is_null() {
             return None;
         }
@@ -78,12 +80,13 @@ impl<P: ForeignOwnable> Slot<P> {
     #[inline]
     pub fn put(&self, object: P) -> Result<(), P> {
         let pointer = object.into_foreign();
-        // ORDERING: Sequentially consistent, as documented; includes the release that pairs with
-        // the acquire in `take`. INVARIANT: The slot owns the object if the exchange succeeds.
+        // ORDERING: Releases the object for `take`. Acquires what an earlier `take` has released,
+        // as documented.
+        // INVARIANT: The slot owns the object if the exchange succeeds.
         match self.pointer.compare_exchange(
             ptr::null_mut(),
             pointer,
-            Ordering::SeqCst,
+            Ordering::AcqRel,
             Ordering::Relaxed,
         ) {
             Ok(_) => Ok(()),

@@ -270,6 +270,7 @@ impl Layout {
         let trace = self.trace(kind);
         let number = source.count().saturating_sub(from).min(limit);
         if trace.capacity() == 0 {
+            self.drop_records(number);
             return number;
         }
         let count = trace.count(kind).min(trace.capacity());

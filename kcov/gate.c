@@ -181,8 +181,11 @@ static void close_gate(void)
 	 */
 	smp_mb();
 	if (atomic_read(&users)) {
-		/* The hooks are still on, so tasks that already wait may continue. */
-		smp_store_release(&gate_is_open, true);
+		/*
+		 * The hooks are still on, so tasks that already wait may continue. The barrier
+		 * above orders what switched them on before the flag.
+		 */
+		WRITE_ONCE(gate_is_open, true);
 		wake_up_all(&gate_opened);
 		return;
 	}
@@ -214,7 +217,10 @@ static void update_gate_in(unsigned long delay)
 
 static bool gate_is_known_open(void)
 {
-	/* ORDERING: Pairs with the releases in open_gate() and close_gate(): the hooks are on. */
+	/*
+	 * ORDERING: Pairs with the release in open_gate() and the barrier in close_gate(): the hooks
+	 * are on.
+	 */
 	return smp_load_acquire(&gate_is_open);
 }
 

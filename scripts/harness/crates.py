@@ -34,12 +34,22 @@ def target_of(arch: str) -> str:
     return ARCHITECTURES[arch].rust_target
 
 
+def program(name: str, arch: str) -> Path:
+    """A static program of the workspace, up to date, of the crate with its name."""
+    target, log = target_of(arch), LOGS / f"cargo-{name}.log"
+    command = ["cargo", "build", "--release", "--locked", "--target", target, "-p", name]
+    run_logged(log, f"Building {name}", command, env=static_environment(), cwd=WORKSPACE)
+    return TARGET_DIR / target / "release" / name
+
+
 def kcov_trace(arch: str = "x86_64") -> Path:
-    """A static kcov-trace, up to date; it runs in the guest and on the host."""
-    target, log = target_of(arch), LOGS / "cargo-kcov-trace.log"
-    command = ["cargo", "build", "--release", "--locked", "--target", target, "-p", "kcov-trace"]
-    run_logged(log, "Building kcov-trace", command, env=static_environment(), cwd=WORKSPACE)
-    return TARGET_DIR / target / "release/kcov-trace"
+    """kcov-trace, which runs in the guest and on the host."""
+    return program("kcov-trace", arch)
+
+
+def random(arch: str = "x86_64") -> Path:
+    """The program that makes random calls."""
+    return program("kcov-random", arch)
 
 
 def device_tests(arch: str = "x86_64") -> Path:

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finds the kernel's sources. They are included by their place, so that rustfmt judges them by the
+//! kernel's settings only.
+
+use std::{env, fs, path::PathBuf};
+
+const FILES: [&str; 13] = [
+    "area",
+    "buffer",
+    "context",
+    "descriptor",
+    "filter",
+    "layout",
+    "memory",
+    "mode",
+    "recorder",
+    "recording",
+    "records",
+    "set",
+    "task",
+];
+const REMOTE: [&str; 4] = ["handle", "pool", "registry", "section"];
+
+fn module(path: PathBuf) -> String {
+    println!("cargo::rerun-if-changed={}", path.display());
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    format!("#[path = {path:?}]\npub(crate) mod {name};\n")
+}
+
+fn main() {
+    let top = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../..");
+    // In a kernel tree the directory is below kernel/.
+    let sources = ["kernel/kcov", "kcov"]
+        .map(|name| top.join(name))
+        .into_iter()
+        .find(|path| path.join("kcov.rs").exists())
+        .expect("the sources of KCOV are not where they are in the repository or in a kernel tree");
+    let sources = sources.canonicalize().unwrap();
+    for (name, place) in [
+        ("KCOV_SOURCES", &sources),
+        ("SYNC_SOURCES", &top.join("rust/kernel/sync")),
+    ] {
+        println!("cargo::rustc-env={name}={}", place.display());
+    }
+    let mut text: String = FILES
+        .iter()
+        .map(|name| module(sources.join(format!("{name}.rs"))))
+        .collect();
+    text += "pub(crate) mod remote {\n";
+    for name in REMOTE {
+        text += &module(sources.join(format!("remote/{name}.rs")));
+    }
+    text += "}\n";
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    fs::write(out.join("sources.rs"), text).unwrap();
+
+    // The configuration with all of the code, but for what only one architecture has.
+    for name in ["ENABLE_COMPARISONS", "UNIQUE"] {
+        println!("cargo::rustc-cfg=CONFIG_KCOV_{name}");
+    }
+    println!("cargo::rustc-cfg=CONFIG_RANDOMIZE_BASE");
+}

@@ -30,6 +30,7 @@ help:
 	@echo '  make run        build a kernel, boot it, show the coverage of a system call'
 	@echo '  make test       run every check that is not on demand (scripts/test.py --list)'
 	@echo '  make shell      boot to a shell in the guest'
+	@echo '  make proof      the kernel part on the host: its properties, and models of what takes no lock'
 	$(if $(call have,gdb.py),@echo $(GDB_HELP))
 	$(if $(call have,bench.py),@echo $(BENCH_HELP))
 	$(if $(call have,stress.py),@echo $(STRESS_HELP))
@@ -62,7 +63,7 @@ help:
 	@echo '  FORCE=1         install, uninstall: give up changes made to the overlay in the tree'
 	@echo '  ONLY=NAME,…     test, matrix: only these checks or cells'
 
-.PHONY: setup kernel run test shell
+.PHONY: setup kernel run test shell proof
 setup:
 	@scripts/setup.sh $(SETUP_PARTS)
 
@@ -77,6 +78,9 @@ test: setup
 
 shell: setup
 	@scripts/shell.py
+
+proof: setup
+	@scripts/test.py --only proof
 
 ifneq ($(call have,gdb.py),)
 .PHONY: gdb

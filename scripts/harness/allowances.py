@@ -66,6 +66,18 @@ ALLOWANCES = (
             "NEW_TYPEDEFS",
         )
     ),
+    Allowance(
+        "tools/testing/selftests/kcov/bench/",
+        "AVOID_EXTERNS",
+        r"",
+        "the programs are linked with objects of the kernel, which have no header for user space",
+    ),
+    Allowance(
+        "tools/testing/selftests/kcov/bench/",
+        "ARRAY_SIZE",
+        r"sizeof",
+        "user space does not have the kernel's macro",
+    ),
     Allowance("kcov/exports.c", "EXPORT_SYMBOL", r"EXPORT_SYMBOL\(", "the functions are written in Rust"),
     Allowance("kcov/", "TRAILING_SEMICOLON", r"#define HOOK\(", "hooks.h is a list without separators"),
     Allowance("samples/kcov/", "ENOTSUPP", r"ENOTSUPP", "the interface answers so"),

@@ -321,7 +321,7 @@ class Results(unittest.TestCase):
 
     def test_commands_of_a_guest(self):
         with mock.patch.object(remote, "module", lambda impl, obj: Path("m.ko")), mock.patch.object(
-            remote.programs, "build", lambda source, obj: source
+            remote.programs, "of_suite", lambda name, obj: name
         ):
             boot = remote.boot("c", {impl: Path() for impl in IMPLS}, (remote.Case("hit", 64, 2),), True)
         self.assertIsInstance(boot, boots.Boot)

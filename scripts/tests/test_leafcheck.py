@@ -69,7 +69,7 @@ class Programs(unittest.TestCase):
 
     def test_self_test_fails_when_a_bad_program_is_not_caught(self):
         for wrong in (case("all hooks, inlined")._replace(expect="calls"), case("indirect call")._replace(expect=None)):
-            saved, cases.CASES = cases.CASES, [wrong]
+            saved, selftest.CASES = selftest.CASES, [wrong]
             try:
                 compilers()
                 output = io.StringIO()
@@ -77,7 +77,7 @@ class Programs(unittest.TestCase):
                     self.assertEqual(selftest.self_test(), 1)
                 self.assertIn("FAILED", output.getvalue())
             finally:
-                cases.CASES = saved
+                selftest.CASES = saved
 
     def test_way_names_every_function(self):
         with tempfile.TemporaryDirectory() as directory:

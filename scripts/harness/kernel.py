@@ -72,11 +72,11 @@ class Kernel:
         if suffix not in self.variant:
             self.variant = "-".join(filter(None, (self.variant, suffix)))
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
-        names = ["base", self.arch, self.impl]
+        # Not each implementation or architecture has options of its own.
+        optional = [self.impl, f"{self.arch}-small" if self.small else f"{self.arch}-suite", f"suite-{self.impl}"]
+        names = ["base", self.arch, *optional[:2]]
         if not self.small:
-            names += ["suite", f"suite-{self.impl}", *self.architecture.fragments]
-        # Not each implementation has options of its own.
-        optional = (self.impl, f"suite-{self.impl}")
+            names += ["suite", *optional[2:], *self.architecture.fragments]
         names = [name for name in names if name not in optional or (CONFIG_DIR / f"{name}.config").exists()]
         self.wanted = kconfig.merged([*names, *self.fragments], choice)
         self.llvm = self.llvm or first_line(CACHE / "llvm.suffix") or "1"

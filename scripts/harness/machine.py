@@ -96,9 +96,10 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     if not image.exists():
         die(f"there is no kernel in {shown(image)}; build it first (`make kernel`).")
     pinned = ["taskset", "-c", ",".join(map(str, guest.cpus))] if guest.cpus else []
+    pci = not architecture.qemu_options_without_pci or not (guest.obj / ".config").exists() or guest.has("CONFIG_PCI")
     kernel_args = [f"console={architecture.console}", "panic=-1", *architecture.kernel_args]
     kernel_args += [*clock_args(guest), *option_args(guest), *watchdog_args(guest), *hooks_args(guest)]
-    kernel_args += guest.kernel_args
+    kernel_args += [*(() if pci else architecture.args_without_pci), *guest.kernel_args]
     if architecture.qemu is None:
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
@@ -122,7 +123,8 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     console_device = "stdio,mux=on,signal=off" if interactive else "null"
     command = [
         *pinned,
-        *(architecture.qemu, "-accel", accelerator(guest), *architecture.qemu_options),
+        *(architecture.qemu, "-accel", accelerator(guest)),
+        *(architecture.qemu_options if pci else architecture.qemu_options_without_pci),
         *("-smp", str(guest.smp), "-m", guest.memory, "-no-reboot"),
         *("-no-user-config", "-nodefaults", "-display", "none"),
         *("-kernel", str(image), "-initrd", str(initrd), "-append", " ".join(kernel_args)),
@@ -131,7 +133,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     if interactive:
         command += ["-mon", "chardev=console"]
     else:
-        command += ["-device", architecture.serial_bus]
+        command += ["-device", architecture.serial_bus if pci else "virtio-serial-device"]
         for port in PORTS:
             command += ["-chardev", f"file,id={port},path={_option(guest.run / 'ports' / port)}"]
             command += ["-device", f"virtserialport,chardev={port},name={port}"]

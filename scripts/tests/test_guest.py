@@ -109,6 +109,17 @@ class CommandLine(Directory):
         with mock.patch.object(tsc, "kilohertz", return_value=None):
             self.assertEqual(machine.clock_args(self.guest()), [])
 
+    def test_machine_without_pci(self):
+        (self.root / ".config").write_text("CONFIG_PCI=y\n")
+        command = machine.command_line(self.guest(), self.root / "initrd")
+        self.assertIn("pc", command)
+        self.assertIn("virtio-serial-pci", command)
+        (self.root / ".config").write_text("# CONFIG_PCI is not set\n")
+        command = machine.command_line(self.guest(), self.root / "initrd")
+        self.assertTrue(command[command.index("-machine") + 1].startswith("microvm,"))
+        self.assertIn("virtio-serial-device", command)
+        self.assertIn("reboot=triple", command[command.index("-append") + 1].split())
+
     def test_kvm_is_tried_once(self):
         boots = []
 

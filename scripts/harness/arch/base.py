@@ -47,6 +47,9 @@ class Architecture:
     console: str = "ttyS0"
     qemu: Optional[str] = None
     qemu_options: Tuple[str, ...] = ()
+    # The machine for kernels without PCI, if that is another one, and what they have to be told there.
+    qemu_options_without_pci: Tuple[str, ...] = ()
+    args_without_pci: Tuple[str, ...] = ()
     # Options for large kernels, which check all memory.
     large_options: Tuple[str, ...] = ()
     # The bus for the ports of the results: PCI, or memory-mapped virtio.

@@ -121,6 +121,9 @@ ARCHITECTURE = Architecture(
     aliases=("x86",),
     qemu="qemu-system-x86_64",
     qemu_options=("-machine", "pc", "-cpu", "max"),
+    # That machine has neither ACPI nor a keyboard's controller to restart it, but a triple fault does.
+    qemu_options_without_pci=("-machine", "microvm,acpi=off,isa-serial=on,rtc=on", "-cpu", "max"),
+    args_without_pci=("reboot=triple",),
     # Such kernels do not find the interrupts of devices on QEMU's older machine.
     large_options=("-machine", "q35"),
     kernel_args=("earlycon=uart8250,io,0x3f8",),

@@ -218,8 +218,8 @@ static void update_gate_in(unsigned long delay)
 static bool gate_is_known_open(void)
 {
 	/*
-	 * ORDERING: Pairs with the release in open_gate() and the barrier in close_gate(): the hooks
-	 * are on.
+	 * ORDERING: Pairs with the release in open_gate() and the barrier in close_gate(): the
+	 * hooks are on.
 	 */
 	return smp_load_acquire(&gate_is_open);
 }

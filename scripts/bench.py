@@ -172,10 +172,8 @@ def update_counts(given: List[str]) -> None:
     named = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(named) != len(given) or set(named) - {"rust"}:
         die("--update-counts counts the implementation in Rust: --obj takes rust=DIR.")
-    if "rust" in named:
-        obj = Path(named["rust"]).absolute()
-    else:
-        obj = kernel.build(kernel.Kernel(impl="rust", arch=chosen()))
+    given_obj = named.get("rust")
+    obj = Path(given_obj).absolute() if given_obj else kernel.build(kernel.Kernel(impl="rust", arch=chosen()))
     if not counts.runs_here(counts.Kernel.of(obj)):
         warn("this machine cannot run the code of that kernel, so the list gets only the paths through its hooks.")
     step(f"{shown(counts.LIST)} has the counts of {counts.update(obj)}")

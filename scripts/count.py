@@ -225,8 +225,12 @@ def files_of(top: Path, patterns: Sequence[str]) -> List[Path]:
     return sorted(path for path in found if not PRODUCTS & set(path.relative_to(top).parts))
 
 
+# A cell of the table without a figure.
+NOTHING = "-"
+
+
 def share(part: int, whole: int, digits: int = 0) -> str:
-    return f"{100 * part / whole:.{digits}f} %" if whole else "–"
+    return f"{100 * part / whole:.{digits}f} %" if whole else NOTHING
 
 
 COLUMNS = (
@@ -257,10 +261,10 @@ def row(top: Path, part: Part) -> Optional[List[str]]:
         f"{len(code)} / {sum(lines):,}",
         f"{statistics.median(lines):.0f}",
         str(sum(1 for number in lines if number > LARGE)),
-        f"{len(safe)} of {len(rust)}" if rust else "–",
-        f"{1000 * blocks / sum(counted[path].lines for path in rust):.1f}" if rust else "–",
-        str(sum(source.unsafe_blocks + source.unsafe_impls for source in outside)) if rust else "–",
-        f"{test_lines / sum(lines):.2f}" if test_lines else "–",
+        f"{len(safe)} of {len(rust)}" if rust else NOTHING,
+        f"{1000 * blocks / sum(counted[path].lines for path in rust):.1f}" if rust else NOTHING,
+        str(sum(source.unsafe_blocks + source.unsafe_impls for source in outside)) if rust else NOTHING,
+        f"{test_lines / sum(lines):.2f}" if test_lines else NOTHING,
         str(max(counted[path].longest for path in code)),
         share(sum(source.commented for source in every), sum(source.filled for source in every)),
         f"{share(sum(1 for doc in docs if OPENING.match(doc)), len(docs), 1)} of {len(docs)}",

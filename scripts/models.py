@@ -301,7 +301,7 @@ def run(arguments: List[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args(arguments)
 
-    problems = []
+    problems: List[str] = []
     if options.only in (None, "litmus"):
         problems += litmus(options.names, options.states)
     if options.only in (None, "gate") and not options.states:

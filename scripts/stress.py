@@ -46,7 +46,10 @@ cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
 
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
     """The guest of a run, which may take so many seconds."""
-    files = {"/stress": programs.of_suite("stress/stress", obj, arch), "/collect": programs.build(SAMPLES / "collect.c", obj, arch)}
+    files = {
+        "/stress": programs.of_suite("stress/stress", obj, arch),
+        "/collect": programs.build(SAMPLES / "collect.c", obj, arch),
+    }
     files.update(programs.sample_modules(obj))
     options = f"-r {rounds} -s {seed}" + (" -u" if impl == "c" else "")
     nested = "-plain" if impl == "c" else "-plain -n"

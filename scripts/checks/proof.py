@@ -6,11 +6,10 @@ The kernel part's own sources on the host: properties of their data, and models 
 from dataclasses import replace
 from typing import Iterator
 
+from checks.tools import end_of, libtest
 from harness import crates
 from harness.checklib import LOGS, Context, Result, failed, run_tool
 from harness.hostlib import TOP, shown
-
-from checks.tools import end_of, libtest
 
 ORDER = 14
 

@@ -66,6 +66,10 @@ ALLOWANCES = (
             "NEW_TYPEDEFS",
         )
     ),
+    *(
+        Allowance("tools/testing/selftests/kcov/stress/", kind, r"define (?:COUNTERS\(X\)|X\(name\))", "a list of counters")
+        for kind in ("COMPLEX_MACRO", "TRAILING_SEMICOLON")
+    ),
     Allowance(
         "tools/testing/selftests/kcov/bench/",
         "AVOID_EXTERNS",

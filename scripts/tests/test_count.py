@@ -152,7 +152,7 @@ class Table(unittest.TestCase):
         self.assertEqual(cells["openings"], "60.0 % of 5")
         self.assertEqual(cells["nobody"], "4")
         cells = self.cells(count.OURS[3])
-        self.assertEqual((cells["no unsafe"], cells["tests / code"]), ("–", "–"))
+        self.assertEqual((cells["no unsafe"], cells["tests / code"]), (count.NOTHING, count.NOTHING))
 
     def test_missing_parts(self):
         self.assertIsNone(count.row(self.top, count.OURS[0]))

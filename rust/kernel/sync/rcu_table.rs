@@ -317,8 +317,8 @@ impl<T: Send + Sync + 'static, const BUCKETS: usize> Writer<T, BUCKETS> {
             // SAFETY: Only the writer unlinks nodes, so `current` stays valid.
             let found = unsafe { &*current };
             if ptr::eq(found, node) {
-                // ORDERING: Pairs with the address dependency in `RcuTable::follow`, as in `link`: a
-                // reader may come to the rest of the chain by this store alone.
+                // ORDERING: Pairs with the address dependency in `RcuTable::follow`, as in `link`.
+                // A reader may come to the rest of the chain by this store alone.
                 link.store(node.next.load(ordering::Relaxed), ordering::Release);
                 continue;
             }

@@ -136,7 +136,7 @@ def entry_is_for(kernel: Kernel, entry: Dict[str, object]) -> bool:
 
 
 def read_list() -> List[Dict[str, object]]:
-    return json.loads(LIST.read_text(encoding="utf-8"))
+    return list(json.loads(LIST.read_text(encoding="utf-8")))
 
 
 def update(obj: Path) -> Kernel:

@@ -114,10 +114,8 @@ static long end(FIXTURE_DATA(nested) *self)
 }
 
 /* Enables both descriptors, with empty buffers. */
-static long prepare(void *data)
+static long enable_both(FIXTURE_DATA(nested) *self, const struct row *row)
 {
-	const struct row *row = data;
-	FIXTURE_DATA(nested) *self = row->self;
 	long ret;
 
 	/* After a row that was not in the calling thread or on top of it. */
@@ -133,6 +131,13 @@ static long prepare(void *data)
 	if (row->full)
 		trace_fill(row->full);
 	return ret;
+}
+
+static long prepare(void *data)
+{
+	const struct row *row = data;
+
+	return enable_both(row->self, row);
 }
 
 /* Returns 1 when so many pairs were in the calling thread or on top of it. */

@@ -3,7 +3,7 @@
 """
 `make stress`: puts KCOV under stress in a kernel that looks for its own mistakes, and judges what is left.
 
-  stress.py [--impl rust|c] [--rounds N] [--seed N] [--obj DIR]
+  stress.py [--impl rust|c] [--rounds N] [--seed N] [--smp N] [--obj DIR]
 
 The kernel has scripts/config/debug.config. A round takes half a minute or more in emulation. The program in
 tools/testing/selftests/kcov/stress hits what the kernel offers from many threads, in random order. The same seed gives
@@ -12,6 +12,7 @@ the same order in each thread.
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
@@ -115,9 +116,9 @@ def judge(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
     yield from judge_debugging(impl, outcome)
 
 
-def run(impl: str, arch: str, obj: Path, rounds: int, seed: int) -> Tuple[List[Result], guest.Outcome]:
+def run(impl: str, arch: str, obj: Path, rounds: int, seed: int, smp: int) -> Tuple[List[Result], guest.Outcome]:
     # Several times what it takes on a machine that does nothing else.
-    boot = make_guest(impl, obj, arch, rounds, seed, 1800 + 300 * rounds)
+    boot = replace(make_guest(impl, obj, arch, rounds, seed, 1800 + 300 * rounds), smp=smp)
     progress = Progress(f"Stress of {shown(obj)}, {rounds} rounds")
 
     def on_output(line: str) -> None:
@@ -135,6 +136,7 @@ def command_interface(arguments: List[str]) -> int:
     guest.kernel_options(parser)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--smp", type=int, default=guest.Guest.smp, help="the number of the guest's CPUs")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         die("--rounds must be 1 or more.")
@@ -145,7 +147,7 @@ def command_interface(arguments: List[str]) -> int:
         from harness import kernel
 
         obj = kernel.build(kernel.Kernel(impl=options.impl, arch=options.arch, fragments=["debug"]))
-    results, outcome = run(options.impl, options.arch, obj, options.rounds, options.seed)
+    results, outcome = run(options.impl, options.arch, obj, options.rounds, options.seed, options.smp)
     for result in results:
         say(f"    {result.outcome:8} {result.name}")
         for line in result.detail.splitlines():

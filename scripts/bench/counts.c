@@ -337,6 +337,10 @@ bool rust_helper_refcount_dec_and_test(int *count)
 	type rust_helper_##prefix##_fetch_sub(type number, type *value)			\
 	{										\
 		return rust_helper_##prefix##_fetch_add(-number, value);		\
+	}										\
+	type rust_helper_##prefix##_fetch_sub_relaxed(type number, type *value)		\
+	{										\
+		return rust_helper_##prefix##_fetch_add(-number, value);		\
 	}
 
 ATOMIC_NUMBER(atomic, int32_t)

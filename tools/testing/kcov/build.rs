@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Finds the kernel's sources. They are included by their place, so that rustfmt judges them by the
-//! kernel's settings only.
+//! Finds the kernel's sources. They are included by their path, so that rustfmt formats them with
+//! the kernel's settings only.
 
 use std::{env, fs, path::PathBuf};
 
@@ -55,7 +55,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     fs::write(out.join("sources.rs"), text).unwrap();
 
-    // The configuration with all of the code, but for what only one architecture has.
+    // The configuration with all code, except the code that only one architecture has.
     for name in ["ENABLE_COMPARISONS", "UNIQUE"] {
         println!("cargo::rustc-cfg=CONFIG_KCOV_{name}");
     }

@@ -2,11 +2,12 @@
 /*
  * Checks kcov/gate.c with cbmc: tasks that open and close the gate, and the worker.
  *
- * gate.c is included as it is; what it takes from the kernel is here. scripts/models.py provides an
- * empty file for each header that gate.c includes, and chooses the kernel with jump labels: how the
- * hooks are switched is in one function there, and makes no difference here.
+ * gate.c is included unchanged; the kernel functions that it uses are defined here.
+ * scripts/models.py provides an empty file for each header that gate.c includes, and chooses the
+ * kernel with jump labels. One function in gate.c switches the hooks, and its method makes no
+ * difference here.
  *
- * Every interleaving of the accesses is looked at. Memory is sequentially consistent here; the
+ * cbmc explores every interleaving of the accesses. Memory is sequentially consistent here; the
  * litmus tests are about its order.
  */
 #include <stdbool.h>
@@ -14,7 +15,7 @@
 #include <string.h>
 
 #ifndef ROUNDS
-#define ROUNDS 2	/* how often the worker runs, at most */
+#define ROUNDS 2	/* the maximum number of runs of the worker */
 #endif
 
 #define EINTR 4
@@ -65,7 +66,7 @@ static int add(atomic_t *number, int more)
 #define smp_store_release(variable, value) ONE(*(variable) = (value))
 #define smp_load_acquire(variable) (*(variable))
 
-/* The hooks, which are being switched for a while. */
+/* The hooks. A switch of them takes a while. */
 enum { OFF, SWITCHING, ON };
 static int hooks = OFF;
 
@@ -80,7 +81,7 @@ static void switch_to(int state)
 #define static_branch_enable(key) switch_to(ON)
 #define static_branch_disable(key) switch_to(OFF)
 
-/* The workqueue: a work that is pending is done at some time, however long the delay. */
+/* The workqueue: pending work is done at some time, however long the delay. */
 struct work_struct {
 	int unused;
 };
@@ -92,8 +93,9 @@ static bool pending;
 #define mod_delayed_work(queue, work, delay) ONE(pending = true)
 
 /*
- * A wait ends when the condition holds, or when the task is killed. A task may also sleep on to the
- * end, where it is judged: by then it has been woken, or it is forgotten. That ends the caller.
+ * A wait ends when the condition holds, or when the task is killed. A task may also sleep until
+ * the end, where it is checked: if it has not been woken by then, it was forgotten. That ends the
+ * caller.
  */
 #define ASLEEP 1
 

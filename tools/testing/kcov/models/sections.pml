@@ -3,12 +3,12 @@
  * A model of descriptors, of the stack of sections on a task, and of softirqs on top of tasks.
  *
  * Each task runs a bounded number of calls, in every order, and exits. A softirq may come between
- * any two steps of a task; the task goes on when it has returned. A step is one access of a field
- * that the other side can see, or what is done under a spin lock with interrupts off. README.md has
- * the invariants, the configurations, and what is left out.
+ * any two steps of a task; the task continues when it has returned. A step is one access of a field
+ * that the other side can see, or all work under a spin lock with interrupts off. README.md has the
+ * invariants, the configurations, and the list of things that the model leaves out.
  *
  * Names are those of kcov/task.rs, kcov/descriptor.rs, kcov/recording.rs and kcov/remote/. As
- * there, 0 is nothing everywhere, so that zeroed memory is valid.
+ * there, 0 always means none, so that zeroed memory is valid.
  */
 
 #ifndef TASKS
@@ -58,7 +58,7 @@
 #define ENABLED 1
 #define MOVED 2
 
-/* Where records go: a descriptor's buffer, or an area. */
+/* The target of records: a descriptor's buffer, or an area. */
 #define AREA(number) (8 + (number))
 #define IS_AREA(where) ((where) > 8)
 #define AREA_OF(where) ((where) - 8)
@@ -97,7 +97,7 @@ typedef Descriptor {
 
 typedef Stack {
 	byte depth;
-	byte section[DEPTH];	/* what each start that is not stopped yet has begun, or 0 */
+	byte section[DEPTH];	/* the section of each start that is not stopped yet, or 0 */
 };
 
 Fields fields[TASKS];
@@ -113,18 +113,18 @@ bool interrupted[TASKS];
 /* The task has disabled interrupts. */
 bool masked[TASKS];
 
-/* What the model knows better than the code. */
+/* State of the model that the code does not have. */
 bool disabled[REGISTRATIONS + 1];
 Stack stack[TASKS * 2];
 bool exited[TASKS];
 bool begun;
 
-/* Whether what a task records goes to memory that is there, and is the task's. */
+/* True if a task records to memory that exists and belongs to the task. */
 #define VALID(t, at) \
 	((!IS_AREA(at) && (at) > 0 && descriptor[at].buffer && fields[t].attached == (at)) || \
 	 (IS_AREA(at) && area[AREA_OF(at)].state == LENT && area[AREA_OF(at)].task == (t)))
 
-/* Whether a section belongs to another context than the code that looks at it. */
+/* True if a section belongs to another context than the code that reads it. */
 #ifdef BREAK_CONTEXT
 #define FOREIGN(section) false
 #else
@@ -262,7 +262,7 @@ inline start()
 	fi
 }
 
-/* section::finish(): the registry leads to the sink once more, whose lock is taken twice. */
+/* section::finish(): looks up the sink in the registry again; its lock is taken twice. */
 inline finish()
 {
 	if
@@ -317,7 +317,7 @@ inline finish()
 	}
 }
 
-/* Paused::unwind(), for a section that is there. */
+/* Paused::unwind(), for an existing section. */
 inline unwind()
 {
 	taken = fields[t].now.section;
@@ -391,7 +391,7 @@ inline set_bottom(m, at)
 	fi
 }
 
-/* The last reference takes the buffer along. */
+/* The last reference frees the buffer. */
 inline put_descriptor(which)
 {
 	d_step {
@@ -483,7 +483,7 @@ inline remote_enable()
 		if
 		:: id ->
 			d_step {
-				/* Nothing else makes a ready descriptor another one: the lock is held. */
+				/* The lock is held, so no other code changes the state of a ready descriptor. */
 				assert(descriptor[d].state == READY);
 				descriptor[d].state = REMOTE;
 				descriptor[d].registration = id
@@ -520,7 +520,7 @@ inline leave()
 	:: id ->
 #ifndef BREAK_REMOVAL
 		d_step {
-			/* The writer takes out what the registration has put there. */
+			/* The writer removes the entries that the registration has inserted. */
 			assert(table == id);
 			table = 0
 		}
@@ -618,7 +618,7 @@ inline exit_task()
 	descriptor[d].buffer = true; \
 	descriptor[d].state = READY
 
-/* Between calls, a task without a section records what it has enabled, and nothing else. */
+/* Between calls, a task without a section records only for the descriptor that it has enabled. */
 #define AT_REST(t) \
 	(fields[t].now.section || \
 	 (fields[t].now.softirq == 0 && fields[t].now.where == fields[t].attached && \

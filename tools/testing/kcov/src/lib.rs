@@ -5,13 +5,14 @@
 //! README.md describes them.
 
 #![feature(arbitrary_self_types)]
-// The tests do not use all of the sources, and the kernel's prelude has what Rust's has since.
+// The tests do not use all of the sources, and newer versions of Rust's prelude have items of the
+// kernel's prelude too.
 #![allow(dead_code, unused_imports)]
 
-// The sources say `core`.
+// The sources use the name `core`.
 extern crate seam as core;
 
-/// An atomic of a model is larger than the kernel's, so its sources do not find their size here.
+/// The size that the sources see. The true size is larger: an atomic of a model has more data.
 macro_rules! assert {
     (size_of::<Layout>() <= $size:literal) => {
         ()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a task has its fields.
+//! The offsets of a task's fields.
 
 pub(crate) const TASK_KCOV_CTX: usize = 0;

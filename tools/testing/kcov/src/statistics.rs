@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers, without the files that show them.
+//! The statistics, without the files that show them.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bindgen and the C files of KCOV give to the sources. The numbers are those of the headers.
+//! Replacements for bindgen's bindings and for the C files of KCOV. The numbers are those of the
+//! headers.
 
 #![allow(non_camel_case_types, non_upper_case_globals, non_snake_case)]
 
@@ -37,7 +38,7 @@ pub struct kcov_text {
 
 pub static kcov_text: kcov_text = kcov_text {
     start: 0xffff_ffff_8100_0000,
-    // Not a multiple of the code that a word of a set is for.
+    // Not a multiple of the size of the code that one word of a set covers.
     size: 0x1_0234,
     modules: 0xffff_ffff_c000_0000,
 };
@@ -73,12 +74,12 @@ pub struct callback_head {
     _next: *mut callback_head,
 }
 
-/// Calls `function` as early as a grace period may end: when no reader is left that was there
-/// before.
+/// Calls `function` as early as a grace period may end: when all readers that had begun before have
+/// ended.
 ///
 /// # Safety
 ///
-/// `head` is what `function` needs.
+/// `head` meets the requirements of `function`.
 pub unsafe fn call_rcu(
     head: *mut callback_head,
     function: Option<unsafe extern "C" fn(*mut callback_head)>,

@@ -6,7 +6,7 @@ use crate::bindings::task_struct;
 use core::model::{thread, THREADS};
 use std::cell::{Cell, UnsafeCell};
 
-/// What the kernel knows of a task.
+/// The kernel's data about a task.
 pub(crate) struct Task {
     /// The number of locks that forbid to sleep.
     pub(crate) atomic: Cell<u32>,
@@ -21,7 +21,7 @@ fn tasks() -> &'static [Task; THREADS] {
             atomic: Cell::new(0),
             preempt_count: Cell::new(0),
             cpu: Cell::new(0),
-            // SAFETY: Zeroed memory is a task that KCOV knows nothing of.
+            // SAFETY: Zeroed memory is a task that KCOV has not used.
             task: UnsafeCell::new(unsafe { std::mem::zeroed() }),
         })));
     }
@@ -32,7 +32,7 @@ pub(crate) fn task() -> &'static Task {
     &tasks()[thread()]
 }
 
-/// Makes all tasks new ones.
+/// Replaces all tasks by new ones.
 pub fn new_tasks() {
     for task in tasks() {
         task.atomic.set(0);
@@ -68,7 +68,7 @@ pub fn in_softirq(body: impl FnOnce()) {
     count.set(count.get() - crate::bindings::kcov_context_bits_KCOV_CONTEXT_SOFTIRQ);
 }
 
-/// Runs `body` where it may not sleep.
+/// Runs `body` in a context in which it may not sleep.
 pub fn without_sleep(body: impl FnOnce()) {
     task().atomic.set(task().atomic.get() + 1);
     body();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Values that are made in place. Here they are made and moved to the heap once.
+//! Values that the kernel initialises in place. Here they are created and moved to the heap once.
 
 pub trait PinInit<T> {
     fn make(self) -> T;

@@ -2,13 +2,13 @@
 
 //! The part of the `kernel` crate that KCOV uses.
 //!
-//! `rcu_table` and `slot` are the kernel's own files. Everything else is as thin as it can be: memory
-//! has red zones and an owner, locks are spun for, callbacks of RCU run as early as a grace period
-//! may end, and work runs when a test calls for it.
+//! `rcu_table` and `slot` are the kernel's own files. Everything else is minimal: memory has
+//! red zones and an owner, locks spin, callbacks of RCU run as early as a grace period may end, and
+//! work runs when a test calls it.
 
 #![allow(missing_docs)]
 
-// The sources say `core` and `crate`.
+// The sources use the names `core` and `crate`.
 extern crate seam as core;
 
 pub mod alloc;

@@ -22,7 +22,7 @@ pub mod atomic {
 pub mod barrier {
     pub struct Write;
 
-    /// Nothing: what it orders are volatile accesses, which models do not see.
+    /// Does nothing: it orders volatile accesses, which models do not see.
     pub fn smp_mb(_kind: Write) {}
 }
 

@@ -32,12 +32,12 @@ pub unsafe trait ForeignOwnable: Sized {
 
     /// # Safety
     ///
-    /// `ptr` comes from `into_foreign`, and stays given away during `'a`.
+    /// `ptr` comes from `into_foreign`, and is not taken back during `'a`.
     unsafe fn borrow<'a>(ptr: *mut c_void) -> Self::Borrowed<'a>;
 
     /// # Safety
     ///
-    /// As above; there is no other borrow.
+    /// As above, and the value is not borrowed otherwise.
     unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> Self::BorrowedMut<'a>;
 }
 

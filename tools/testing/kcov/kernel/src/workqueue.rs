@@ -2,8 +2,8 @@
 
 //! Work that is done later, when a test calls [`run`].
 //!
-//! The queue promises what the kernel's does: the work sees what was before the call that queued
-//! it, also of a call that found it queued already.
+//! The queue makes the same promise as the kernel's: the work sees all writes from before the call
+//! that queued it, and from before calls that found it queued already.
 
 use crate::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -100,9 +100,9 @@ impl Queue {
     }
 }
 
-/// Does the work with a number if it is queued; returns whether it was.
+/// Runs the work with a number if it is queued; returns whether it was.
 ///
-/// Work that was never queued is not known.
+/// Returns false for work that was never queued.
 pub fn run(id: u64) -> bool {
     let runner = RUNNERS
         .lock()

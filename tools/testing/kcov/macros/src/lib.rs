@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `#[pin_data]`, which does nothing here but to accept `#[pin]`.
+//! `#[pin_data]`, which only accepts `#[pin]` here.
 
 use proc_macro::{Delimiter, Group, TokenStream, TokenTree};
 
-/// Takes `#[pin]` off the fields of a structure. Values of these tests are never moved out of their
+/// Removes `#[pin]` from the fields of a structure. The tests never move values out of their
 /// allocation, so nothing else is needed.
 #[proc_macro_attribute]
 pub fn pin_data(_arguments: TokenStream, item: TokenStream) -> TokenStream {

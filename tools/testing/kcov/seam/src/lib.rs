@@ -3,9 +3,9 @@
 //! The `core` library as the kernel's sources see it.
 //!
 //! This is the only seam between the sources and the models. The crates that include the sources
-//! have `extern crate seam as core`, so that `core::` in the sources leads here. Everything is that
-//! of the real library but [`sync::atomic`], whose operations are those of a model, and two hints
-//! that are not stable.
+//! have `extern crate seam as core`, so that `core::` in the sources leads here. Everything comes
+//! from the real library except [`sync::atomic`], whose operations are those of a model, and two
+//! hints that are not stable.
 
 pub use ::core::*;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model that runs: its executions, its threads, and the ordering that it takes away.
+//! The running model: its executions, its threads, and the ordering that it leaves out.
 
 use std::{
     cell::Cell,
@@ -8,16 +8,16 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// An ordering that a source asks for, and that the model leaves out: the test that needs it fails
-/// then.
+/// An ordering that a source asks for, and that the model leaves out. The test that needs it must
+/// fail then.
 #[derive(Clone, Copy, Debug)]
 pub struct Weakening {
     /// The end of the file's path.
     pub file: &'static str,
-    /// The lines of the operation. A call that takes more than one line is at its first or at the
-    /// line of the method's name.
+    /// The lines of the operation. The line of a call with several lines is the first, or the line
+    /// with the method's name.
     pub lines: (u32, u32),
-    /// The half of the ordering that is lost, `Acquire` or `Release`.
+    /// The half of the ordering that is left out, `Acquire` or `Release`.
     pub lost: Ordering,
 }
 
@@ -27,10 +27,10 @@ std::thread_local! {
     static APPLIED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Begins an execution: atomics have their first values again.
+/// Begins an execution: atomics have their initial values again.
 ///
 /// The threads of a model of loom or shuttle are coroutines of one thread of the system, so a
-/// variable of that thread is for all of them.
+/// variable of that thread is shared by all of them.
 pub fn begin() {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     EXECUTION.set(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -41,13 +41,13 @@ pub fn execution() -> u64 {
     EXECUTION.get()
 }
 
-/// Leaves an ordering out from now on, or none.
+/// Sets the ordering to leave out from now on, if any.
 pub fn weaken(weakening: Option<Weakening>) {
     WEAKENING.set(weakening);
     APPLIED.set(false);
 }
 
-/// Returns whether an operation has lost its ordering since [`weaken`].
+/// Returns whether the ordering of an operation was left out since [`weaken`].
 pub fn was_weakened() -> bool {
     APPLIED.get()
 }
@@ -108,7 +108,7 @@ pub fn thread() -> usize {
     THREAD.with(|thread| thread.get())
 }
 
-/// Lets other threads of the model run before the caller goes on, which waits for one of them.
+/// Lets other threads of the model run before the caller, which waits for one of them, continues.
 pub fn wait() {
     #[cfg(feature = "loom")]
     loom::thread::yield_now();

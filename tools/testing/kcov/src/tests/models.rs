@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Exhaustive models of what takes no lock.
+//! Exhaustive models of lock-free code.
 //!
 //! Each ordering that the sources ask for has a test that leaves it out, and passes only if the
 //! model fails then.
@@ -48,10 +48,10 @@ impl Place {
     }
 }
 
-/// Runs a model in all executions that loom knows of; returns their number.
+/// Runs a model in all executions that loom finds; returns their number.
 ///
-/// A thread is preempted `preemptions` times at most, where it does not wait. KCOV_LOOM_PREEMPTIONS
-/// adds to that, or takes the bound away if it is "all".
+/// A thread is preempted at most `preemptions` times while it does not wait. KCOV_LOOM_PREEMPTIONS
+/// adds to that, or removes the bound if it is "all".
 fn explore(preemptions: usize, body: fn()) -> u64 {
     let executions = Arc::new(AtomicU64::new(0));
     let count = executions.clone();
@@ -73,13 +73,13 @@ fn explore(preemptions: usize, body: fn()) -> u64 {
     executions.load(Ordering::Relaxed)
 }
 
-/// Expects that a model holds.
+/// Checks that a model holds.
 fn holds(preemptions: usize, body: fn()) {
     model::weaken(None);
     println!("{} executions", explore(preemptions, body));
 }
 
-/// Expects that a model fails when one half of an ordering is left out.
+/// Checks that a model fails when one half of an ordering is left out.
 fn needs(lost: Ordering, place: Place, preemptions: usize, body: fn()) {
     model::weaken(Some(place.without(lost)));
     let message = failure(preemptions, body);

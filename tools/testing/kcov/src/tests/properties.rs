@@ -14,8 +14,8 @@ mod traces;
 
 use proptest::prelude::*;
 
-/// Counts that user space may have written. All of them once went wrong somewhere, or are next to
-/// one that did.
+/// Counts that user space may have written. Each of them has failed in some version, or is next to
+/// one that has.
 fn forged() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
@@ -24,7 +24,7 @@ fn forged() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// PCs as the hooks have them: of the image, of modules, of anything. Few of them are new.
+/// PCs as the hooks see them: of the image, of modules, of any address. Few of them are new.
 fn pcs() -> impl Strategy<Value = usize> {
     let text = &kernel::bindings::kcov_text;
     // SAFETY: The variable does not change.
@@ -37,7 +37,7 @@ fn pcs() -> impl Strategy<Value = usize> {
     ]
 }
 
-/// The same PCs as the records have them: those of the symbol file.
+/// The same PCs in the form of the records: addresses of the symbol file.
 fn canonical_pcs() -> impl Strategy<Value = usize> {
     pcs().prop_map(crate::records::canonical)
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Long random runs of whole descriptors: open, enable, sections that start and stop, disable,
-//! close. The schedule and the choices are those of a seed, so a failure is repeated by its seed.
+//! close. A seed determines the schedule and the choices, so the seed repeats a failure.
 //!
-//! Everything is the kernel's but the scheduler, the locks, the memory and the hooks' entry: tasks
-//! are threads of shuttle, which may be switched at every atomic operation. Memory is sequentially
-//! consistent. There are no interrupts: a softirq runs on a task between two of its steps.
+//! All code is the kernel's except the scheduler, the locks, the memory and the entries of hooks:
+//! tasks are threads of shuttle, which may be switched at every atomic operation. Memory is
+//! sequentially consistent. There are no interrupts: a softirq runs on a task between two of its
+//! steps.
 
 use crate::{
     descriptor::{Descriptor, RemoteRequest},
@@ -36,7 +37,7 @@ use std::{
 const DRAIN: u64 = 0;
 const ADD: u64 = 1;
 
-/// What happened in all runs, so that a test which does nothing is seen.
+/// Counts of the events in all runs, so that a test that does nothing is detected.
 #[derive(Default)]
 struct Counts {
     recorded: AtomicU64,
@@ -54,13 +55,13 @@ static COUNTS: Counts = Counts {
     disabled_meanwhile: AtomicU64::new(0),
 };
 
-/// Handles that tasks compete for.
+/// Handles for which tasks compete.
 fn any_handle() -> u64 {
     thread_rng().gen_range(1..4_u64)
 }
 
-/// Runs code, as compiled code does. Its PC tells the handles of all the sections that it is in:
-/// where one is not collected, the enclosing one records it.
+/// Runs code, as compiled code does. Its PC encodes the handles of all enclosing sections:
+/// if one is not collected, the next enclosing one records it.
 fn reach(handles: &[u64]) {
     if let Some(recorder) = task::recorder(RECORD_PCS) {
         recorder.push_pc(handles.iter().fold(0, |pc, handle| pc | 1 << handle));
@@ -78,7 +79,7 @@ fn run_section(outside: &[u64]) {
             host::in_softirq(|| {
                 let handle = any_handle();
                 section::start(handle);
-                // Without a section of its own, it is not recorded.
+                // A softirq without a section of its own is not recorded.
                 reach(&[handle]);
                 section::stop();
             });
@@ -90,7 +91,7 @@ fn run_section(outside: &[u64]) {
     section::stop();
 }
 
-/// A worker of the kernel, which works for others.
+/// A worker of the kernel, which works for other tasks.
 fn worker(cpu: u32) {
     for _ in 0..4 {
         host::set_cpu(cpu);
@@ -105,7 +106,7 @@ fn worker(cpu: u32) {
     }
 }
 
-/// The content of the buffer: code of sections that the descriptor collects, and of no other.
+/// Checks the buffer: it has only code of sections that the descriptor collects.
 fn check(descriptor: &Descriptor, handle: u64) -> u64 {
     let buffer = descriptor.buffer().unwrap();
     let words = buffer.start().cast::<u64>();
@@ -183,7 +184,7 @@ fn program(number: u64) {
     drop(descriptor);
 }
 
-/// Makes the count 0, as programs do.
+/// Sets the count to 0, as programs do.
 fn forget_records(descriptor: &Descriptor) {
     let buffer = descriptor.buffer().unwrap();
     // SAFETY: The count is at the start.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages that know who owns them.
+//! Pages with an owner.
 //!
-//! Each allocation has a red zone before and after it, which is looked at when it is freed. In a
-//! model of loom it has a cell, too, which ends the test when two threads use the memory and nothing
-//! orders one before the other.
+//! Each allocation has a red zone before and after it, which is checked when it is freed. In a
+//! model of loom it also has a cell, which ends the test when two threads use the memory without an
+//! order between them.
 
 use super::{flags::__GFP_ZERO, Flags};
 use crate::{
@@ -55,7 +55,7 @@ struct Owned {
 #[cfg(feature = "loom")]
 struct User(loom::cell::UnsafeCell<()>);
 
-// SAFETY: Loom looks after the cell, which holds nothing.
+// SAFETY: Loom checks all accesses of the cell, which holds nothing.
 #[cfg(feature = "loom")]
 unsafe impl Send for User {}
 // SAFETY: As above.
@@ -163,7 +163,7 @@ impl Vmalloc {
     }
 }
 
-/// Frees memory by its address only.
+/// Frees memory, given only its address.
 pub(crate) fn free_at(start: *mut u8) {
     let layout = memory().get(&(start as usize)).map(|owned| owned.layout);
     let layout = layout.expect("memory of no allocation is freed");

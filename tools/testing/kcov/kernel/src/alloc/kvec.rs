@@ -4,7 +4,7 @@ use super::Flags;
 use crate::error::Result;
 use std::ops::{Deref, DerefMut};
 
-/// A vector that holds no more without memory than it was made for.
+/// A vector whose capacity is fixed when it is created.
 pub struct KVec<T> {
     values: Vec<T>,
     capacity: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks, spun for.
+//! Spinning locks.
 
 use crate::{host, task::might_sleep};
 use core::{

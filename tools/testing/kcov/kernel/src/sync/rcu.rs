@@ -2,9 +2,9 @@
 
 //! Readers and grace periods.
 //!
-//! Nothing is ordered here that RCU does not order: of a reader and a grace period, either the
-//! reader sees what was before the grace period, or the end of the grace period sees that the
-//! reader has ended. This is RCU in user space with fences, as loom has one order of fences only.
+//! This module orders only what RCU orders: for a reader and a grace period, either the reader sees
+//! the writes from before the grace period, or the end of the grace period sees that the reader has
+//! ended. This is user-space RCU with fences, because loom has a total order of fences only.
 
 use crate::host;
 use core::{
@@ -30,8 +30,8 @@ pub fn begin() {
 
 pub struct Guard(usize);
 
-/// Whether a thread announces that it reads. In a model of loom, thread 0 is the only one that
-/// removes, and waits for the others only. Its announcements would order more than RCU does.
+/// Returns true if a thread announces that it reads. In a model of loom, only thread 0 removes
+/// entries, and it waits only for the others. Its own announcements would order more than RCU does.
 fn announces(number: usize) -> bool {
     !cfg!(feature = "loom") || number != 0
 }
@@ -64,13 +64,13 @@ std::thread_local! {
 
 fn nothing() {}
 
-/// Lets grace periods end at once from now on, or no longer, to see that a test notices. Callbacks
-/// are not called then, so that what is used too late is still there.
+/// Sets whether grace periods end at once, to show that a test detects it. Callbacks are not called
+/// then, so that memory that is used too late still exists.
 pub fn skip_grace_periods(skip: bool) {
     SKIPPED.set(skip);
 }
 
-/// Has `hook` called when a grace period has ended. A callback itself cannot end a test.
+/// Sets a function to be called when a grace period has ended. A callback itself cannot end a test.
 pub fn before_callback(hook: fn()) {
     BEFORE_CALLBACK.set(hook);
 }

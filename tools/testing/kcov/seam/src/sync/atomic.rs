@@ -4,7 +4,7 @@
 //!
 //! An operation that is not listed here does not compile, so the models know them all:
 //!
-//! | operation | who |
+//! | operation | used by |
 //! | --- | --- |
 //! | `load`, `store` | `rcu_table`, `pool`, `slot` |
 //! | `swap`, `compare_exchange` | `slot` |
@@ -68,8 +68,8 @@ impl<T: 'static> Word for *mut T {
 
 /// An atomic variable.
 ///
-/// In a model of loom, it is created at its first access in each execution, which has to happen
-/// before those of other threads. Loom ends the test where that is not so.
+/// In a model of loom, it is created at its first access in each execution, which must happen
+/// before accesses by other threads. Otherwise loom ends the test.
 pub struct Atomic<T> {
     first: T,
     now: Mutex<Option<Now<T>>>,
@@ -123,8 +123,8 @@ impl<T: Word> Atomic<T> {
 
 #[cfg(not(feature = "loom"))]
 impl<T: Word> Atomic<T> {
-    /// Changes the value. One operation after the other, with a point before it at which shuttle
-    /// may let another thread run.
+    /// Changes the value. Operations run one at a time. Before each, shuttle may let another thread
+    /// run.
     fn change<R>(&self, change: impl FnOnce(&mut u64) -> R) -> R {
         #[cfg(feature = "shuttle")]
         shuttle::thread::yield_now();
@@ -134,14 +134,14 @@ impl<T: Word> Atomic<T> {
             value: self.first.to_word(),
             _type: std::marker::PhantomData,
         });
-        // Without loom, a variable lives as long as the program: what an execution changes, it has
-        // to change back.
+        // Without loom, a variable lives as long as the program, so each execution must restore the
+        // values that it changes.
         let _ = now.execution;
         change(&mut now.value)
     }
 }
 
-/// One operation: its ordering in the model, and what it does there and elsewhere.
+/// One operation: its ordering in the model, and its effect in the model and without one.
 macro_rules! operation {
     ($self:ident, $ordering:ident, |$atomic:ident, $asked:ident| $loom:expr, |$value:ident| $plain:expr) => {{
         let $asked = model::ordering($ordering, Location::caller());
@@ -280,7 +280,7 @@ impl<T: Word> Pointer<'_, T> {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Writes the value, which orders nothing.
+    /// Writes the value, without any ordering.
     ///
     /// # Safety
     ///

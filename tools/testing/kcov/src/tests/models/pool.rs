@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool: areas have one user at a time, and go after the last descriptor.
+//! The pool: areas have one user at a time, and are freed after the last descriptor.
 
 use super::{
     holds, needs,
@@ -31,7 +31,7 @@ fn use_area(area: &Area) {
     allocator::touch(std::ptr::from_ref(area.layout()).cast());
 }
 
-/// Does what is queued until nothing is.
+/// Runs queued work until the queue is empty.
 fn work() {
     while workqueue::run(ADD) || workqueue::run(DRAIN) {}
 }
@@ -46,7 +46,7 @@ fn begin() {
     for area in areas {
         pool::give_back(Context::Task, area);
     }
-    // A section that finds no area where it may not sleep.
+    // A section that finds no area while it may not sleep.
     host::without_sleep(|| assert!(pool::lend(Context::Task, 1 << 20).is_none()));
     pool::close();
     work();
@@ -58,7 +58,7 @@ fn begin() {
     pool::open();
 }
 
-/// After the last user has gone and the worker has come, the pool keeps no area of a task.
+/// After the last user has left and the worker has run, the pool keeps no area of a task.
 fn end() {
     work();
     assert_eq!(
@@ -70,7 +70,7 @@ fn end() {
     assert_eq!(allocator::live(), 0);
 }
 
-/// The last user goes while a section ends, and the worker comes at any moment after that.
+/// The last user leaves while a section ends, and the worker runs at any moment after that.
 fn last_user() {
     begin();
     let section = spawn(1, || {
@@ -85,7 +85,7 @@ fn last_user() {
     end();
 }
 
-/// The area is in the hands of a section when the last user goes, and comes back at any moment.
+/// A section owns the area when the last user leaves, and gives it back at any moment.
 fn late_section() {
     begin();
     let area = pool::lend(Context::Task, 16).unwrap();
@@ -143,7 +143,7 @@ fn sizes() {
     end();
 }
 
-/// The hint of a slot is wrong while the last user goes.
+/// The hint of a slot is wrong while the last user leaves.
 fn wrong_hint() {
     begin();
     pool::give_back(Context::Task, Area::new(2000, GFP_KERNEL).unwrap());
@@ -165,7 +165,7 @@ fn wrong_hint() {
     end();
 }
 
-/// The worker adds an area while the last user goes.
+/// The worker adds an area while the last user leaves.
 fn late_addition() {
     begin();
     host::without_sleep(|| assert!(pool::lend(Context::Task, 16).is_none()));
@@ -179,8 +179,7 @@ fn late_addition() {
     end();
 }
 
-/// A user that comes while the last one goes may find no area that is kept, but nothing stays after
-/// it.
+/// A user that arrives while the last one leaves may find no kept area, but none stays after it.
 fn next_user() {
     begin();
     let user = spawn(1, || {

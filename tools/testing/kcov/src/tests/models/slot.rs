@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slots: what one thread puts, one other takes.
+//! Slots: an object that one thread puts is taken by one other thread.
 
 use super::{holds, needs, spawn, Place};
 use kernel::{prelude::*, sync::slot::Slot, types::ForeignOwnable};
@@ -18,7 +18,7 @@ impl Object {
         Self(Box::new(UnsafeCell::new(content)))
     }
 
-    /// Adds a number to the content; returns what it was.
+    /// Adds a number to the content; returns the previous content.
     fn add(&self, number: u64) -> u64 {
         // SAFETY: Loom ends the test if another thread touches the object at the same time.
         self.0.with_mut(|content| unsafe {
@@ -28,7 +28,7 @@ impl Object {
     }
 }
 
-// SAFETY: Loom looks after the cell.
+// SAFETY: Loom checks all accesses of the cell.
 unsafe impl Send for Object {}
 
 // SAFETY: The pointer of a box is not null.
@@ -66,7 +66,7 @@ fn number_of(slot: &Slot<Object>) -> u32 {
     u32::from(slot.take().is_some())
 }
 
-/// The object comes over with its content.
+/// The thread that takes the object sees its content.
 fn transfer() {
     let slot = slot();
     let taker = spawn(1, move || {
@@ -82,7 +82,7 @@ fn transfer() {
     assert!(slot.is_empty());
 }
 
-/// One object is taken once.
+/// An object is taken only once.
 fn takers() {
     let slot = slot();
     assert!(slot.put(Object::new(0)).is_ok());
@@ -151,7 +151,7 @@ fn exchange() {
     assert_eq!(object.add(0), here + done.load(Acquire));
 }
 
-/// A slot that goes takes its object along.
+/// A slot that is dropped drops its object.
 fn end() {
     let slot = Slot::new();
     assert!(slot.put(Object::new(0)).is_ok());

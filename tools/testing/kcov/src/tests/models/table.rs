@@ -37,7 +37,7 @@ struct Value {
 
 struct Number(UnsafeCell<u64>);
 
-// SAFETY: Loom looks after the cell.
+// SAFETY: Loom checks all accesses of the cell.
 unsafe impl Send for Number {}
 // SAFETY: As above.
 unsafe impl Sync for Number {}
@@ -75,7 +75,7 @@ fn remove(writer: &mut Writer<Value, BUCKETS>, entry: Entry<Value, BUCKETS>) {
 
 type Table = RcuTable<Value, BUCKETS>;
 
-/// A table that all threads of the model know, and its writer.
+/// A table that all threads of the model use, and its writer.
 fn table() -> (&'static Table, Writer<Value, BUCKETS>) {
     let table: &'static Table = Box::leak(Box::new(Table::new()));
     // SAFETY: Values are dropped in the execution.
@@ -99,7 +99,7 @@ fn find(table: &Table, key: u64) -> Option<u64> {
     table.get(key, &rcu::read_lock()).map(Value::number)
 }
 
-/// A reader finds all of an entry or nothing, and all of it after the insertion has returned.
+/// A reader finds a complete entry or none, and the entry after the insertion has returned.
 fn insertion() {
     let (table, mut writer) = table();
     let [a, b, _] = keys();
@@ -139,7 +139,7 @@ fn neighbours() {
     assert!(!keys().into_iter().any(|key| table.may_contain(key)));
 }
 
-/// What a reader has found stays until it has ended.
+/// An entry that a reader has found stays until the reader has ended.
 fn removal() {
     let (table, mut writer) = table();
     let [a, b, _] = keys();
@@ -180,7 +180,7 @@ fn removal_in_front() {
     remove(&mut writer, last);
 }
 
-/// The summary has every key whose insertion has returned, by the word of another thread.
+/// The summary has every key whose insertion has returned, according to another thread.
 fn summary() {
     let (table, mut writer) = table();
     let [a, b, _] = keys();

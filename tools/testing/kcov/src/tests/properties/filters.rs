@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The filter: what it says to have been recorded was recorded, whatever is in its memory.
+//! The filter: a PC that it reports as recorded was recorded, whatever its memory contains.
 
 use super::{memory::Guarded, pcs};
 use crate::{layout::Layout, mode::Mode, records::Kind};
 use proptest::{collection::vec, prelude::*};
 
 proptest! {
-    /// Every PC is in the trace after it came, and none came in that was not recorded.
+    /// Every PC is in the trace after its hook was called, and the trace has no other PC.
     #[test]
     fn no_pc_is_lost(words in 2..400_usize, pcs in vec(pcs(), 0..300),
                      garbage in vec((0..300_usize, any::<prop::sample::Index>(), any::<u64>()), 0..6),

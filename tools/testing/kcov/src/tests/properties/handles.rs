@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handles: every number is one or none.
+//! Handles: every number is a handle or is rejected.
 
 use crate::remote::handle::{Handle, HandleList};
 use kernel::prelude::*;
@@ -37,7 +37,7 @@ proptest! {
     fn every_number_is_decoded(raw in raw()) {
         let handle = Handle::parse(raw);
         prop_assert_eq!(handle, expected(raw));
-        // What is decoded is encoded as it was.
+        // A decoded number is encoded as it was.
         if let Some(handle) = handle {
             prop_assert_eq!(key(handle).unwrap_or(0), raw);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of memory: inside it, apart from each other, and no larger than they may be.
+//! The parts of memory: inside it, without overlap, and not too large.
 
 use crate::{filter::Filter, layout::Layout, memory::Memory, mode::Mode};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn untouched(words: usize) -> Memory {
     unsafe { Memory::new(std::ptr::without_provenance_mut(START), words) }
 }
 
-/// Returns the words of a part from its address, which is that of no part if its size is 0.
+/// Returns the words of a part from its address, which is unused if its size is 0.
 fn part(address: usize, words: usize) -> Range<usize> {
     if words == 0 {
         return 0..0;
@@ -57,7 +57,7 @@ fn check(mode: Mode, words: usize, layout: &Layout, filter: Range<usize>) {
             );
         }
     }
-    // What is left over is less than a record.
+    // The unused rest is smaller than a record.
     let used: usize = all.iter().map(|part| part.len()).sum();
     assert!(
         words - used < 5 + if mode == Mode::PcCmp { 5 } else { 0 },
@@ -115,7 +115,7 @@ fn small_buffers() {
     }
 }
 
-/// All areas up to two pages. Those of a few words are laid out for no trace.
+/// All areas up to two pages. Areas of a few words have no space for a trace.
 #[test]
 fn areas() {
     // `of_area` resets the counts.

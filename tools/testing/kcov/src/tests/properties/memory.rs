@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory whose neighbour cannot be touched.
+//! Memory next to a page that cannot be accessed.
 
 use crate::memory::Memory;
 use std::ptr;
@@ -9,7 +9,7 @@ const PAGE: usize = 4096;
 
 /// Words that end, or begin, at a page that ends the test when it is read or written.
 ///
-/// What is left of the pages on the other side is looked at in the end.
+/// The unused part of the pages on the other side is checked at the end.
 pub(super) struct Guarded {
     map: *mut u8,
     bytes: usize,
@@ -17,7 +17,7 @@ pub(super) struct Guarded {
     words: usize,
 }
 
-/// What is in the memory that does not belong to the words.
+/// The content of memory outside the words.
 const UNUSED: u8 = 0xa5;
 
 impl Guarded {

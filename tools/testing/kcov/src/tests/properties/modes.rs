@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Modes: every number is one or an error.
+//! Modes: every number is a mode or an error.
 
 use crate::mode::Mode;
 use kernel::prelude::*;

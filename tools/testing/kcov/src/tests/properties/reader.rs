@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A second idea of what memory has to hold, written from Documentation/dev-tools/kcov.rst and not
-//! from the sources: a reader of traces, and a recorder that keeps what it is told in lists.
+//! A second implementation of the format, written from Documentation/dev-tools/kcov.rst and not
+//! from the sources: a reader of traces, and a recorder that keeps its records in lists.
 
 use std::collections::HashSet;
 
@@ -118,7 +118,7 @@ impl Expected {
         *self = Self::new(self.shape, self.words);
     }
 
-    /// Compares all of the memory that is written with what was recorded.
+    /// Compares all written memory with the records.
     pub(super) fn compare(&self, words: &[u64]) {
         let (pcs, comparisons) = match self.shape {
             Shape::Pcs => (words, &[][..]),

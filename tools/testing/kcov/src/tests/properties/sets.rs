@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The set: a HashSet of what its memory has bits for.
+//! The set: a HashSet of the PCs for which its memory has bits.
 
 use super::{canonical_pcs as pcs, memory::Guarded};
 use crate::set::{self, Set};
@@ -22,7 +22,7 @@ proptest! {
             prop_assert_eq!(bit.is_some(), bit_of(pc, words).is_some());
             let known = bit_of(pc, words).is_some_and(|bit| expected.contains(&bit));
             prop_assert_eq!(bit.as_ref().is_some_and(|bit| bit.is_set()), known);
-            // Of the image only, but never of anything that is not in the set.
+            // `has_direct` is for PCs of the image only. It never reports a PC that is not in the set.
             prop_assert!(!set.has_direct(pc) || known);
             let text = &kernel::bindings::kcov_text;
             let whole = text.size / 256 * 256;
@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(bits, expected);
     }
 
-    /// Any PC and any content: the set answers what is there, and touches nothing else.
+    /// For any PC and any content, the set answers from its memory, and touches no other memory.
     #[test]
     fn forged_memory(content in vec(any::<u64>(), 0..300), pc in prop_oneof![any::<usize>(), pcs()],
                      from: usize, number: usize, at_end: bool) {
@@ -65,7 +65,7 @@ proptest! {
         }
     }
 
-    /// No two places that a hook can be called from share a bit.
+    /// Two places from which a hook can be called never share a bit.
     #[test]
     fn code_has_bits_of_its_own(one in pcs(), other in pcs()) {
         let text = &kernel::bindings::kcov_text;

@@ -101,7 +101,7 @@ proptest! {
             writer.remove(entry);
         }
         prop_assert_eq!(alive.load(Relaxed), 0);
-        // Nothing is left, in the summaries neither.
+        // The table is empty, and so are the summaries.
         prop_assert!(!(0..1000).any(|key| table.may_contain(key)));
     }
 }

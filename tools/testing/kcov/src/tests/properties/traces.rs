@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is recorded is read back, and a forged count reaches nothing.
+//! Records can be read back, and a forged count leads to no access outside the memory.
 
 use super::{
     forged,
@@ -59,7 +59,7 @@ fn shape(mode: Mode, front: usize) -> Shape {
 
 fn recorder<'a>(layout: &'a Layout, mode: Mode) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
     let (start, capacity) = layout.fast_path(mode);
-    // SAFETY: Where a layout says that there is space, there is.
+    // SAFETY: The layout has checked that there is space.
     unsafe { Recorder::new(start, capacity, move || layout) }
 }
 
@@ -99,7 +99,7 @@ fn call(layout: &Layout, mode: Mode, call: &Call) -> Vec<Record> {
 }
 
 proptest! {
-    /// Every record is there that fits, in its order, and every other one is counted.
+    /// Every record that fits is in the trace, in order, and every other one is counted.
     #[test]
     fn records_are_read_back(
         (mode, words, front) in shapes(),
@@ -126,7 +126,7 @@ proptest! {
         }
     }
 
-    /// An area that is merged gives its records to the buffer, in pieces of any size.
+    /// Merging an area adds its records to the buffer, in pieces of any size.
     #[test]
     fn records_are_merged(
         (mode, words, front) in shapes(),
@@ -168,9 +168,9 @@ proptest! {
         }
     }
 
-    /// User space writes anything anywhere while hooks record and sections merge. Nothing outside of
-    /// the memory is touched, nothing panics, and a count that is too large gets nothing written but
-    /// itself.
+    /// User space writes anything anywhere while hooks record and sections merge. Nothing
+    /// outside the memory is touched, nothing panics, and if a count is too large, only the count
+    /// is written.
     #[test]
     fn forged_words_reach_nothing(
         (mode, words, front) in shapes(),
@@ -197,7 +197,7 @@ proptest! {
         }
     }
 
-    /// A hook leaves memory alone whose count is the capacity or more.
+    /// A hook does not write to memory whose count is the capacity or more.
     #[test]
     fn forged_counts_get_nothing_written(
         (mode, words, front) in shapes(),
@@ -222,7 +222,7 @@ proptest! {
         let records = call(&layout, mode, &each).len();
         prop_assert_eq!(guarded.content(), before);
         let dropped = layout.dropped();
-        // In the set, anything may have been seen.
+        // The set may contain any PC.
         prop_assert!(dropped == records || mode == Mode::Unique && dropped == 0);
     }
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The parts of the leaf check; see ../leafcheck.py for what it proves."""
+"""The parts of the leaf check; ../leafcheck.py explains what the check proves."""
 
 
 class Misuse(Exception):
-    """The check cannot be done with what it was given; the text says what to do."""
+    """An error in the arguments of the check; the text tells what to do."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Small x86_64 programs with good and with deliberately bad hooks, and what the check must say about each.
+Small x86_64 programs with good hooks and with deliberately bad hooks, and the expected result of the check for each.
 """
 
 import re
 from collections import namedtuple
 
-# expect: what a violation must say, or None if there must be none; flags: for the compiler of the object.
+# expect: words that a violation must contain, or None if there must be no violation; flags: for the compiler of the
+# object.
 Case = namedtuple("Case", "name expect source flags")
 
 _HEAD = r"""
@@ -117,7 +118,7 @@ def _sections(**parts):
     return _pc() + re.sub("|".join(rf"\b{part}\b" for part in parts), lambda match: parts[match[0]], _SECTIONS)
 
 
-# What appends records to a buffer: PCs that are not in a set, or a piece of memory.
+# Appends records to a buffer: PCs that are not in a set, or a piece of memory.
 _MERGE = r"""
 struct trace { u64 *start, capacity, dropped; volatile u64 *set; };
 void append(struct trace *t, const u64 *from, u64 n) __asm__("_RNvMs0_NtC4kcov6layoutNtB5_6Layout6append");
@@ -147,7 +148,7 @@ void append(struct trace *t, const u64 *from, u64 n)
 """
 WMB = "rust_helper_smp_wmb()"
 COUNT = "*(volatile u64 *)t->start = count + added"
-# The last record, once more.
+# Stores the last record once more.
 LATE = "((volatile u64 *)t->start)[count + added] = from[n - 1]"
 
 
@@ -155,7 +156,7 @@ def merge(publish=f"{WMB}; {COUNT}"):
     return f"void rust_helper_smp_wmb(void);\n{_MERGE}".replace("PUBLISH;", publish + ";")
 
 
-# A task whose recording is where _OFFSETS says, and the start and the stop of a section.
+# A task whose recording has the offsets in _OFFSETS, and the start and the stop of a section.
 OFFSET_CONSTANTS = "".join(f"pub(crate) const {name}: usize = {value};\n" for name, value in (
     ("TASK_KCOV_CTX", 0x850), ("KCOV_CTX_MODE", 0), ("KCOV_CTX_SOFTIRQ", 4), ("KCOV_CTX_CAPACITY", 8),
     ("KCOV_CTX_AREA", 16), ("KCOV_CTX_LAYOUT", 24), ("KCOV_CTX_SECTION", 32)))
@@ -328,10 +329,10 @@ CASES = [
         '1: mov (%rax), %rax\n.pushsection __ex_table,\\"a\\"\n'
         '.long 1b - ., outside - ., 0\n.popsection')), ""),
 
-    Case("counter beside the trace when there is no room", None, _pc(
+    Case("counter next to the trace when there is no room", None, _pc(
         "if (pos_of(t) >= t->size) { ((u64 *)t->fn)[3]++; return; }",
         extra="#define pos_of(t) ((volatile u64 *)(t)->area)[0]\n"), ""),
-    Case("counter beside the trace before the PC", "not in the area|before the count",
+    Case("counter next to the trace before the PC", "not in the area|before the count",
          _pc(stores="area[0] = pos; ((u64 *)t->fn)[3]++; area[pos] = ip"), ""),
     Case("PC stored before the count", "before the count",
          _pc(stores="area[pos] = ip; barrier(); area[0] = pos"), ""),
@@ -339,7 +340,7 @@ CASES = [
         stores="if (ip & 1) { area[0] = pos; area[pos] = ip; } else { area[pos] = ip; area[0] = pos; }"), ""),
     Case("count without a PC on one path", "0 of 1 words",
          _pc(stores="area[0] = pos; if (ip & 1) area[pos] = ip"), ""),
-    Case("PC in the wrong place", "outside of the record", _pc(stores="area[0] = pos; area[pos + 1] = ip"), ""),
+    Case("PC in the wrong place", "outside the record", _pc(stores="area[0] = pos; area[pos + 1] = ip"), ""),
     Case("wrong count", "the count", _pc(stores="area[0] = pos + 1; area[pos] = ip"), ""),
     Case("store to another object", "not in the area|before the count",
          _pc(stores="area[0] = pos; ((volatile u64 *)t->fn)[3] = 1; area[pos] = ip"), ""),
@@ -377,17 +378,17 @@ CASES = [
          _batch("*(volatile unsigned *)area = count + n; barrier(); " + _BATCH_LOOP), ""),
     Case("batch: count stored twice", "a count twice",
          _batch(_BATCH_COUNT + _BATCH_LOOP + " " + _BATCH_COUNT), ""),
-    Case("batch: count overwritten in the loop", "outside of the records",
+    Case("batch: count overwritten in the loop", "outside the records",
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[3] = ip;", "at[3] = ip; area[0] = n;")), ""),
-    Case("batch: begins a word too low", "outside of the records|a record twice",
+    Case("batch: begins a word too low", "outside the records|a record twice",
          _batch("at--; " + _BATCH_COUNT + _BATCH_LOOP), ""),
-    Case("batch: begins a record too low", "outside of the records",
+    Case("batch: begins a record too low", "outside the records",
          _batch("at -= 4; " + _BATCH_COUNT + _BATCH_LOOP), ""),
-    Case("batch: begins at the area's first record", "outside of the records",
+    Case("batch: begins at the area's first record", "outside the records",
          _batch("at = area + 1; " + _BATCH_COUNT + _BATCH_LOOP), ""),
-    Case("batch: goes downwards", "outside of the records",
+    Case("batch: goes downwards", "outside the records",
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at += 4", "at -= 4")), ""),
-    Case("batch: records of five words", "outside of the records",
+    Case("batch: records of five words", "outside the records",
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at += 4", "at += 5")), ""),
     Case("batch: three words of each record", "twice, or leaves a record incomplete|3 of 4 words",
          _batch(_BATCH_COUNT + _BATCH_LOOP.replace("at[1] = cases[i + 2]; ", "")), ""),
@@ -420,7 +421,7 @@ CASES = [
     Case("section: all of the header stored after the pointer", "after 0 stores to its header",
          _sections(HEADER="", AFTER=_HEADER), ""),
     Case("section: short header", "after [0-7] stores to its header", _sections(HEADER="h->words = handle"), ""),
-    Case("section: store to a place that is not known", "the place cannot be told",
+    Case("section: store to a place that is not known", "the place is unknown",
          _sections(AFTER="**(u64 *volatile *)handle = 1"), ""),
     Case("section: header passed on after the pointer", "can pass the header", _sections(AFTER="give_back(h)"), ""),
     Case("section: mode not 0", "stores the section .* while the mode may not be 0", _sections(DISARM=""), ""),
@@ -443,7 +444,7 @@ CASES = [
     Case("section: none", "publishes a section of a task nowhere",
          _sections(FIELDS=_PAUSED_FIELDS.replace("inner.section", "0") + f"; {_ARM}"), ""),
     Case("section: none of a softirq", "publishes a section of a softirq nowhere", _sections(SOFTIRQ="0"), ""),
-    Case("section: none is restored", "restores what was recorded before a section nowhere", _sections(STOP=""), ""),
+    Case("section: none is restored", "restores the recording from before a section nowhere", _sections(STOP=""), ""),
     Case("section: restored while the mode is not 0", "kcov_remote_stop.*while the mode may not be 0",
          _sections(STOP=_PAUSED_FIELDS), ""),
     Case("section: restored before the mode is 0", "kcov_remote_stop.*stores the softirq .* may not be 0",
@@ -454,21 +455,21 @@ CASES = [
     Case("merge: barrier that is an instruction", None,
          _sections() + merge(f'__asm__ volatile("sfence" ::: "memory"); {COUNT}'), ""),
     Case("merge: no barrier", "the count without a barrier", _sections() + merge(COUNT), ""),
-    Case("merge: barrier behind the count", "the count without a barrier", _sections() + merge(f"{COUNT}; {WMB}"),
+    Case("merge: barrier after the count", "the count without a barrier", _sections() + merge(f"{COUNT}; {WMB}"),
          ""),
     Case("merge: barrier on one path", "the count without a barrier",
          _sections() + merge(f"if (added > 1) {WMB}; {COUNT}"), ""),
-    Case("merge: record behind the barrier", "a record between the barrier and the count",
+    Case("merge: record after the barrier", "a record between the barrier and the count",
          _sections() + merge(f"{WMB}; {LATE}; {COUNT}"), ""),
-    Case("merge: record behind the count", "a record after the count",
+    Case("merge: record after the count", "a record after the count",
          _sections() + merge(f"{WMB}; {COUNT}; {LATE}"), ""),
-    Case("merge: records behind the count", "a record after the count",
+    Case("merge: records after the count", "a record after the count",
          _sections() + merge(f"{WMB}; {COUNT}; memcpy(t->start + 1 + count, from, 8 * added)"), ""),
     Case("merge: none", "appends no records", _sections() + "void _RNvC4kcov4some(void) { }", ""),
     Case("section: jump to a place that is not known", "an indirect jump", _sections(AFTER=_asm("jmp *%rax")), ""),
 ]
 
-# Everything else that a program needs; also what hooks must not reach.
+# The rest of the program, including functions that hooks must not reach.
 REST = r"""
 struct task *current_task;
 void outside(void) { __asm__ volatile("nop"); }

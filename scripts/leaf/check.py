@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The whole check of one kernel: find the implementation's object, then prove each hook and each section."""
+"""The whole check of one kernel: finds the implementation's object, then proves each hook and each section."""
 
 import os
 
@@ -15,7 +15,7 @@ DEFAULT_OBJECTS = {"c": "kernel/kcov.o", "rust": "kernel/kcov/kcov.o"}
 
 
 def open_image(vmlinux, objects, impl, objdump):
-    """The kernel with the implementation's object found in it."""
+    """Opens the kernel and finds the implementation's object in it."""
     if objects:
         return Image(vmlinux, objects, objdump)
     beside = os.path.dirname(os.path.abspath(vmlinux))
@@ -29,7 +29,7 @@ def open_image(vmlinux, objects, impl, objdump):
         try:
             images.append(Image(vmlinux, [path], objdump))
         except Misuse as error:
-            # With both objects present, one is left from an earlier configuration of the same build.
+            # If both objects are present, one is left from an earlier configuration of the same build.
             errors.append(error)
     if len(images) > 1:
         raise Misuse(f"both {' and '.join(present)} fit {vmlinux}; choose one with --impl or --object.")
@@ -39,7 +39,7 @@ def open_image(vmlinux, objects, impl, objdump):
 
 
 def check(image):
-    """Checks every hook and every section; gives (one dictionary per hook, one per section, violations)."""
+    """Checks every hook and every section; returns (one dictionary per hook, one per section, violations)."""
     entries = {}
     for hook in HOOKS:
         addr = image.elf.value(hook)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Objects into which the kernel's build has inlined C helpers (RUST_INLINE_HELPERS). The helpers are instrumented, like all
-C, and so the object is, where it calls them. That the crate itself is not shows before they are linked to it.
+Objects into which the kernel's build has inlined C helpers (RUST_INLINE_HELPERS). The helpers are instrumented, like
+all C, and so is the object at the places where it calls them. That the crate itself is not instrumented can be checked
+only before the helpers are linked to it.
 """
 
 import os
@@ -17,7 +18,7 @@ _CALL = re.compile(r"\s.*\b(?:call|invoke|callbr)\s.*?@\"?([^\s\"(]+)\"?\(")
 
 
 def instrumented_calls(text):
-    """(function, what it calls, line) for each call in LLVM's text form that a compiler has inserted."""
+    """Yields (function, callee, line) for each call in LLVM's text form that a compiler has inserted."""
     found, function = [], ""
     for line in text.splitlines():
         start = _FUNCTION.match(line)
@@ -30,7 +31,7 @@ def instrumented_calls(text):
 
 
 def crates_without_helpers(image):
-    """The bitcode of the objects before helpers were linked to it, if they were."""
+    """Returns the bitcode of the objects before helpers were linked to it, if they were."""
     beside = os.path.dirname(os.path.abspath(image.elf.path))
     try:
         with open(os.path.join(beside, ".config"), encoding="utf-8") as file:
@@ -42,7 +43,7 @@ def crates_without_helpers(image):
 
 
 def scan_crate(image, path):
-    """Violations of a crate before helpers are linked to it: it must not be instrumented."""
+    """Returns the violations in a crate before helpers are linked to it. It must not be instrumented."""
     folder, name = os.path.split(shutil.which(image.objdump) or image.objdump)
     command = [os.path.join(folder, name.replace("objdump", "dis")), "-o", "-", path]
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The implementation's own code inside the linked kernel: where it is, what its instructions are, and the kernel's
-tables that make it run differently from how it reads (static branches, alternatives, exception fix-ups).
+The implementation's own code in the linked kernel: its position, its instructions, and the kernel's tables that change
+the code at run time (static branches, alternatives, exception fix-ups).
 """
 
 import os
@@ -24,7 +24,7 @@ _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
 
 
 def find_objdump():
-    """The disassembler of the project's compiler, or else any that is installed."""
+    """Returns the disassembler of the project's compiler, or else any that is installed."""
     found = llvm.find("llvm-objdump") or shutil.which("objdump")
     if not found:
         raise Misuse("no objdump was found; install llvm or binutils.")
@@ -53,7 +53,7 @@ class Image:
         self._fixups()
         self._alternatives()
 
-    # Where the object's sections ended up.
+    # The positions of the object's sections in the kernel.
 
     def _locate(self, path):
         obj = Elf(path)
@@ -73,14 +73,14 @@ class Image:
                 self._locate_section(path, section, symbols)
 
     def _same(self, symbol):
-        # Where there is padding before functions, objtool lets the type id of CFI reach up to its function.
+        # If there is padding before functions, objtool extends the symbol of the CFI type id up to its function.
         grows = self.arch.relaxes or symbol.name.startswith("__cfi_")
         return [s for s in self.elf.by_name.get(symbol.name, ())
                 if self.elf.executable(s.shndx) and (s.size == symbol.size or grows)]
 
     def _locate_section(self, path, section, symbols):
-        # Every function says where its section would begin. Names of static functions can occur elsewhere
-        # in the kernel too, so the place that most functions agree on is the section's.
+        # Every function implies where its section begins. Other parts of the kernel may have static functions with the
+        # same names, so the address on which most functions agree is taken.
         votes: Counter[int] = Counter()
         for symbol in symbols:
             votes.update({s.value - symbol.value for s in self._same(symbol)})
@@ -109,7 +109,7 @@ class Image:
     def owns(self, addr):
         return any(region.start <= addr < region.end for region in self.regions)
 
-    # What the code is.
+    # The instructions of the code.
 
     def _disassemble(self, region):
         command = [self.objdump, "-d", "-z", "--no-show-raw-insn", f"--start-address={region.start:#x}",
@@ -135,7 +135,7 @@ class Image:
             self.insns[addr] = Insn(addr, end, parts[0] if parts else "",
                                     parts[1] if len(parts) > 1 else "", text)
 
-    # What the kernel makes of it at run time.
+    # The changes that the kernel makes to the code at run time.
 
     def _static_branches(self):
         start, data = self.elf.table("__start___jump_table", "__stop___jump_table", "__jump_table")
@@ -158,7 +158,7 @@ class Image:
         start, data = self.elf.table(first, last, section)
         for offset in range(0, len(data) - size + 1, size):
             site, repl = struct.unpack_from("<ii", data, offset)
-            # An architecture whose two lengths are always the same stores one.
+            # An architecture whose two lengths are always equal stores one length.
             length, *rest = struct.unpack_from(lengths, data, offset + where)
             repl_length = rest[0] if rest else length
             site += start + offset
@@ -177,7 +177,7 @@ class Image:
             self.edges[last].append((site + length, "end of alternative"))
 
     def traced_places(self):
-        """Addresses in the object that the function tracer patches."""
+        """Returns the addresses in the object that the function tracer patches."""
         _, data = self.elf.table("__start_mcount_loc", "__stop_mcount_loc", "__mcount_loc")
         places = struct.unpack(f"<{len(data) // 8}Q", data[:len(data) // 8 * 8])
         return [place for place in places if self.owns(place)]

@@ -2,10 +2,11 @@
 """
 Symbolic execution of x86_64 code, for checks of the order of stores.
 
-This is a forward data flow over the instructions, one state per instruction, chain of callers and phase of the
-check. A register's value is a sum of opaque values with factors, plus a constant; that is enough to recognise "the
-word loaded from this address, plus one" and "this address plus 8 times the count". Of the opaque value that stands
-for what several paths bring along, a loop's variable say, a bound is kept: the least of them, and the steps above it.
+This is a forward data-flow analysis over the instructions, with one state per instruction, chain of callers and phase
+of the check. A register's value is a sum of opaque values with factors, plus a constant. That is enough to recognise
+"the word loaded from this address, plus one" and "this address plus 8 times the count". Where several paths meet, an
+opaque value may stand for the different values of the paths, as for a loop's variable. For such a value a bound is
+kept: the least of the values, and the step between the others.
 """
 
 import re
@@ -52,7 +53,7 @@ def plus(left, right, factor=1):
 
 
 def sole(value):
-    """The opaque value that a value is; None if it is a sum."""
+    """Returns the single opaque value that a value consists of, or None if it is a sum."""
     terms = dict(value[0])
     return next(iter(terms)) if value[1] == 0 and list(terms.values()) == [1] else None
 
@@ -65,7 +66,7 @@ _STACK = "stack"
 
 
 def on_stack(value):
-    """The offset of an address in the stack frame, "?" if it is somewhere there, None if it is elsewhere."""
+    """Returns the offset of an address in the stack frame, "?" if it is at an unknown place there, None if it is elsewhere."""
     terms = dict(value[0])
     if terms == {_STACK: 1}:
         return value[1]
@@ -81,7 +82,7 @@ def signed(number):
 
 
 def lower_bound(value, bounds):
-    """The bound of a sum, from those of its opaque values."""
+    """Returns the bound of a sum, computed from the bounds of its opaque values."""
     base, stride = value, 0
     for atom, times in value[0]:
         bound = bounds.get(atom)
@@ -92,7 +93,7 @@ def lower_bound(value, bounds):
 
 
 def _both(mine, theirs):
-    """The bound of what is one value on one path and another on the other; None if they cannot be compared."""
+    """Returns the bound of a value that differs between two paths, or None if the two cannot be compared."""
     apart = plus(theirs.base, mine.base, -1)
     if apart[0]:
         return None
@@ -101,7 +102,10 @@ def _both(mine, theirs):
 
 
 def _weaken(mine, theirs):
-    """What remains of a bound. It does not sink step by step, as that might have no end, but is given up."""
+    """
+    Returns the bound that remains after a join. A bound that would decrease is given up instead, because step-by-step
+    decreases might never end.
+    """
     if mine is None or theirs is None or mine.base != theirs.base:
         return None
     return Bound(mine.base, gcd(mine.stride, theirs.stride))
@@ -109,10 +113,10 @@ def _weaken(mine, theirs):
 
 class State:
     """
-    What is known at an instruction: register values, stack slots, and for each value that was loaded from memory
-    the address it came from. A check may keep values of its own as further registers and slots. The phase is the
-    check's; paths of different phases are kept apart. The bounds are those of opaque values, None where there is
-    none any more; a check may do without any.
+    The knowledge at an instruction: register values, stack slots, and for each value that was loaded from memory the
+    address from which it came. A check may keep values of its own as further registers and slots. The phase belongs to
+    the check; paths of different phases are kept apart. The bounds are those of opaque values, None for a value whose
+    bound was given up. A check need not use bounds.
     """
 
     def __init__(self, regs, slots, loads, phase, bounds=()):
@@ -126,11 +130,11 @@ class State:
         return self.regs, self.slots, self.loads
 
     def merge(self, other, where):
-        """Takes in another path's state; True if that changed anything."""
+        """Merges another path's state into this one; returns True if this changed anything."""
         changed, joined, bounds = False, {}, {}
 
         def join(pair, key):
-            # What was equal on both paths stays equal, so one pair gets one name.
+            # Values that were equal on both paths stay equal, so one pair gets one name.
             if pair[0] == pair[1]:
                 return pair[0]
             if pair not in joined:
@@ -160,7 +164,7 @@ class State:
         return changed
 
     def _merge_loads(self, other, joined):
-        """Which values are words loaded from which addresses, on both paths."""
+        """Returns the values that are words loaded from the same addresses on both paths."""
         loads = {atom: address for atom, address in self.loads.items() if other.loads.get(atom) == address}
         for pair, value in joined.items():
             addresses = tuple(state.loads.get(sole(side)) for state, side in zip((self, other), pair))
@@ -173,7 +177,7 @@ class State:
 
     def _bound(self, pair, other, where):
         bound = _both(lower_bound(pair[0], self.bounds), lower_bound(pair[1], other.bounds))
-        # A value that this very place gives a new meaning cannot bound the new one.
+        # A value that this join gives a new meaning cannot bound the new value.
         if bound and any(atom[:2] == ("join", where) for atom, _ in bound.base[0]):
             return None
         return bound
@@ -181,8 +185,8 @@ class State:
 
 class Machine:
     """
-    Runs everything that a walk has found; a subclass knows the rules. It starts with the phase `first`, looks at
-    stores that are not to the stack with _store(), and at the end of the walk's functions with _check_return().
+    Runs all code that a walk has found; a subclass has the rules. The execution starts with the phase `first`, passes
+    stores that are not to the stack to _store(), and calls _check_return() at the end of the walk's functions.
     """
 
     first: Any = None
@@ -210,7 +214,7 @@ class Machine:
         raise NotImplementedError
 
     def _follows(self, _target, _state):
-        """Whether a call is looked into; if not, it is an instruction like others."""
+        """Returns True if a call is followed; otherwise it is treated as an ordinary instruction."""
         return True
 
     def _run(self):
@@ -218,8 +222,8 @@ class Machine:
         regs["rsp"] = opaque(_STACK)
         start = (self.walk.entry, (), self.first)
         states = {start: State(regs, {}, {}, self.first, self.bounds)}
-        # What leads to a place comes before it, so that a loop is entered with all that is known: a bound that has to
-        # change later is lost.
+        # The predecessors of an instruction are processed before it, so that a loop is entered with all the knowledge
+        # from before it: a bound that must change later is lost.
         ranks, steps = self._ranks(), 0
         numbers = count()
         todo = [(ranks[start[0]], next(numbers), start)]
@@ -239,7 +243,7 @@ class Machine:
                 heappush(todo, (ranks[addr], next(numbers), target))
 
     def _ranks(self):
-        """The addresses of the walk, numbered so that only loops lead from a higher number to a lower one."""
+        """Numbers the addresses of the walk so that only loops lead from a higher number to a lower one."""
         order, seen = [], set()
         stack = [(self.walk.entry, False)]
         while stack:
@@ -253,14 +257,14 @@ class Machine:
         return {addr: rank for rank, addr in enumerate(reversed(order))}
 
     def _step(self, node, state):
-        """Where a path goes from one instruction and what is then known: (address, callers, state)."""
+        """Yields the successors of an instruction with the knowledge there: (address, callers, state)."""
         addr, callers, _ = node
         insn = self.image.insns[addr]
         edges = self.walk.successors[addr]
         called = [edge.target for edge in edges if edge.kind == "call" and self._follows(edge.target, state)]
         if called:
             if len(callers) > 6:
-                self._report("calls too deep or itself", insn)
+                self._report("makes calls that are nested too deeply or recursive", insn)
                 return
             state.regs["rsp"] = plus(state.regs["rsp"], constant(-8))
             yield called[0], callers + (insn.end,), state
@@ -316,7 +320,7 @@ class Machine:
             self._write(args[-1], self._result(base, args, wide, insn, state), insn, state, wide)
 
     def _result(self, base, args, wide, insn, state):
-        """What an instruction writes to its last operand; None if that is no plain sum."""
+        """Returns the value that an instruction writes to its last operand, or None if it is not a plain sum."""
         dest = args[-1]
         if base == "xor" and args[0] == dest and not dest.endswith("b"):
             return constant()
@@ -343,7 +347,7 @@ class Machine:
         return None
 
     def _address(self, operand, state):
-        """An operand's address as a value; None if it is relative to a segment or cannot be told."""
+        """Returns an operand's address as a value, or None if it is relative to a segment or unknown."""
         match = _MEMORY.match(operand)
         if not match or match.group(1):
             return None
@@ -379,7 +383,7 @@ class Machine:
         return value
 
     def _fresh(self, insn, state, what):
-        """A new opaque value; what an earlier round of a loop left under the same name becomes another."""
+        """Returns a new opaque value. A value of the same name from an earlier round of a loop is renamed."""
         name = (insn.addr, what)
         if name in self.made:
             self._rename(name, state)
@@ -426,14 +430,14 @@ class Machine:
 
 
 def strip_size(mnemonic):
-    """The mnemonic without the suffix for the operand size, which one disassembler prints and one does not."""
+    """Returns the mnemonic without the suffix for the operand size, which only some disassemblers print."""
     if mnemonic.startswith(("j", "call", "nop")) or mnemonic in ("sub", "sbb", "mul", "imul", "shl", "sal", "rol"):
         return mnemonic
     return mnemonic[:-1] if mnemonic[-1:] in "bwlq" else mnemonic
 
 
 def split_operands(operands):
-    """AT&T operands without spaces, not split inside of parentheses."""
+    """Splits AT&T operands, without spaces, but not inside parentheses."""
     parts, depth = [""], 0
     for char in operands.replace(" ", ""):
         depth += (char == "(") - (char == ")")

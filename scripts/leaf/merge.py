@@ -4,12 +4,13 @@ The order of the stores that append a section's records to a descriptor's buffer
 
   - Between the last store of a record and the store of the count there is a barrier that orders stores. A reader on
     another CPU that sees the count sees the records.
-  - Nothing but the count is stored behind the barrier.
+  - Only the count is stored after the barrier.
 
-The function is found by its name and by the barrier. In it, the count is the whole word that is stored to the very
-place that a pointer from memory leads to, and that was not loaded from there just before. Every other store that is
-not to the stack is taken for a part of a record, and so is a call of memcpy(). Where the barrier leaves no instruction,
-only the order of the stores is checked: with one CPU, and on x86_64 if the helpers in C are inlined.
+The function is found by its name and by the barrier. The count in it is the whole word that is stored to the exact
+place to which a pointer from memory leads, if the word was not loaded from there just before. Every other store that is
+not to the stack is taken for a part of a record, and so is a call of memcpy(). If the barrier compiles to no
+instruction, only the order of the stores is checked. This is so with one CPU, and on x86_64 if the helpers in C are
+inlined.
 """
 
 import os
@@ -24,12 +25,12 @@ _COPY = re.compile(r"^_*(pi_)?mem(cpy|move)(_orig|_erms)?$")
 _BARRIER = re.compile(r"^rust_helper_smp_w?mb$")
 _NAMED = re.compile(r"<([^>+]+)>")
 _NOTHING, _RECORDS, _ORDERED, _COUNTED = "nothing stored", "records stored", "barrier", "count stored"
-# How many instructions before a store the word may have been loaded that it changes.
+# The maximum number of instructions between a load of a word and the store that changes it.
 _NEAR = 4
 
 
 def _called(image, insn):
-    """The name of the function that is called, if it is known; some disassemblers tell that of a computed one."""
+    """Returns the name of the called function, if it is known. Some disassemblers also print the name for a computed call."""
     target = image.arch.flow(insn.mnemonic, insn.operands).target
     if target is not None:
         name, offset = image.elf.name_of(target)
@@ -47,7 +48,7 @@ class _Paths(Paths):
 
 
 class Merge:
-    """The check of one function and what it calls in the object."""
+    """The check of one function and of its callees in the object."""
 
     def __init__(self, image, start, visible):
         self.image, self.visible = image, visible
@@ -71,7 +72,7 @@ class Merge:
             self.walk.hook, reason, insn.addr, self.image.elf.show(insn.addr), insn.text, self.walk.path(insn.addr)))
 
     def _step(self, addr, callers, phase):
-        """Where a path goes from one instruction: (address, callers, phase)."""
+        """Yields the successors of an instruction: (address, callers, phase)."""
         insn, edges = self.image.insns[addr], self.walk.successors[addr]
         called = [edge.target for edge in edges if edge.kind == "call"]
         if called and len(callers) < 6:
@@ -100,23 +101,23 @@ class Merge:
         return self._record(insn, phase)
 
     def _called(self, insn, phase):
-        """The phase after a call, or a jump, of a function that is not followed."""
+        """Returns the phase after a call of, or a jump to, a function that is not followed."""
         name = _called(self.image, insn)
         if _BARRIER.match(name):
             return phase if phase == _COUNTED else _ORDERED
         if _COPY.match(name):
             self.copies.add(insn.addr)
             return self._record(insn, phase)
-        # What follows a lock may be another piece.
+        # The code after a lock may be another piece.
         left = self.image.arch.flow(insn.mnemonic, insn.operands).kind != "jump"
         return _NOTHING if phase == _COUNTED and left else phase
 
     def _before(self, insn):
-        """The instructions before one, the last first."""
+        """Yields the instructions before an instruction, the last one first."""
         return [self.image.insns[addr] for addr in sorted(self.walk.successors, reverse=True) if addr < insn.addr]
 
     def _is_loaded(self, insn, place):
-        """Whether the register that leads to a place was loaded from memory, not computed."""
+        """Returns True if the register that holds the address was loaded from memory, not computed."""
         arch = self.image.arch
         for before in self._before(insn):
             load = arch.loaded(before.mnemonic, before.operands)
@@ -127,7 +128,7 @@ class Merge:
         return False
 
     def _updates(self, insn, place):
-        """Whether a store changes a word that was loaded just before, as that of a bit in a set does."""
+        """Returns True if a store changes a word that was loaded just before, such as the word with a bit of a set."""
         loads = [self.image.arch.loaded(before.mnemonic, before.operands) for before in self._before(insn)[:_NEAR]]
         return any(load is not None and load[1] == place.text and load[0] != place.base for load in loads)
 
@@ -136,7 +137,7 @@ class Merge:
         if phase == _COUNTED:
             self._report("can store to the buffer after the count", insn)
         elif phase != _ORDERED and self.visible:
-            self._report("can store the count without a barrier behind the records", insn)
+            self._report("can store the count without a barrier after the records", insn)
         return _COUNTED
 
     def _record(self, insn, phase):
@@ -148,7 +149,7 @@ class Merge:
 
 
 def _visible(image):
-    """Whether the barrier is an instruction or a call in this object."""
+    """Returns True if the barrier is an instruction or a call in this object."""
     try:
         with open(os.path.join(os.path.dirname(os.path.abspath(image.elf.path)), ".config"), encoding="utf-8") as file:
             config = file.read()
@@ -159,7 +160,10 @@ def _visible(image):
 
 
 def _starts(image):
-    """Where the functions start that append records: those with the name or a call of the barrier, or else one inside."""
+    """
+    Returns the entries of the functions that append records: functions with the name of the barrier or a call of it,
+    otherwise functions with the barrier inside.
+    """
     called, others = set(), set()
     for insn in image.insns.values():
         name, offset = image.elf.name_of(insn.addr)
@@ -172,7 +176,7 @@ def _starts(image):
 
 
 def check_merge(image):
-    """Checks every function of the Rust object that appends records; gives (one dictionary per place, violations)."""
+    """Checks every function of the Rust object that appends records; returns (one dictionary per place, violations)."""
     if not any(image.elf.name_of(addr)[0].startswith("_R") for addr in image.insns):
         return [], []
     visible, places, copies = _visible(image), {}, set()
@@ -182,7 +186,7 @@ def check_merge(image):
         copies |= merge.copies
         for addr in merge.counts:
             places[addr] = {"place": image.elf.show(addr), "function": image.elf.name_of(start)[0],
-                            "does": "counts merged records, " + ("behind a barrier" if visible else "after them")}
+                            "does": "counts merged records, " + ("after a barrier" if visible else "after them")}
         for violation in merge.violations:
             violations.setdefault((violation.addr, violation.reason), violation)
     # A check that finds nothing proves nothing.

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The order of the stores on x86_64: on every path through a hook the new count is stored into the first word of
-the area before the words of the record, and each count is followed by all words of one record.
+The order of the stores on x86_64. On every path through a hook, the new count is stored to the first word of the area
+before the words of the record, and each count is followed by all words of one record.
 
-The hook of switch statements may also count a batch of records with one store of "the word loaded from this
-address, plus a number" and then write them in a loop. None of them may be stored before that count or below the
-place where the loaded count puts the first one, and none may be left half written. How often the loop runs is
+The hook of switch statements may instead count several records with one store of "the word loaded from this address,
+plus a number", and then write them in a loop. None of these records may be stored before that count or below the place
+where the loaded count puts the first one, and none may be only partly written. The number of iterations of the loop is
 not proved.
 
-Beside the trace a hook may keep a counter, a bit for a record, or a number of 4 bytes; never between the count
-and the words of a record.
+In addition to the trace, a hook may update a counter, a bit for a record, or a number of 4 bytes, but never between the
+count and the words of a record.
 
-An interrupt between the two stores may record too. If the count came second, that record and the interrupted
-one would land on the same place.
+The reason: an interrupt between the two stores may record too. If the count came second, the interrupt's record and the
+interrupted one would be written to the same place.
 """
 
 from collections import namedtuple
@@ -21,14 +21,15 @@ from typing import Set
 from .machine import Machine, constant, lower_bound, opaque, plus, signed, sole, strip_size
 from .walk import HOOK_PC, HOOK_SWITCH
 
-# What has been stored; while a record is, the set of its places. Two registers hold the area and the old count then.
+# The stores so far. While a record is being written, the phase is the set of its stored places. Two registers then hold
+# the area and the old count.
 _NONE, _DONE = "no record yet", "record complete"
-# Records are being written that one store has counted; words: which of the current one have been.
+# The phase while the records that one store has counted are written; words: the stored words of the current record.
 _Batch = namedtuple("_Batch", "words")
 
 
 class Order(Machine):
-    """The check of one hook; walk is its Walk, which must have found nothing."""
+    """The check of one hook; walk is its Walk, which must not have found violations."""
 
     first = _NONE
 
@@ -85,7 +86,7 @@ class Order(Machine):
         else:
             place = self._place(plus(address, area, -1), count, insn)
             if place is None or place in state.phase:
-                self._report("stores a word outside of the record that the count stands for, or twice", insn)
+                self._report("stores a word outside the record that the count stands for, or twice", insn)
         state.phase |= {place or insn.addr}
         self.records.add(insn.addr)
         if len(state.phase) >= self.words:
@@ -94,9 +95,9 @@ class Order(Machine):
 
     def _is_note(self, address, insn):
         """
-        Whether a store is to what a hook keeps beside the trace: a counter or a bit, which is changed where it is
-        and does not stand at the very place that a pointer leads to, as a count of records does, or a number of 4
-        bytes. Never a whole word that is simply written, as those of records are.
+        Returns True if a store updates the additional data of a hook: a counter or a bit, or a number of 4 bytes. A
+        counter or bit is modified in memory, and is not at the exact place to which a pointer leads, as a count of
+        records is. A whole word that is simply written is never such data, because the words of records are.
         """
         mnemonic, _ = self.image.arch.split(insn.mnemonic, insn.operands)
         base = strip_size(mnemonic)
@@ -105,7 +106,7 @@ class Order(Machine):
         return base == "mov" and mnemonic == "movl"
 
     def _counted(self, address, value, state):
-        """The old count and the phase that follows, if this store is that of a new count; else None."""
+        """Returns the old count and the next phase if this store is the store of a new count; otherwise None."""
         if address is None or value is None:
             return None
         loads = [atom for atom, times in value[0] if times == 1 and state.loads.get(atom) == address]
@@ -131,14 +132,14 @@ class Order(Machine):
         elif not wide:
             self._report("stores a part of a word", insn)
         elif rest[0] or offset < 0 or offset % 8 or lowest.stride % size:
-            self._report("can store a word outside of the records that the count stands for", insn)
+            self._report("can store a word outside the records that the count stands for", insn)
         elif word in state.phase.words:
             self._report("stores a word of a record twice, or leaves a record incomplete", insn)
         words = state.phase.words | {word}
         state.phase = _Batch(frozenset() if len(words) == self.words else words)
 
     def _place(self, offset, count, insn):
-        """Which word of the record is at an offset in the area; None if it is outside of the record."""
+        """Returns the index of the record's word at an offset in the area, or None if the offset is outside the record."""
         rest = plus(offset, count, -8 * self.words)
         if any(atom not in dict(count[0]) for atom, _ in rest[0]):
             return insn.addr    # an operation that is no sum hides the place; the order is known all the same

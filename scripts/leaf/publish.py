@@ -2,17 +2,17 @@
 """
 The order of the stores that start and stop a remote section on x86_64, on every path through the Rust object:
 
-  - The header of the section's area is complete before the pointer to it is stored into the current task, and no store
-    to the header follows until the function returns. A softirq may follow the pointer as soon as it is there.
-  - A task's mode is 0 while the other fields of its recording are written, and a write of one of them is followed by
-    a write of all before the mode is set again. A hook that sees a mode relies on the other fields.
+  - The header of the section's area is complete before the pointer to it is stored to the current task. No store to the
+    header follows until the function returns, because a softirq may follow the pointer as soon as it is stored.
+  - A task's mode is 0 while the other fields of its recording are written. After a write to one of them, all of them are
+    written before the mode is set again, because a hook that sees a mode relies on the other fields.
 
-A pointer that was itself loaded from the task, or by way of such a pointer, is an outer section's, which is restored.
-Its header was complete earlier, so the first rule asks only that no store to it follows.
+A pointer that was itself loaded from the task, or through such a pointer, belongs to an outer section, which is
+restored. The header of that section was complete earlier, so the first rule only requires that no store to it follows.
 
-A call is followed into the object if the function called, or one that it calls, refers to the current task or gets
-access to it by an argument. Any other call is expected to leave the fields of the task alone, and registers and stack
-as the calling convention says.
+A call is followed into the object if the called function, or one of its callees, refers to the current task or gets
+access to it by an argument. Any other call is assumed not to write the fields of the task, and to preserve registers
+and stack as the calling convention requires.
 """
 
 import os
@@ -26,15 +26,16 @@ from .walk import HOOKS, PANIC, Edge, Violation, Walk
 
 START, STOP = "kcov_remote_start", "kcov_remote_stop"
 OFFSETS = "generated_offsets.rs"
-# The word of each CPU that points to the current task.
+# The per-CPU word that points to the current task.
 _CURRENT_WORD = "current_task"
 # User-mode Linux has this instead. Its code has jump tables, which this check cannot follow.
 _USER_MODE = "cpu_tasks"
 _CURRENT = "current"
-# Functions of KUnit tests, also generic ones made for them, by their mangled names. They record on their own task, and have
-# the recording that they replace in memory, where this check cannot follow it. No path of the kernel calls them.
+# The mangled names of KUnit test functions, also of generic functions that are instantiated for them. Tests record on
+# their own task, and keep the recording that they replace in memory, where this check cannot follow it. Other code of the
+# kernel does not call them.
 _TESTS = re.compile(r"kcov5tests|(?<=_)5tests|4task5probe")
-# Stores that a header needs at least. It has more words; fewer stores mean that the check does not see them.
+# The minimum number of stores for a header. A header has more words; fewer stores mean that the check does not see them.
 _HEADER_STORES = 8
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
@@ -44,14 +45,14 @@ _OTHERS = frozenset(_SIZES) - {"mode"}
 _WORD = re.compile(r"^(?:%[gd]s:)?(-?(?:0x[0-9a-f]+|[1-9][0-9]*))(\(%rip\))?$")
 _NUMBER = re.compile(r"-?\b(?:0x[0-9a-f]+|[1-9][0-9]*)\b")
 
-# task: whose fields were stored to; off: whether the mode is 0; fields: those stored since it is; softirq: the value
-# of that field; place: where the section was stored; new: whether that published a new one.
+# task: the task whose fields were stored to; off: True if the mode is 0; fields: the fields stored since then; softirq:
+# the value of that field; place: the place where the section was stored; new: True if that store published a new section.
 _Phase = namedtuple("_Phase", "task off fields softirq place new")
 Section = namedtuple("Section", "function place new softirq")
 
 
 class Fields:
-    """Where a task has the fields of its recording, and how code gets at the current task."""
+    """The offsets of the fields of a task's recording, and how code gets the current task."""
 
     def __init__(self, image, path):
         with open(path, encoding="ascii") as file:
@@ -69,24 +70,24 @@ class Fields:
                          "current task; add the kernel's name for it to scripts/leaf/publish.py.")
 
     def place(self, task, name):
-        """The address of a field."""
+        """Returns the address of a field."""
         return plus(opaque(task), constant(self.offsets[name]))
 
     def is_current(self, operand, insn):
-        """Whether an operand is the word that points to the current task."""
+        """Returns True if an operand is the word that points to the current task."""
         match = _WORD.match(operand)
         return match is not None and (int(match[1], 0) + (insn.end if match[2] else 0)) % (1 << 64) in self.current
 
     def mentioned(self, insn):
-        """Whether an instruction loads the current task, or has the distance of a field in it."""
+        """Returns True if an instruction loads the current task, or contains the offset of a field."""
         return (any(self.start <= int(number, 0) < self.end for number in _NUMBER.findall(insn.operands))
                 or any(self.is_current(operand, insn) for operand in split_operands(insn.operands)))
 
 
 class Paths(Walk):
     """
-    What can run from a function. Unlike a hook, it may leave the object: a call comes back, a jump returns to the
-    caller, a panic ends the path, and a trap goes on, as warnings do.
+    All code that can run from a function. Unlike a hook, it may leave the object: a call comes back, a jump returns to
+    the caller, a panic ends the path, and execution continues after a trap, as it does after warnings.
     """
 
     def _report(self, reason, insn):
@@ -105,7 +106,7 @@ class Paths(Walk):
 
 
 class Publish(Machine):
-    """The check of one function and what it calls."""
+    """The check of one function and its callees."""
 
     first = _Phase(None, False, frozenset(), None, None, False)
     bounds = None
@@ -136,14 +137,14 @@ class Publish(Machine):
             super()._execute(insn, state)
 
     def _call(self, insn, state):
-        """A call that is not followed."""
+        """Executes a call that is not followed."""
         if state.phase.new and any(self._in_header(state.regs[reg], state) for reg in _ARGUMENTS):
             self._report("can pass the header of a section to another function after the pointer to it is stored", insn)
         known = [value for reg, value in state.regs.items() if reg not in ("rsp", "rbp")]
         known += [value for slot, value in state.slots.items() if isinstance(slot, int)]
         given = {on_stack(value) for value in known} - {None}
-        # The function may write to objects whose address it can know, each of which begins at its address. What the
-        # caller has saved is none of them, and nothing replaces a pointer to the current task.
+        # The function may write to objects whose address it can know, each of which begins at its address. The slots in
+        # which the caller has saved values are not among them, and nothing replaces a pointer to the current task.
         lowest = min((signed(slot) for slot in given if slot != "?"), default=None)
         for slot, value in list(state.slots.items()):
             if isinstance(slot, int) and ("?" in given or (lowest is not None and signed(slot) >= lowest)):
@@ -186,7 +187,7 @@ class Publish(Machine):
 
     @staticmethod
     def _in_header(value, state):
-        """Whether a value is made from the pointer to the section, or was loaded by way of it."""
+        """Returns True if a value is computed from the pointer to the section, or was loaded through it."""
         header = set(dict(state.regs["header"][0]))
         todo, seen = list(dict(value[0])), set()
         while todo:
@@ -199,7 +200,10 @@ class Publish(Machine):
         return False
 
     def _is_outer(self, value, state):
-        """Whether a pointer comes from the current task's section, as that itself does or what its header has."""
+        """
+        Returns True if a pointer comes from the current task's section: the section's own pointer, or a pointer in its
+        header.
+        """
         atom, seen = sole(value), set()
         while atom in state.loads and atom not in seen:
             seen.add(atom)
@@ -217,28 +221,29 @@ class Publish(Machine):
         if list(terms.values()) == [1] and self.fields.start <= address[1] < self.fields.end:
             self._store_field(next(iter(terms)), address[1], value, insn, state, wide)
         elif _CURRENT in terms and len(terms) > 1:
-            self._report("stores to a place of the current task that cannot be told", insn)
+            self._report("stores to an unknown place of the current task", insn)
         elif not state.phase.place:
             if address:
-                # Not what is there, but that it has been stored: the stores to the header are counted.
+                # The slot does not keep the stored value, only the fact that it was stored, because the stores to the
+                # header are counted.
                 state.slots[address] = constant()
         elif address and self._in_header(address, state):
             self._report("stores to the header of a section after the pointer to it", insn)
         elif state.phase.new and not (_CURRENT in terms or (address and not terms) or "(%rip)" in insn.operands):
-            self._report("can store to the header of a section after the pointer to it: the place cannot be told", insn)
+            self._report("can store to the header of a section after the pointer to it: the place is unknown", insn)
 
     def _store_field(self, task, offset, value, insn, state, wide):
         phase, name = state.phase, self.fields.names.get(offset)
         if name is None or _size(insn, wide) != _SIZES[name]:
             self._report("stores to a part of a recording's field, or to several at once", insn)
         elif phase.task not in (None, task):
-            self._report("stores to the recordings of two tasks, or of one that cannot be told", insn)
+            self._report("stores to the recordings of two tasks, or of an unknown task", insn)
         elif name == "mode":
             state.phase = self._switch(phase._replace(task=task), value, insn)
         else:
             if not phase.off:
                 self._report(f"stores the {name} of a recording while the mode may not be 0", insn)
-            # What was complete is begun anew.
+            # A complete recording is begun anew.
             fields = (phase.fields - (_OTHERS if phase.fields == _OTHERS else frozenset())) | {name}
             state.phase = phase._replace(task=task, fields=fields)
             if name == "softirq":
@@ -248,7 +253,7 @@ class Publish(Machine):
                 self._store_section(value, insn, state)
 
     def _switch(self, phase, value, insn):
-        """The phase after a store to the mode."""
+        """Returns the phase after a store to the mode."""
         if value == constant():
             return phase if phase.off else phase._replace(off=True, fields=frozenset())
         if not phase.off:
@@ -266,7 +271,7 @@ class Publish(Machine):
             state.phase = state.phase._replace(place=None, new=False)
             return
         if value is None:
-            self._report("stores a pointer to a section that cannot be told", insn)
+            self._report("stores an unknown pointer to a section", insn)
             value = self._fresh(insn, state, "section")
         new = not self._is_outer(value, state)
         stores = sum(1 for place in state.slots if isinstance(place, tuple) and place[0] == value[0])
@@ -286,7 +291,7 @@ def _list(fields):
 
 
 def _size(insn, wide):
-    """The number of bytes that an instruction with a field of a task stores."""
+    """Returns the number of bytes that an instruction with a field of a task stores."""
     registers = [arg[1:] for arg in split_operands(insn.operands) if arg[:1] == "%" and arg[1:] in REGS]
     if wide:
         return 8
@@ -296,8 +301,9 @@ def _size(insn, wide):
 
 def touching(image, fields):
     """
-    Where the functions start that refer to the current task, or call one that does; and which of them to begin at. A
-    function that has a caller in the object is checked with its callers, unless code in C may call it too.
+    Returns the entries of the functions that refer to the current task, or call one that does, and the entries at which
+    the check begins. A function that has a caller in the object is checked with its callers, unless code in C may call
+    it too.
     """
     found = set()
     callers: Dict[int, Any] = {}
@@ -318,18 +324,18 @@ def touching(image, fields):
 
 
 def _offsets(image):
-    """The file with the offsets beside the Rust object; None where there is nothing to check."""
+    """Returns the file with the offsets next to the Rust object, or None if there is nothing to check."""
     paths = [os.path.join(os.path.dirname(path), OFFSETS) for path in image.objects]
     paths = [path for path in paths if os.path.exists(path)]
     if not image.arch.has_store_order or image.elf.value(_USER_MODE) is not None:
         return None
     if not paths and any(image.elf.name_of(addr)[0].startswith("_R") for addr in image.insns):
-        raise Misuse(f"there is no {OFFSETS} beside {' or '.join(image.objects)}; name the object where it was built.")
+        raise Misuse(f"there is no {OFFSETS} next to {' or '.join(image.objects)}; name the object where it was built.")
     return paths[0] if paths else None
 
 
 def check_sections(image):
-    """Checks every function of the object that can change a recording; gives (one dictionary per place, violations)."""
+    """Checks every function of the object that can change a recording; returns (one dictionary per place, violations)."""
     path = _offsets(image)
     if not path:
         return [], []
@@ -347,7 +353,7 @@ def check_sections(image):
     # A check that finds nothing proves nothing.
     for function, new, softirq in ((START, True, 0), (START, True, 1), (STOP, False, None)):
         known = {section.softirq for section in sections if (section.function, section.new) == (function, new)}
-        # One place may serve both, with a value that is not known.
+        # One place may serve both, with an unknown value.
         if not known & {softirq, None} and not (known and softirq is None):
             addr = image.elf.value(function) or 0
             reason = f"{_does(new, softirq)} nowhere, or where this check does not recognise it"
@@ -360,4 +366,4 @@ def check_sections(image):
 
 def _does(new, softirq):
     owner = {0: " of a task", 1: " of a softirq"}.get(softirq, "")
-    return f"publishes a section{owner}" if new else "restores what was recorded before a section"
+    return f"publishes a section{owner}" if new else "restores the recording from before a section"

@@ -21,7 +21,7 @@ _FLAGS = ("-O2 -ffreestanding -fno-pic -fno-pie -fcf-protection=none -fno-asynch
 
 
 def compilers():
-    """Every C compiler here that makes x86_64 programs."""
+    """Returns every installed C compiler that makes x86_64 programs."""
     names = ["gcc", "x86_64-linux-gnu-gcc", "clang"] + [f"clang-{version}" for version in range(30, 13, -1)]
     kinds: Dict[Any, Any] = {}
     for name in names:
@@ -46,7 +46,7 @@ def _run(command):
 
 
 def build(compiler, directory, case):
-    """Builds one case's program; gives the paths of the program and of the object."""
+    """Builds the program of one case; returns the paths of the program and of the object."""
     paths = {}
     for name, text in (("kcov", case.source), ("rest", REST)):
         source = os.path.join(directory, name + ".c")
@@ -65,14 +65,14 @@ def build(compiler, directory, case):
 
 
 def run_case(compiler, case, objdump=None):
-    """Builds and checks one case; gives (as expected?, what was found)."""
+    """Builds and checks one case; returns (as expected?, findings)."""
     with tempfile.TemporaryDirectory() as directory:
         program, kcov = build(compiler, directory, case)
         return judge(program, kcov, case, objdump)
 
 
 def judge(program, kcov, case, objdump=None):
-    """Checks one case's program; gives (as expected?, what was found)."""
+    """Checks the program of one case; returns (as expected?, findings)."""
     _, _, violations = check(Image(program, [kcov], objdump))
     reasons = [f"{v.place}: {v.reason}" for v in violations]
     if case.expect is None:
@@ -90,5 +90,5 @@ def self_test(objdump=None):
             failed += not good
             print(f"{'ok    ' if good else 'FAILED'} {kind:5} {'good' if case.expect is None else 'bad '} "
                   f"{case.name}: {found}")
-    print(f"\n{total} programs, {failed} not judged as they should be")
+    print(f"\n{total} programs, {failed} with a wrong result")
     return 1 if failed else 0

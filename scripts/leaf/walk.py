@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The walk over everything that can run from a hook, and the scan of the whole object: each finding is a
-violation with the place and the way there.
+The walk over all code that can run from a hook, and the scan of the whole object. Each finding is a violation with its
+place and the path to it.
 """
 
 import re
@@ -17,7 +17,7 @@ HOOKS_CMP = [f"__sanitizer_cov_trace_{const}cmp{size}" for const in ("", "const_
 HOOK_SWITCH = "__sanitizer_cov_trace_switch"
 HOOKS_CMP.append(HOOK_SWITCH)
 
-# What compilers insert calls to; none may stand anywhere in the implementation's object.
+# Functions to which compilers insert calls. The implementation's object must not call any of them.
 INSTRUMENTATION = re.compile(
     r"^(__sanitizer_cov_|__asan_|__hwasan_|__tsan_|__msan_|__ubsan_handle|__fentry__|_?_?mcount|ftrace_caller|"
     r"__cyg_profile_func_|__gcov_|__llvm_profile|llvm_gcov|kasan_report)")
@@ -27,7 +27,7 @@ _STACK_PROTECTOR = re.compile(r"^__stack_chk_(fail|guard_fail)")
 
 
 class Walk:
-    """Everything that can be reached from one hook."""
+    """All code that can be reached from one hook."""
 
     def __init__(self, image, hook, entry, hook_entries):
         self.image, self.hook, self.entry = image, hook, entry
@@ -41,7 +41,7 @@ class Walk:
             insn = image.insns.get(addr)
             if insn is None:
                 previous = self.came_from[addr]
-                self._report(f"goes to {image.elf.show(addr)}, which is no instruction of the object",
+                self._report(f"goes to {image.elf.show(addr)}, which is not an instruction of the object",
                              image.insns[previous[0]] if previous else None)
                 continue
             edges = self._edges(insn)
@@ -60,7 +60,7 @@ class Walk:
         return sorted({self.image.elf.name_of(addr)[0] for addr in self.successors})
 
     def path(self, addr):
-        """The way from the hook to an instruction: the steps that change the function."""
+        """Returns the path from the hook to an instruction: the steps at which the function changes."""
         steps: List[str] = []
         came_from = self.came_from.get(addr)
         while came_from:
@@ -100,10 +100,10 @@ class Walk:
 
     def _direct(self, insn, flow):
         if flow.target is None:
-            self._report("jumps to a place that the disassembly does not tell", insn)
+            self._report("jumps to a place that the disassembly does not show", insn)
             return []
         name, offset = self.image.elf.name_of(flow.target)
-        # A function that runs before addresses are right has a second name with this in front.
+        # A function that runs before addresses are final has a second name with this prefix.
         if offset == 0 and name.removeprefix("__pi_") in self.image.arch.allowed and flow.kind != "call":
             return [Edge(None, "return")]
         if not self._inside(insn, flow.target, flow.kind):
@@ -135,14 +135,15 @@ class Walk:
         return False
 
     def _jump_table(self, insn):
-        """Edges of a switch statement's jump table; anything else that is computed is a violation."""
+        """Yields the edges of a switch statement's jump table; any other computed jump is a violation."""
         table = self.image.arch.jump_table(insn.mnemonic, insn.operands)
         name = self.image.elf.name_of(insn.addr)[0]
         targets: List[int] = []
         while table is not None:
             data = self.image.elf.read(table + 8 * len(targets), 8)
             target = struct.unpack("<Q", data)[0] if data else 0
-            # The compiler fills a table with labels of the function only, so the first other word ends it.
+            # The compiler fills a table with labels of the function only, so the first other word is the end of the
+            # table.
             if target not in self.image.insns or self.image.elf.name_of(target)[0] != name:
                 break
             targets.append(target)
@@ -153,8 +154,8 @@ class Walk:
 
 def scan_object(image, hook_entries, calls=True):
     """
-    Violations that concern the whole object, also what no hook reaches: it must not be instrumented. Without CALLS,
-    those that instrumentation inserts may be there.
+    Returns violations in the whole object, including code that no hook reaches. The object must not be instrumented.
+    Without CALLS, it may contain the calls that instrumentation inserts.
     """
     found = []
 
@@ -168,7 +169,7 @@ def scan_object(image, hook_entries, calls=True):
         name, offset = image.elf.name_of(flow.target)
         if offset or not INSTRUMENTATION.match(name):
             continue
-        # One hook may end by jumping to another; the walk follows that.
+        # One hook may end by jumping to another; the walk follows that jump.
         if flow.kind != "call" and flow.target in hook_entries and (
                 name == image.elf.name_of(insn.addr)[0] or image.elf.name_of(insn.addr)[0] in HOOKS):
             continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the leaf check: every deliberately bad program is caught, every good one passes."""
+"""Tests of the leaf check: it detects every deliberately bad program, and every good program passes."""
 
 import contextlib
 import io
@@ -99,7 +99,7 @@ class Programs(unittest.TestCase):
 
 
 class Bounds(unittest.TestCase):
-    """What is known of a value that paths bring along differently."""
+    """The knowledge about a value that differs between the paths that meet."""
 
     @staticmethod
     def merged(first, *later):
@@ -140,7 +140,7 @@ class Bounds(unittest.TestCase):
 
 
 class Values(unittest.TestCase):
-    """What is known of registers and of the stack after an instruction."""
+    """The knowledge about registers and the stack after an instruction."""
 
     def after(self, *lines):
         names = [f"%{name}" for name in sorted(machine.WIDE)]
@@ -229,18 +229,18 @@ class CommandLine(unittest.TestCase):
         self.assertEqual({place["function"] for place in places}, {"kcov_remote_start", "kcov_remote_stop"})
 
     def test_merge_with_one_cpu(self):
-        """The barrier is no instruction there; the order of the stores is the same."""
+        """The barrier is not an instruction with one CPU; the order of the stores is the same."""
         for name, config, status in (
                 ("merge", "CONFIG_SMP=y\n", 0), ("merge: no barrier", "", 0), ("merge: no barrier", "CONFIG_SMP=y\n", 1),
                 ("merge: no barrier", "CONFIG_SMP=y\nCONFIG_RUST_INLINE_HELPERS=y\n", 0),
-                ("merge: records behind the count", "", 1)):
+                ("merge: records after the count", "", 1)):
             with self.subTest(name=name, config=config):
                 program, kcov = self.build(name)
                 with open(os.path.join(self.dir, ".config"), "w", encoding="ascii") as file:
                     file.write(config)
                 run = self.run_it(program, "--object", kcov)
                 self.assertEqual(run.returncode, status, run.stdout)
-                does = "behind a barrier" if config == "CONFIG_SMP=y\n" else "after them"
+                does = "after a barrier" if config == "CONFIG_SMP=y\n" else "after them"
                 self.assertIn(f"counts merged records, {does}", run.stdout)
 
     def test_offsets_of_another_build(self):
@@ -270,7 +270,7 @@ class CommandLine(unittest.TestCase):
         shutil.copy(kcov, os.path.join(self.dir, "kernel", "kcov", "kcov.o"))
         self.assertEqual(self.run_it(program).returncode, 0)
         self.assertEqual(self.run_it(program, "--impl", "c").returncode, 2)
-        # The object of the other implementation, left from an earlier configuration, does not confuse it.
+        # An object of the other implementation, left from an earlier configuration, does not confuse the check.
         self.build("entry in assembly that jumps to a function")
         shutil.copy(kcov, os.path.join(self.dir, "kernel", "kcov.o"))
         program, _ = self.build("all hooks, inlined")
@@ -331,7 +331,7 @@ class Decoding(unittest.TestCase):
 
 
 class OtherArchitectures(unittest.TestCase):
-    """Small programs for arm64 and riscv64, where clang and lld can make them."""
+    """Small programs for arm64 and riscv64, if clang and lld can make them."""
 
     SOURCE = """
 	void outside(void);
@@ -401,7 +401,7 @@ class OtherArchitectures(unittest.TestCase):
                 _, places, violations = check(Image(program, [kcov]))
                 if reason is None:
                     self.assertEqual(violations, [])
-                    self.assertEqual([place["does"] for place in places], ["counts merged records, behind a barrier"])
+                    self.assertEqual([place["does"] for place in places], ["counts merged records, after a barrier"])
                 else:
                     self.assertTrue(any(reason in v.reason for v in violations), violations)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The self test at boot says whether interrupts leave coverage, names the functions that do, and lets the kernel live.
+The self test at boot detects coverage by interrupts, names the functions, and the kernel survives.
 
-Whether they do is up to the kernel tree: what matters here is that the test sees it, and how it says so. The test has
-to pass or to name functions of the kernel by their symbols, and must not find that nothing is recorded at all.
+Whether interrupts leave coverage depends on the kernel tree. This check is about the detection and the report: the test
+must pass, or name functions of the kernel by their symbols, and must not report that nothing is recorded at all.
 """
 
 import re
@@ -17,7 +17,7 @@ ORDER = 65
 
 PASSED = re.compile(r"kcov: self test passed")
 FAILED = re.compile(r"kcov: self test failed: interrupts produced (?P<number>\d+) PCs, in these functions:")
-# What follows, a line each.
+# The lines after the failure, one function each.
 FUNCTION = re.compile(r"kcov: {3}[A-Za-z_][\w.]*\+0x[0-9a-f]+/0x[0-9a-f]+$")
 NAMED = re.compile(r"kcov: {3}(?P<what>.+)$")
 
@@ -25,15 +25,15 @@ EXPECTED = (Expected(r"WARNING: .*(?:selftest|kcov)", "the self test fails loudl
 
 
 def judge(lines: List[str]) -> List[str]:
-    """What is wrong with what the self test said."""
+    """Returns the problems in the output of the self test."""
     if any(PASSED.search(line) for line in lines):
         return []
     found = next((match for match in map(FAILED.search, lines) if match), None)
     if not found:
         said = [line for line in lines if "kcov: " in line]
-        return ["it neither passed nor counted what interrupts left" + "".join(f"\n{line}" for line in said)]
+        return ["it neither passed nor counted the PCs that interrupts left" + "".join(f"\n{line}" for line in said)]
     named = [line for line in lines if NAMED.search(line)]
-    problems = [f"this is no function: {line}" for line in named if not FUNCTION.search(line)]
+    problems = [f"this is not a function: {line}" for line in named if not FUNCTION.search(line)]
     if int(found["number"]) and not named:
         problems.append(f"{found['number']} PCs, and no function is named")
     return problems

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The overlay as a series of patches: git am takes it, and checkpatch.pl has nothing to object.
+The overlay as a series of patches: git am applies it, and checkpatch.pl has no complaints.
 """
 
 import os
@@ -14,13 +14,13 @@ from harness.hostlib import BUILD, SCRIPTS, Failure
 
 ORDER = 15
 
-# Apart from what a person has made, who may be another author.
+# A directory apart from a person's own series, which may have another author.
 OUT = BUILD / "check/series"
 NOBODY = {"GIT_AUTHOR_NAME": "A Tester", "GIT_AUTHOR_EMAIL": "tester@example.org"}
 
 
 def author(tree: Path) -> Dict[str, str]:
-    """Who signs the patches, as git's variables. Nobody sends these, so any name does where git knows none."""
+    """Returns the author of the patches, as git's variables. These patches are never sent, so any name does if git has none."""
     try:
         return series.identity(tree)
     except Failure:
@@ -33,6 +33,6 @@ def run(context: Context) -> Iterator[Result]:
     command = [sys.executable, SCRIPTS / "tree.py", "series", tree, "--out", OUT]
     status, output = output_of(command, env={**os.environ, **author(tree)})
     name = "the patches apply, and follow the kernel's style"
-    # The last line says that checkpatch.pl has seen them.
-    complete = status == 0 and "nothing to object" in output
+    # The last line shows that checkpatch.pl has read them.
+    complete = status == 0 and "no complaints" in output
     yield passed(name) if complete else failed(name, output[-4000:])

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What the commands in scripts/ and the checks share.
+The library that the commands in scripts/ and the checks share.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What checkpatch.pl complains of and is not right about, each with the reason."""
+"""Messages of checkpatch.pl that are wrong about this project, each with the reason."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class Allowance:
-    """Where checkpatch is not right: below which path, which kind of message, on which source line, and why."""
+    """A message that checkpatch is wrong about: the path, the kind of message, a pattern for the source line, and the reason."""
 
     path: str
     kind: str
@@ -53,7 +53,7 @@ ALLOWANCES = (
         "tools/testing/selftests/kcov/",
         "EMBEDDED_FUNCTION_NAME",
         r"",
-        "a test names functions and files of the kernel, and some of its own are called the same",
+        "a test names functions and files of the kernel, and some of its own have the same names",
     ),
     *(
         Allowance("tools/testing/kcov/models/", kind, r"", "a stub of the kernel's function or macro of that name")
@@ -90,7 +90,7 @@ ALLOWANCES = (
         "include/linux/kcov.h",
         "SINGLE_STATEMENT_DO_WHILE_MACRO",
         r"",
-        "the macros have the form of those beside them",
+        "the macros have the form of the macros next to them",
     ),
     Allowance("Kconfig", "EMBEDDED_FILENAME", r"", "in a kernel tree the file has another name"),
     Allowance(
@@ -104,12 +104,12 @@ MESSAGE = re.compile(r"(?P<path>[^:]+):(?P<line>\d+): (?:ERROR|WARNING|CHECK):(?
 
 
 def find(message: str, top: Path) -> Optional[Allowance]:
-    """What excuses a message of checkpatch.pl --terse --show-types about a file below TOP."""
+    """Returns the allowance for a message of checkpatch.pl --terse --show-types about a file below TOP, if there is one."""
     match = MESSAGE.match(message)
     if not match:
         return None
     path = top / match["path"]
-    # A file of the tree, which an edit has changed, is no file of the project.
+    # A file of the kernel that an edit has changed is not a file of the project.
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     source = lines[int(match["line"]) - 1] if 0 < int(match["line"]) <= len(lines) else ""
     for entry in ALLOWANCES:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Chromium without a window: finds it, opens pages in it, and takes pictures of them.
+Finds Chromium, opens pages in it without a window, and takes screenshots of them.
 """
 
 import functools
@@ -14,13 +14,13 @@ from typing import List, Tuple
 from .hostlib import SCRIPTS, die, shown
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# A page of some megabytes takes seconds on a machine that does other things as well.
+# A page of some megabytes takes seconds on a machine that is busy with other work.
 SECONDS = 180
 
 
 @functools.lru_cache(maxsize=None)
 def find() -> Tuple[str, str]:
-    """Where the browser is, or why there is none. Tries to install it once."""
+    """Returns the browser's path, or the reason why there is none. Tries to install it once."""
     found = next((path for path in map(shutil.which, NAMES) if path), "")
     if found:
         return found, ""
@@ -35,7 +35,7 @@ def find() -> Tuple[str, str]:
     if found:
         return found, ""
     said = attempt.stdout.decode(errors="replace").strip().splitlines()
-    return "", f"there is no Chromium, and `scripts/setup.sh browser` brought none: {said[-1] if said else 'it said nothing'}"
+    return "", f"there is no Chromium, and `scripts/setup.sh browser` could not install it: {said[-1] if said else 'no message'}"
 
 
 def _run(browser: str, width: int, height: int, address: str, *options: str) -> bytes:
@@ -50,22 +50,22 @@ def _run(browser: str, width: int, height: int, address: str, *options: str) -> 
             die(f"{browser} did not end within {SECONDS} seconds on {address}.")
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip().splitlines()
-        die(f"{browser} failed with status {result.returncode} on {address}: {said[-1] if said else 'it said nothing'}")
+        die(f"{browser} failed with status {result.returncode} on {address}: {said[-1] if said else 'no message'}")
     return result.stdout
 
 
 def dom(browser: str, width: int, address: str) -> str:
-    """What the page has become when its scripts have run."""
+    """Returns the page's DOM after its scripts have run."""
     return _run(browser, width, 900, address, "--dump-dom").decode(errors="replace")
 
 
 def screenshot(browser: str, width: int, address: str, picture: Path) -> Tuple[int, int]:
-    """Takes a picture, which is a PNG; its width and height."""
+    """Writes a screenshot as a PNG file; returns its width and height."""
     picture.unlink(missing_ok=True)
     _run(browser, width, 900, address, f"--screenshot={picture}")
     if not picture.exists():
-        die(f"{browser} left no picture in {shown(picture)}.")
+        die(f"{browser} wrote no picture to {shown(picture)}.")
     data = picture.read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
-        die(f"{shown(picture)} is no PNG.")
+        die(f"{shown(picture)} is not a PNG file.")
     return struct.unpack(">II", data[16:24])

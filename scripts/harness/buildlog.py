@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reading the log of a kernel build: how far it is, what went wrong, which warnings are ours."""
+"""Reads the log of a kernel build: its progress, its errors, and the warnings about our files."""
 
 import re
 from typing import Iterable, List
@@ -9,7 +9,7 @@ STEP = re.compile(r"^  [A-Z][A-Z0-9_]*( \[M\])? +\S")
 ERROR = re.compile(r"\berror(\[E\d+\])?:|\bError \d|undefined (reference|symbol)|\*\*\* |cannot find|No such file")
 MAKE = re.compile(r"^make(\[\d+\])?: (Entering|Leaving) directory")
 WARNING = re.compile(r"\bwarning:", re.I)
-# Where our code is named without a path: objtool and modpost speak of functions and symbols.
+# Our code by names other than a path, because objtool and modpost print functions and symbols.
 OUR_NAMES = re.compile(r"\b(kernel/kcov/|lib/Kconfig\.kcov\b|__sanitizer_cov_|kcov_|kcov::)")
 
 
@@ -18,7 +18,7 @@ def is_step(line: str) -> bool:
 
 
 def excerpt(lines: List[str], count: int = 25) -> List[str]:
-    """What a person wants to see of a failed build: from the first error on, without the steps around it."""
+    """Returns the useful part of a failed build's log: the lines from the first error on, without steps."""
     lines = [line for line in lines if not is_step(line) and not MAKE.match(line)]
     first = next((number for number, line in enumerate(lines) if ERROR.search(line)), None)
     if first is None:
@@ -28,7 +28,7 @@ def excerpt(lines: List[str], count: int = 25) -> List[str]:
 
 
 def warnings(lines: List[str], ours: Iterable[str]) -> List[str]:
-    """The warnings about files of the overlay, each with the lines that explain it."""
+    """Returns the warnings about files of the overlay, each with the lines that explain it."""
     paths = sorted(ours, key=len, reverse=True)
     names = re.compile("|".join(r"(?<![\w-])" + re.escape(path) + r"(?!\w)" for path in paths)) if paths else None
     found: List[str] = []
@@ -37,7 +37,7 @@ def warnings(lines: List[str], ours: Iterable[str]) -> List[str]:
         if not WARNING.search(lines[number]) or is_step(lines[number]):
             number += 1
             continue
-        # A block goes on to the next step, blank line or warning.
+        # A warning ends at the next step, blank line or warning.
         end = number + 1
         while end < len(lines) and end - number < 20:
             line = lines[end]
@@ -45,7 +45,7 @@ def warnings(lines: List[str], ours: Iterable[str]) -> List[str]:
                 break
             end += 1
         block = "\n".join(lines[number:end])
-        # Only the first place counts, the rest may show a caller: rustc names it in the second line.
+        # Only the first place counts, because the rest may show a caller. rustc names it in the second line.
         rust = lines[number].startswith("warning:")
         head = "\n".join(lines[number : min(end, number + 2 if rust else number + 1)])
         if (names and names.search(head)) or OUR_NAMES.search(head):

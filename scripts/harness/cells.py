@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The cells of the matrix: compilers, architectures and options with which KCOV has to work, and those combinations
-that the kernel's tree itself forbids.
+The cells of the matrix: compilers, architectures and options with which KCOV must work, and the combinations that the
+kernel's tree itself forbids.
 """
 
 from dataclasses import dataclass
@@ -10,46 +10,46 @@ from typing import Dict, Tuple
 
 @dataclass(frozen=True)
 class Cell:
-    """A kernel that is built, booted and put through checks."""
+    """A kernel that is built, booted and checked."""
 
     name: str
     title: str
-    # `OPTION=value` for each option that differs from what a kernel of the architecture has otherwise.
+    # `OPTION=value` for each option that differs from the default kernel of the architecture.
     options: str = ""
     arch: str = "x86_64"
-    # As the variable LLVM; empty: the usual clang.
+    # The value of the variable LLVM; empty: the default clang.
     llvm: str = ""
-    # A version of bindgen, as the variable KCOV_BINDGEN; empty: the default.
+    # The version of bindgen as in the variable KCOV_BINDGEN; empty: the default.
     bindgen: str = ""
     # Names of modules in scripts/checks.
     checks: Tuple[str, ...] = ("leaf", "conformance")
-    # What the build needs of the machine, beyond what the architecture does; see setup.sh.
+    # Programs that the build needs in addition to those of the architecture; see setup.sh.
     needs: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Forbidden(Cell):
-    """A combination that Kconfig does not take, for the reason that stands in `line` of `file`."""
+    """A combination that Kconfig does not accept because of `line` in `file`."""
 
     file: str = ""
     line: str = ""
-    # The option whose line that is.
+    # The option to which the line belongs.
     option: str = ""
 
 
 def values(cell: Cell) -> Dict[str, str]:
-    """The options of a cell as a fragment has them."""
+    """Returns the options of a cell in the form of a fragment."""
     pairs = (word.split("=", 1) for word in cell.options.split())
     return {f"CONFIG_{name}": value for name, value in pairs}
 
 
-# What a kernel for real machines has against attacks by way of the CPU. QEMU's CPU does not need it, so it is told that it
-# does: functions return by a thunk then, also hooks while they are closed.
+# Options that protect kernels on real machines from attacks on the CPU. QEMU's CPU does not need them, so a parameter
+# tells the kernel that it does. Functions then return through a thunk, including hooks while they are closed.
 MITIGATIONS = (
     "CPU_MITIGATIONS=y MITIGATION_RETPOLINE=y MITIGATION_RETHUNK=y MITIGATION_UNRET_ENTRY=y "
     'X86_KERNEL_IBT=y CMDLINE_BOOL=y CMDLINE="retbleed=unret,force"'
 )
-# Without the first of these, KCSAN waits for somebody to switch it on; the others are what is usual.
+# Without the first option KCSAN waits until it is switched on; the others are the usual ones.
 KCSAN = (
     "KCSAN=y KCSAN_EARLY_ENABLE=y KCSAN_SELFTEST=y KCSAN_ASSUME_PLAIN_WRITES_ATOMIC=y KCSAN_REPORT_VALUE_CHANGE_ONLY=y"
 )
@@ -59,7 +59,7 @@ KMEMLEAK = (
 )
 LOCKS = f"PROVE_LOCKING=y DEBUG_ATOMIC_SLEEP=y {OBJECTS} {KMEMLEAK}"
 RADIOS = "WIRELESS=y CFG80211=y MAC80211=y WLAN=y MAC80211_HWSIM=y"
-# Every subsystem of the tree that has annotated sections, besides those that each kernel here has.
+# Every subsystem of the tree that has annotated sections and is not in the default kernels.
 ANNOTATED = (
     f"BT=y BT_HCIVHCI=y NFC=y NFC_NCI=y NFC_VIRTUAL_NCI=y {RADIOS} USBIP_CORE=y USBIP_VHCI_HCD=y"
 )
@@ -68,7 +68,7 @@ FAULTS = (
     f"DEBUG_ATOMIC_SLEEP=y {KMEMLEAK}"
 )
 MODULES = "SAMPLE_KCOV_MODULE=m SAMPLE_KCOV_RUST_MODULE=m"
-# Where `make test` does not come.
+# Cells that `make test` does not cover.
 MORE = ("leaf", "conformance", "unique", "kunit", "samples")
 KASAN = "KASAN=y KASAN_GENERIC=y KASAN_INLINE=y KASAN_VMALLOC=y FRAME_WARN=0"
 
@@ -80,13 +80,13 @@ CELLS: Tuple[Cell, ...] = (
     Cell("bindgen-0.72.1", "bindgen 0.72.1", bindgen="0.72.1"),
     Cell("bindgen-newest", "the newest bindgen", bindgen="newest"),
     Cell("um", "user-mode Linux", arch="um", checks=MORE),
-    # There, a hook calls the part of the kernel that talks to the host for the number of its CPU.
+    # On this kernel a hook calls the part that talks to the host to get the number of its CPU.
     Cell("um-smp", "user-mode Linux with several CPUs", "SMP=y", arch="um", checks=MORE[1:]),
     Cell("arm64", "arm64", arch="arm64", checks=MORE),
-    # Where modules are put is up to the architecture, and a set of PCs has to know.
+    # The architecture decides where modules are loaded, and a set of PCs depends on that.
     Cell("arm64-modules", "arm64 with loadable modules", MODULES, arch="arm64", checks=("conformance",)),
     Cell("riscv64", "riscv64", arch="riscv64", checks=MORE),
-    # The functions in C lie outside of the object, so the hooks are no leaves there.
+    # The C functions are outside the object, so the hooks of this kernel are not leaves.
     Cell("generic", "no code for the architecture", "KCOV_GENERIC_ARCH=y", arch="um", checks=("conformance",)),
     Cell("rt", "PREEMPT_RT", "PREEMPT_RT=y PREEMPT_DYNAMIC=n"),
     Cell(
@@ -106,9 +106,10 @@ CELLS: Tuple[Cell, ...] = (
     Cell("ubsan", "UBSAN", "UBSAN=y UBSAN_BOUNDS=y UBSAN_SHIFT=y UBSAN_BOOL=y UBSAN_ENUM=y"),
     Cell("locks", "lockdep, atomic sleep, objects, kmemleak", LOCKS),
     Cell("cfi", "CFI and IBT", "CFI=y X86_KERNEL_IBT=y"),
-    # Functions get room in front, where calls are counted, of 16 bytes; the entry of a hook is still patched.
+    # Functions have 16 bytes in front of them, where calls are counted. The entry of a hook is still patched.
     Cell("mitigations", "mitigations", f"{MITIGATIONS} MITIGATION_CALL_DEPTH_TRACKING=y"),
-    # The room has 11 bytes, and the entry is not. QEMU's CPU has no IBT, so the kernel uses CFI as clang makes it.
+    # There are 11 bytes in front of functions, and the entry is not patched. QEMU's CPU has no IBT, so the kernel uses
+    # CFI as clang makes it.
     Cell("fineibt", "CFI with room for FineIBT", f"CFI=y {MITIGATIONS}"),
     Cell("lto", "ThinLTO", "LTO_CLANG_THIN=y"),
     Cell("inline-helpers", "RUST_INLINE_HELPERS", "RUST_INLINE_HELPERS=y"),
@@ -122,7 +123,7 @@ CELLS: Tuple[Cell, ...] = (
     ),
     Cell("no-kaslr", "without KASLR", "RANDOMIZE_BASE=n"),
     Cell("one-cpu", "one CPU, without SMP", "SMP=n NR_CPUS=1"),
-    # Without the tests, nothing uses what writes comparisons: the compiler must not mind.
+    # Without the tests, nothing uses the code that writes comparisons. The compiler must not warn about it.
     Cell("no-comparisons", "without comparisons", "KCOV_ENABLE_COMPARISONS=n KCOV_KUNIT_TEST=n"),
     Cell("no-unique", "without unique coverage", "KCOV_UNIQUE=n", checks=("leaf", "conformance", "kunit")),
     Cell("no-instrument-all", "without INSTRUMENT_ALL", "KCOV_INSTRUMENT_ALL=n"),

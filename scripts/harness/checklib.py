@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What the checks of `make test` share: results, and what costs time and is done once for all of them (built
-kernels).
+The library of the checks of `make test`: results, and built kernels, which are costly and are built once for all
+checks.
 """
 
 import os
@@ -22,7 +22,7 @@ LOGS = BUILD / "log"
 class Result:
     name: str
     outcome: str
-    # For a failure: what is wrong and where to look. For a skip: the reason.
+    # For a failure: the problem and where to look. For a skip: the reason.
     detail: str = ""
 
 
@@ -39,7 +39,7 @@ def skipped(name: str, reason: str) -> Result:
 
 
 def verdict(name: str, problems: Sequence[str]) -> Result:
-    """One result for a list of findings."""
+    """Returns one result for a list of problems."""
     return failed(name, "\n".join(problems)) if problems else passed(name)
 
 
@@ -48,14 +48,14 @@ Check = Callable[["Context"], Iterator[Result]]
 
 @dataclass
 class Context:
-    """What a check may ask for."""
+    """The environment of a check."""
 
     arch: str = "x86_64"
     impls: Tuple[str, ...] = ("rust", "c")
-    # Object directories of kernels that were built by somebody else.
+    # Object directories of kernels that were built before.
     objects: Dict[str, Path] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda text: None
-    # The parts of the check that are asked for; empty: all.
+    # The parts of the check to run; empty: all.
     parts: Tuple[str, ...] = ()
     _kernels: Dict[str, Path] = field(default_factory=dict)
     _broken: Dict[str, str] = field(default_factory=dict)
@@ -63,13 +63,14 @@ class Context:
     @property
     def usual(self) -> bool:
         """
-        Whether the kernels are those of `make test` as it stands, and nothing is left out; others may lack anything.
+        Returns True if the kernels are the default kernels of `make test` and no part is left out. Other kernels may
+        lack anything.
         """
         other = self.parts or any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
         return self.arch == "x86_64" and not self.objects and not other
 
     def kernel(self, impl: str) -> Path:
-        """The object directory of an implementation's kernel. A build that failed once is not tried again."""
+        """Returns the object directory of an implementation's kernel. A build that failed is not tried again."""
         if impl in self.objects:
             return self.objects[impl]
         if impl in self._broken:
@@ -88,7 +89,10 @@ class Context:
 
 
 def each_kernel(context: Context, body: Callable[[str, Path], Iterator[Result]]) -> Iterator[Result]:
-    """body(implementation, object directory) for each; what stops one does not keep the other from being tested."""
+    """
+    Runs body(implementation, object directory) for each kernel. A failure for one kernel does not keep the other from
+    being tested.
+    """
     for impl in context.impls:
         try:
             yield from body(impl, context.kernel(impl))
@@ -97,12 +101,12 @@ def each_kernel(context: Context, body: Callable[[str, Path], Iterator[Result]])
 
 
 def boot_result(name: str, outcome: guest.Outcome) -> Result:
-    """Whether a guest lived to its end, without any report of the kernel that has no explanation."""
+    """Returns a success if the guest ran to its end without any unexplained report of the kernel."""
     return verdict(name, outcome.problems())
 
 
 def project_files() -> List[Path]:
-    """Every file of the project, without what builds leave behind, relative to its top."""
+    """Returns every file of the project relative to its top, without the products of builds."""
     listing = subprocess.run(
         ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=TOP,
@@ -124,8 +128,9 @@ def run_tool(
     command: Sequence[object], timeout: Optional[float], cwd: Path = TOP, env: Optional[Dict[str, str]] = None
 ) -> Tuple[Optional[int], str]:
     """
-    Runs a tool; its status and all that it printed. One that takes longer is ended with all that it has started, such as
-    a guest or a test, which would go on without it; there is no status then.
+    Runs a tool; returns its status and all that it printed. A tool that exceeds the timeout is killed with every
+    process that it has started, such as a guest or a test, because these would go on without it. The status is None
+    then.
     """
     with subprocess.Popen(
         [str(word) for word in command],
@@ -150,8 +155,8 @@ def run_tool(
 def output_of(
     command: Sequence[object], timeout: Optional[float] = 600, env: Optional[Dict[str, str]] = None
 ) -> Tuple[int, str]:
-    """Runs a short tool at the project's top; its status and all that it printed."""
+    """Runs a short tool at the top of the project; returns its status and all that it printed."""
     status, output = run_tool(command, timeout, env=env)
     if status is None:
-        raise Failure(f"`{' '.join(map(str, command[:3]))}` had not ended after {timeout:.0f} seconds: {output[-2000:]}")
+        raise Failure(f"`{' '.join(map(str, command[:3]))}` took more than {timeout:.0f} seconds: {output[-2000:]}")
     return status, output

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Reads the console log of a kernel: finds the reports of things that went wrong there.
+Finds the reports of errors in the console log of a kernel.
 """
 
 import re
 from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
-# `[    1.234567] `, with CONFIG_PRINTK_CALLER `[    1.234567][    T1] `, in front of it a level `<4>`.
+# `[    1.234567] `, with CONFIG_PRINTK_CALLER `[    1.234567][    T1] `; a level such as `<4>` may precede it.
 PREFIX = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
 
-# How the first line of a report begins. User space does not write to the console, so words that only a kernel in
-# trouble says are enough.
+# The first line of a report. Programs do not write to the console, so words that only a kernel in trouble prints are
+# sufficient.
 TROUBLE = re.compile(
     r"""
       ^(?:[\w-]+:[ ])?(?:WARNING|BUG):[ ]      # WARN_ON, lockdep, KASAN, KFENCE, KCSAN, KMSAN, sleeping in atomic
@@ -38,23 +38,23 @@ TROUBLE = re.compile(
     re.VERBOSE,
 )
 END = re.compile(r"^---\[ end (?:trace|Kernel panic)")
-# What belongs to the report in progress even far from its beginning.
+# A line that belongs to the current report even far from its beginning.
 CONTINUATION = re.compile(r"^Call Trace:")
-# What a guest that runs several programs puts in front of the output of each, into the kernel's log too.
+# A guest that runs several programs prints this line before the output of each, also to the kernel's log.
 MARK = re.compile(r"^### (\S+)$")
-# One report often begins with several telling lines.
+# A report often begins with several telling lines.
 HEAD = 4
-# Reports do not say where they end; so many lines are shown of one that does not.
+# Reports have no end mark. A report without a known end is shown up to this number of lines.
 LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report of the kernel: where it begins in the log, counted from 1, and its lines without time stamps."""
+    """One report of the kernel: the line of the log where it begins, counted from 1, and its lines without time stamps."""
 
     line: int
     lines: Tuple[str, ...]
-    # The program during which it came, if the log tells.
+    # The program that was running when the report came, if the log has its name.
     program: str = ""
 
     @property
@@ -63,13 +63,16 @@ class Report:
 
     @property
     def head(self) -> str:
-        """The lines that say what it is; an excuse is looked for here, not in what happened to follow."""
+        """
+        Returns the lines that identify the report. Excuses are looked for here only, not in the lines that happen to
+        follow.
+        """
         return "\n".join(self.lines[: HEAD + 1])
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A report that is no failure: a pattern found in its head, the reason, and the programs that cause it if not any may."""
+    """A report that is not a failure: a pattern for its head, the reason, and the programs that may cause it (empty: all)."""
 
     pattern: str
     reason: str
@@ -80,7 +83,7 @@ class Expected:
 
 
 def plain(line: str) -> str:
-    """A line of the log without its time stamp."""
+    """Returns a line of the log without its time stamp."""
     return PREFIX.sub("", line.rstrip("\r\n"))
 
 
@@ -89,7 +92,7 @@ def lines_of(log: bytes) -> List[str]:
 
 
 def reports(lines: Sequence[str]) -> List[Report]:
-    """What went wrong according to the log's LINES (without time stamps)."""
+    """Returns the reports in the log's LINES, which have no time stamps."""
     found: List[Report] = []
     begin, last, program = None, 0, ""
     for number, line in enumerate(lines):

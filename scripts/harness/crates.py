@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Runs cargo on the crates for user space (tools/kcov), and builds of them what runs in a guest: static programs, since
-the initramfs holds no library.
+Runs cargo on the crates for user space (tools/kcov), and builds the programs for guests: static ones, since the
+initramfs has no libraries.
 """
 
 import json
@@ -28,14 +28,14 @@ def static_environment() -> Dict[str, str]:
 
 
 def target_of(arch: str) -> str:
-    """Rust's name of an architecture for whose guests the workspace is built: they run programs that the host runs too."""
+    """Returns Rust's name of the target of an architecture whose guests run programs of the host; only these are supported."""
     if not ARCHITECTURES[arch].runs_host_programs:
         die(f"the crates are built for guests that run programs of the host, not for {arch}.")
     return ARCHITECTURES[arch].rust_target
 
 
 def program(name: str, arch: str) -> Path:
-    """A static program of the workspace, up to date, of the crate with its name."""
+    """Builds a static program of the workspace, from the crate with its name."""
     target, log = target_of(arch), LOGS / f"cargo-{name}.log"
     command = ["cargo", "build", "--release", "--locked", "--target", target, "-p", name]
     run_logged(log, f"Building {name}", command, env=static_environment(), cwd=WORKSPACE)
@@ -43,20 +43,20 @@ def program(name: str, arch: str) -> Path:
 
 
 def kcov_trace(arch: str = "x86_64") -> Path:
-    """kcov-trace, which runs in the guest and on the host."""
+    """Builds kcov-trace, which runs in the guest and on the host."""
     return program("kcov-trace", arch)
 
 
 def random(arch: str = "x86_64") -> Path:
-    """The program that makes random calls."""
+    """Builds the program that makes random calls."""
     return program("kcov-random", arch)
 
 
 def device_tests(arch: str = "x86_64") -> Path:
-    """The tests of the crate kcov that need a KCOV, as a static program."""
+    """Builds the tests of the crate kcov that need a KCOV device, as a static program."""
     log = LOGS / "cargo-device.log"
     command = ["cargo", "test", "--no-run", "--locked", "--target", target_of(arch), "-p", "kcov", "--test", "device"]
-    # Only this form of the output tells what the program is called.
+    # Only this output format contains the name of the program.
     command.append("--message-format=json-render-diagnostics")
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as errors:
@@ -73,10 +73,13 @@ def device_tests(arch: str = "x86_64") -> Path:
 
 
 def programs_of(directory: Path, arch: str = "x86_64") -> Dict[str, Path]:
-    """Builds the programs of a crate that is no part of the workspace, static; by name. rustc must not warn."""
+    """
+    Builds the programs of a crate outside the workspace as static programs; returns them by name. Warnings of rustc are
+    errors.
+    """
     target = ARCHITECTURES[arch].rust_target
     linker = f"CARGO_TARGET_{target.upper().replace('-', '_')}_LINKER"
-    # Objects with these flags have a directory of their own, or each change of the flags would compile them again.
+    # Objects with these flags have a directory of their own. Otherwise each change of the flags would compile them again.
     place = BUILD / "cargo-guest"
     more = {"CARGO_TARGET_DIR": str(place), "RUSTFLAGS": f"-D warnings {STATIC}", linker: programs.compiler(arch)}
     log = LOGS / f"{directory.name}-{arch}.log"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Boots a kernel with a small initramfs, runs a command there and brings the result back; or gives a shell in it.
+Boots a kernel with a small initramfs, and runs a command there and returns its results, or gives a shell in it.
 
-Guests run with KVM if a trial boot shows that it works here, and are emulated by QEMU otherwise. The result of the trial
-is kept. KVM=0 in the environment asks for emulation, KVM=1 for a new trial.
+Guests run with KVM if a trial boot shows that KVM works here; otherwise QEMU emulates them. The result of the trial is
+kept. KVM=0 in the environment asks for emulation, KVM=1 for a new trial.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from .machine import PORTS, Guest, check_emulator, command_line, write_initramfs
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came back. Nothing that the guest promised is believed before the verdict has arrived."""
+    """The result of a boot. Nothing that the guest sent is trusted before its verdict has arrived."""
 
     guest: Guest
     # The exit status of the command; None without a verdict.
     status: Optional[int]
-    # Why there is no verdict, or no complete result; None if all is well.
+    # The reason why the verdict or a part of the results is missing; None if all is well.
     death: Optional[str]
     output: str
-    # The guest's /results.
+    # The directory with the guest's /results.
     results: Path
     log: Path
     reports: Tuple[console.Report, ...]
-    # From the kernel's start to its first program, and in all, in seconds.
+    # The seconds from the kernel's start to its first program, and in all.
     boot_time: float
     total_time: float
 
@@ -52,7 +52,7 @@ class Outcome:
         return console.unexpected(self.reports, self.guest.expected)
 
     def problems(self) -> List[str]:
-        """Everything that is wrong apart from what the command itself said."""
+        """Returns all problems apart from the exit status of the command."""
         found = []
         if self.death:
             last = "".join(f"\n    {line}" for line in self.console_lines()[-15:])
@@ -63,7 +63,7 @@ class Outcome:
         return found
 
     def failures(self, what: str = "the command") -> List[str]:
-        """Everything that is wrong, for those to whom a status other than 0 is wrong too."""
+        """Returns all problems, for callers for which an exit status other than 0 is a problem too."""
         found = self.problems()
         if self.status:
             found.append(f"{what} failed with status {self.status}: {self.output.strip()[-500:]}")
@@ -75,7 +75,7 @@ class Outcome:
 
 @contextmanager
 def run_directory(guest: Guest) -> Iterator[None]:
-    """An empty directory for one boot, which no other boot uses meanwhile."""
+    """Provides an empty directory for one boot. No other boot can use it at the same time."""
     guest.run.parent.mkdir(parents=True, exist_ok=True)
     lock_path = guest.run.parent / f".{guest.run.name}.lock"
     with open(lock_path, "w", encoding="ascii") as lock:
@@ -91,13 +91,13 @@ def run_directory(guest: Guest) -> Iterator[None]:
         yield
 
 
-# Where the results of trials of KVM are kept, and the seconds that one may take. A kernel that boots takes two.
+# The file with the results of trials of KVM, and the seconds that a trial may take. A kernel that boots takes two.
 TRIALS = CACHE / "kvm.json"
 TRIAL_SECONDS = 5
 
 
 def with_accelerator(guest: Guest) -> Guest:
-    """GUEST with KVM, if it may have that and a trial boot has shown that KVM works here."""
+    """Returns GUEST with KVM if it may use KVM and a trial boot has shown that KVM works here."""
     asked = os.environ.get("KVM", "")
     if guest.kvm is not None or guest.emulation or asked in ("0", "n") or not may_use_kvm(guest):
         if asked == "1" and guest.kvm is None and not guest.emulation:
@@ -107,17 +107,20 @@ def with_accelerator(guest: Guest) -> Guest:
 
 
 def may_use_kvm(guest: Guest) -> bool:
-    """Whether the host has KVM for guests of this architecture. Instructions are counted by emulation only."""
+    """Returns True if the host has KVM for guests of this architecture. Only emulation can count instructions."""
     native = guest.architecture.qemu is not None and guest.architecture.native == platform.machine()
     return native and "-icount" not in guest.qemu_args and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-# Trials that were made anew, as they are made once.
+# Trials that this process has repeated, because each is repeated only once.
 _tried: Set[str] = set()
 
 
 def kvm_works(guest: Guest, anew: bool) -> bool:
-    """Whether a kernel boots with KVM on this machine and its kernel: one trial for each, whose result is kept."""
+    """
+    Returns True if a kernel boots with KVM on this machine and its kernel. There is one trial for each such pair, whose
+    result is kept.
+    """
     host = " ".join((platform.node(), platform.release(), guest.architecture.name))
     try:
         known = dict(json.loads(TRIALS.read_text(encoding="utf-8")))
@@ -135,8 +138,8 @@ def kvm_works(guest: Guest, anew: bool) -> bool:
 
 def boot(guest: Guest, on_output: Optional[Callable[[str], None]] = None) -> Outcome:
     """
-    Boots, runs the command, waits for the verdict and the end. on_output is called with each complete line that
-    the command prints, while it runs.
+    Boots, runs the command, waits for the verdict and the end. Calls on_output with each complete line that the command
+    prints, while it runs.
     """
     check_emulator(guest.architecture)
     return _boot(with_accelerator(guest), on_output)
@@ -150,8 +153,8 @@ def _boot(guest: Guest, on_output: Optional[Callable[[str], None]]) -> Outcome:
         (guest.run / "command").write_text(" ".join(map(shlex.quote, command)) + "\n", encoding="utf-8")
         started = time.monotonic()
         with open(guest.run / "emulator.log", "wb") as errors:
-            # A user-mode kernel's console is its standard output, which has to be a pipe to be waited for; QEMU writes
-            # the console's log itself.
+            # The console of a user-mode kernel is its standard output, which must be a pipe to be waited for. QEMU writes
+            # the log of the console itself.
             output, copier = (errors, None) if guest.architecture.qemu else copying(guest.run / "console.log")
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=guest.run, env=_environment()
@@ -170,7 +173,7 @@ def _boot(guest: Guest, on_output: Optional[Callable[[str], None]]) -> Outcome:
 
 
 def copying(target: Path) -> Tuple[IO[bytes], "subprocess.Popen[bytes]"]:
-    """A pipe whose content goes to a file, and the process that sees to it."""
+    """Returns a pipe whose content goes to a file, and the process that copies it."""
     with open(target, "wb") as file:
         copier = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
     assert copier.stdin is not None
@@ -184,7 +187,7 @@ def _environment() -> Dict[str, str]:
 def _wait(
     process: "subprocess.Popen[bytes]", until: float, output: Path, on_output: Optional[Callable[[str], None]]
 ) -> bool:
-    """Waits for the end of the guest, passing its output on; False when the time is over."""
+    """Waits for the end of the guest and passes its output on; returns False if it times out."""
     pending = b""
     with open(output, "rb") as stream:
         while True:
@@ -226,7 +229,7 @@ def _outcome(guest: Guest, emulator_status: int, timed_out: bool, total: float) 
     elif any(line.startswith("reboot:") for line in lines):
         death = "restarted before it gave a verdict"
     else:
-        death = "was reset in the middle of its work, without a word of the kernel (a triple fault is one way)"
+        death = "was reset in the middle of its work, without a message of the kernel (a triple fault does that)"
     results = guest.run / "results"
     results.mkdir()
     if verdict and not death:
@@ -248,7 +251,7 @@ def _outcome(guest: Guest, emulator_status: int, timed_out: bool, total: float) 
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpacks ordinary files below TARGET and nothing else: the guest is not to be trusted with the host's paths."""
+    """Unpacks only ordinary files, and only below TARGET, because paths in the guest's archive are not trusted."""
     with tarfile.open(archive) as tar:
         for member in tar:
             name = os.path.normpath(member.name)
@@ -263,7 +266,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def shell(guest: Guest) -> int:
-    """An interactive shell; the status is the emulator's."""
+    """Runs an interactive shell; returns the status of the emulator."""
     check_emulator(guest.architecture)
     if not sys.stdin.isatty():
         die("a shell needs a terminal; `scripts/shell.py -- COMMAND` runs a command without one.")
@@ -281,16 +284,16 @@ def shell(guest: Guest) -> int:
 
 
 def kernel_options(parser: argparse.ArgumentParser) -> None:
-    """Which kernel is booted."""
+    """Adds the options that select the kernel to boot."""
     impls = ("rust", "c")
-    parser.add_argument("--impl", choices=impls, default=chosen("IMPL", impls, "rust"), help="which implementation's kernel")
+    parser.add_argument("--impl", choices=impls, default=chosen("IMPL", impls, "rust"), help="the implementation in the kernel")
     parser.add_argument("--arch", choices=sorted(arch.ARCHITECTURES), default=arch.chosen())
     parser.add_argument("--obj", type=Path, help="object directory of a kernel that is built already")
 
 
 def object_directory(impl: str, arch: str, small: bool = False) -> Path:
-    """Builds the kernel of an implementation, if it is not up to date; returns the directory of its objects."""
-    # With --obj a guest boots without what builds.
+    """Builds the kernel of an implementation if it is not up to date; returns the directory of its objects."""
+    # With --obj, a guest boots without the modules that build kernels.
     from . import kernel
 
     return kernel.build(kernel.Kernel(impl=impl, arch=arch, small=small))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What the Python scripts of this project share: where things are, how they speak to the person who started them,
-and long steps that keep their output in a log and show a progress line instead.
+The library of all Python scripts of this project: paths, messages to the person who started a script, and long steps,
+which write their output to a log and show a progress line instead.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ CACHE = Path(
 
 
 class Failure(Exception):
-    """One clear sentence for the person at the terminal: what is wrong and what to do about it."""
+    """One clear sentence for the person at the terminal: the problem and its remedy."""
 
 
 def say(text: str = "") -> None:
@@ -44,13 +44,13 @@ def warn(text: str) -> None:
 
 
 def die(text: str) -> NoReturn:
-    """Ends the script with one sentence; main() below prints it."""
+    """Ends the script with one sentence, which main() below prints."""
     raise Failure(text)
 
 
 def main(run: Callable[[List[str]], Optional[int]]) -> None:
-    """The frame of every script: run(arguments) gives the exit status, a Failure becomes one line and status 1."""
-    # `script | head` shall end quietly when the reader has seen enough.
+    """Runs a script: run(arguments) returns the exit status; a Failure becomes one line and status 1."""
+    # `script | head` ends quietly when the reader has seen enough.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         status = run(sys.argv[1:])
@@ -70,7 +70,10 @@ def main(run: Callable[[List[str]], Optional[int]]) -> None:
 
 
 def chosen(variable: str, known: Iterable[str], default: str) -> str:
-    """The value of a variable of the environment that can only be one of those; argparse checks no defaults."""
+    """
+    Returns the value of an environment variable, which must be one of KNOWN. It is checked here, because argparse does
+    not check defaults.
+    """
     value = os.environ.get(variable) or default
     if value not in known:
         die(f"{variable}={value} is not known here; it can be one of: {' '.join(known)}.")
@@ -78,18 +81,18 @@ def chosen(variable: str, known: Iterable[str], default: str) -> str:
 
 
 def need_space(place: Path, mebibytes: int, purpose: str) -> None:
-    """Refuses to start what would fill the disk half-way."""
+    """Refuses to start a step that would fill the disk before it is complete."""
     place.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(place).free >> 20
     if free < mebibytes:
         die(
             f"{purpose} needs {mebibytes} MiB in {place}, but only {free} MiB are free; "
-            "make room there or name another place (BUILD=, O=, KCOV_CACHE=)."
+            "free some there, or name another place (BUILD=, O=, KCOV_CACHE=)."
         )
 
 
 def shown(path: Path) -> str:
-    """A path as the person may type it: relative when that is shorter."""
+    """Returns a path as the person may type it: relative if that is shorter."""
     absolute = os.path.abspath(path)
     relative = os.path.relpath(absolute)
     return relative if len(relative) < len(absolute) else absolute
@@ -101,7 +104,10 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary name for what becomes TARGET once it is complete: another run may read that meanwhile."""
+    """
+    Yields a temporary name for a file that becomes TARGET when it is complete, because another run may read TARGET
+    until then.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial{os.getpid()}")
     try:
@@ -112,7 +118,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def write_if_changed(path: Path, data: bytes) -> bool:
-    """Writes through a temporary name, and not at all when nothing changes, so that make sees no new file."""
+    """Writes through a temporary name. Does not write if nothing changes, so that make sees no new file."""
     try:
         if path.read_bytes() == data:
             return False
@@ -125,37 +131,37 @@ def write_if_changed(path: Path, data: bytes) -> bool:
     return True
 
 
-# Lines of a document that results stand between.
+# The lines of a document before and after its results.
 RESULTS_BEGIN, RESULTS_END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def _around_results(path: Path) -> Tuple[str, str, str]:
-    """What a document has before, between and after the marks."""
+    """Returns the text of a document before, between and after the marks."""
     before, first, rest = path.read_text(encoding="utf-8").partition(f"{RESULTS_BEGIN}\n")
     inside, second, after = rest.partition(f"{RESULTS_END}\n")
     if not first or not second:
-        die(f"{shown(path)} has no lines '{RESULTS_BEGIN}' and '{RESULTS_END}' for the results to go between.")
+        die(f"{shown(path)} has no lines '{RESULTS_BEGIN}' and '{RESULTS_END}', between which the results go; add them.")
     return before, inside, after
 
 
 def results_in(path: Path) -> str:
-    """The results that a document has."""
+    """Returns the results in a document."""
     return _around_results(path)[1]
 
 
 def write_results(path: Path, text: str) -> None:
-    """Puts results into a document, in place of those that are there."""
+    """Replaces the results in a document."""
     before, _, after = _around_results(path)
     path.write_text(f"{before}{RESULTS_BEGIN}\n\n{text}\n\n{RESULTS_END}\n{after}", encoding="utf-8")
 
 
 def text_of(path: Path) -> Optional[str]:
-    """The text in a file, or None if there is no such file."""
+    """Returns the text of a file, or None if it does not exist."""
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
 def first_line(path: Path) -> Optional[str]:
-    """The first line of a small file such as those which setup.sh leaves in the cache, or None."""
+    """Returns the first line of a small file, such as setup.sh writes to the cache, or None."""
     try:
         return path.read_text().splitlines()[0].strip()
     except (FileNotFoundError, IndexError):
@@ -164,7 +170,7 @@ def first_line(path: Path) -> Optional[str]:
 
 class Progress:
     """
-    `==> TITLE: STATE`, rewritten in place on a terminal; in a log a plain line every INTERVAL seconds.
+    Shows `==> TITLE: STATE`, rewritten in place on a terminal; in a log as a plain line every INTERVAL seconds.
     """
 
     INTERVAL = 30
@@ -185,7 +191,7 @@ class Progress:
         self.again()
 
     def again(self) -> None:
-        """Shows the same state with the time that it is now."""
+        """Shows the same state again with the elapsed time."""
         state, now = self.state, time.monotonic()
         text = f"==> {self.title}: {state}{', ' if state else ''}{duration(self.elapsed())}"
         if self.live:
@@ -218,11 +224,11 @@ def run_logged(
     check: bool = True,
 ) -> int:
     """
-    Runs a command whose output goes to LOG while a progress line is shown.
+    Runs a command with its output in LOG, and shows a progress line.
 
-    state(line) is called with every line of output and gives what the progress line says about it.
-    On failure the end of the log is shown, or what excerpt(lines) chooses of it, and with check a Failure is
-    raised; otherwise the status is returned. env is the whole environment of the command.
+    state(line) is called with every line of output and returns the text of the progress line. If the command fails, the
+    end of the log is shown, or the part that excerpt(lines) selects, and with check a Failure is raised. Otherwise the
+    status is returned. env is the whole environment of the command.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     progress = Progress(title)
@@ -267,7 +273,7 @@ def run_logged(
 
 
 def _lines(pipe: IO[bytes], idle: Callable[[], None]) -> Iterator[bytes]:
-    """The lines that come out of PIPE; idle() is called when a second brings none, so that the time moves on."""
+    """Yields the lines from PIPE. Calls idle() after each second without a line, so that the shown time advances."""
     rest = b""
     while True:
         if not select.select([pipe], [], [], 1)[0]:
@@ -285,7 +291,7 @@ def _lines(pipe: IO[bytes], idle: Callable[[], None]) -> Iterator[bytes]:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Lets one process at a time work on WHAT; a second one says that it waits."""
+    """Lets one process at a time work on WHAT; a second one prints that it waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as lock:
         try:
@@ -297,12 +303,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def setup(*parts: str) -> None:
-    """Has setup.sh look after PARTS (base, linux, lint, ...); what is there already takes a moment."""
+    """Runs setup.sh for PARTS (base, linux, lint, ...). Parts that are already installed take a moment."""
     if subprocess.call([str(SCRIPTS / "setup.sh"), *parts], stdin=None) != 0:
         die(f"the set-up ({' '.join(parts) or 'base linux'}) did not complete; see the message above.")
 
 
-# Variables that mean something to builds of the kernel and of programs, and are given to them only on purpose.
+# Variables that change builds of the kernel and of programs. A build gets them only on purpose.
 BUILD_VARIABLES = (
     "ARCH SUBARCH LLVM LLVM_IAS CC HOSTCC LD CROSS_COMPILE O J V KERNEL IMPL MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES "
     "GNUMAKEFLAGS KCONFIG_ALLCONFIG KCONFIG_CONFIG KBUILD_OUTPUT BUILD CLIPPY FORCE"
@@ -310,11 +316,12 @@ BUILD_VARIABLES = (
 
 
 def build_environment() -> Dict[str, str]:
-    """The environment in which a build goes by its command line."""
+    """Returns an environment in which only the command line controls a build."""
     return {name: value for name, value in os.environ.items() if name not in BUILD_VARIABLES}
 
 
-# By these git ties its hooks, and all that they start, to one repository; the working directory counts no more then.
+# With these variables git ties its hooks, and all programs that they start, to one repository. The working directory then
+# has no effect.
 GIT_TIES = (
     "GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_NAMESPACE GIT_OBJECT_DIRECTORY "
     "GIT_ALTERNATE_OBJECT_DIRECTORIES"
@@ -322,17 +329,17 @@ GIT_TIES = (
 
 
 def git_environment() -> Dict[str, str]:
-    """The environment in which git goes by the working directory."""
+    """Returns an environment in which git uses the repository of the working directory."""
     return {name: value for name, value in os.environ.items() if name not in GIT_TIES}
 
 
 def git_output(*arguments: str, cwd: Path) -> Optional[str]:
-    """What git says about the repository in CWD, as command_output() gives it."""
+    """Returns git's output for the repository in CWD, as command_output() does."""
     return command_output("git", *arguments, cwd=cwd, env=git_environment())
 
 
 def command_output(*command: str, cwd: Optional[Path] = None, env: Optional[Dict[str, str]] = None) -> Optional[str]:
-    """What a short command prints, stripped, or None when it fails or does not exist."""
+    """Returns the output of a short command, stripped, or None if the command fails or does not exist."""
     try:
         result = subprocess.run(
             command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Writes the initramfs of a guest: a cpio archive in the format "newc", which needs neither root nor a program. The tree's
-gen_init_cpio would have to be there for each kernel that is booted, and takes texts only as files of their own.
+Writes the initramfs of a guest: a cpio archive in the format "newc". This needs neither root nor a program. The tree's
+gen_init_cpio would have to be built for each kernel that is booted, and takes texts only from files.
 """
 
 import stat
 from pathlib import Path
 from typing import Dict, Iterator, Tuple, Union
 
-# What a guest's file is made of: its contents, or a file of the host.
+# The content of a guest's file: the bytes or text, or a file of the host.
 Source = Union[bytes, str, Path]
 
 DIRECTORIES = ("bin", "dev", "guest", "proc", "root", "sys", "tmp")
-# The kernel opens it for the first program, before that one can mount anything.
+# The kernel opens it for the first program, before that program can mount anything.
 CONSOLE = ("dev/console", stat.S_IFCHR | 0o600, (5, 1))
 
 TRAILER = "TRAILER!!!"
 
 
 def record(number: int, name: str, mode: int, data: bytes = b"", device: Tuple[int, int] = (0, 0)) -> bytes:
-    """One entry: a header of hexadecimal fields, the name and the data, both padded to four bytes."""
+    """Returns one entry: a header of hexadecimal fields, the name and the data, both padded to four bytes."""
     encoded = name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     fields = (number, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(encoded), 0)
@@ -32,7 +32,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def parents(names: Iterator[str]) -> Iterator[str]:
-    """Every directory that NAMES need, outer ones first, each once."""
+    """Yields every directory that NAMES need once, outer directories first."""
     seen = set()
     for name in names:
         parts = name.split("/")[:-1]
@@ -45,8 +45,8 @@ def parents(names: Iterator[str]) -> Iterator[str]:
 
 def write(target: Path, files: Dict[str, Source]) -> None:
     """
-    FILES maps absolute names in the guest to their contents. Files of the host keep whether they can be
-    executed; contents can be executed if they begin as a script does.
+    Writes the archive. FILES maps absolute names in the guest to contents. Files of the host keep their execute
+    permission; contents are executable if they begin as a script does.
     """
     names = {name.lstrip("/"): source for name, source in files.items()}
     directories = [*DIRECTORIES, *(name for name in parents(iter(names)) if name not in DIRECTORIES)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernel configuration fragments: reading them, merging them, and checking what became of them."""
+"""Reads kernel configuration fragments, merges them, and checks whether the configuration took them."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 
 
 def parse(text: str, name: str = "") -> Dict[str, str]:
-    """The options of a fragment or of a .config; one that is not set has the value n."""
+    """Returns the options of a fragment or of a .config; an option that is not set has the value n."""
     options: Dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -23,19 +23,19 @@ def parse(text: str, name: str = "") -> Dict[str, str]:
             options[unset[1]] = "n"
         elif line and not line.startswith("#") and name:
             die(
-                f"line {number} of {name} is no configuration option: '{line}'; "
+                f"line {number} of {name} is not a configuration option: '{line}'; "
                 "write CONFIG_X=value or # CONFIG_X is not set."
             )
     return options
 
 
 def of_objects(objects: Path) -> Dict[str, str]:
-    """The options of a kernel that is configured in this directory."""
+    """Returns the options of the kernel that is configured in this directory."""
     return parse((objects / ".config").read_text(encoding="utf-8"))
 
 
 def fragment(name: str) -> Path:
-    """The file of a fragment: the name of one of ours, or a path."""
+    """Returns the file of a fragment; NAME is one of ours, or a path."""
     ours = CONFIG_DIR / f"{name}.config"
     if ours.exists():
         return ours
@@ -46,7 +46,7 @@ def fragment(name: str) -> Path:
 
 
 def merged(names: Iterable[str], extra: Dict[str, str]) -> Dict[str, str]:
-    """Fragments one after the other; the last word about an option counts."""
+    """Merges fragments in order; the last value of an option counts."""
     options: Dict[str, str] = {}
     for name in names:
         path = fragment(name)
@@ -59,5 +59,5 @@ def text_of(options: Dict[str, str]) -> str:
 
 
 def not_taken(wanted: Dict[str, str], config: Dict[str, str]) -> List[Tuple[str, str, str]]:
-    """The options that did not get their value: name, wanted, got."""
+    """Returns the options that did not get their value: name, wanted, got."""
     return [(name, value, config.get(name, "n")) for name, value in wanted.items() if config.get(name, "n") != value]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The kernel tree and kernels that are built from it, each time with the overlay up to date.
+The kernel tree, and kernels that are built from it, always with the overlay up to date.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from .patches import repository_files
 
 UNPACKED = BUILD / "linux"
 
-# What a build of roughly this configuration takes, until one has been counted.
+# The steps of a build of roughly this configuration, until one has been counted.
 USUAL_STEPS = 2000
 TREE_MEBIBYTES = 2600
 OBJECT_MEBIBYTES = 2000
@@ -46,7 +46,7 @@ IMPLEMENTATIONS = {"rust": "CONFIG_KCOV_RUST", "c": "CONFIG_KCOV_C"}
 
 @dataclass
 class Kernel:
-    """One kernel: its configuration, its compiler, and where it is built."""
+    """One kernel: its configuration, its compiler, and its directory."""
 
     impl: str = field(default_factory=lambda: os.environ.get("IMPL") or "rust")
     arch: str = field(default_factory=lambda: os.environ.get("ARCH") or DEFAULT)
@@ -57,14 +57,14 @@ class Kernel:
     # A version that setup.sh has put into the cache, or "newest"; empty: the default of setup.sh.
     bindgen: str = field(default_factory=lambda: os.environ.get("KCOV_BINDGEN") or "")
     out: Optional[Path] = None
-    # Without what only the tests need, for a kernel that boots and runs a program.
+    # True to leave out what only the tests need, for a kernel that boots and runs a program.
     small: bool = False
 
     def __post_init__(self) -> None:
         if self.impl not in IMPLEMENTATIONS:
             die(f"there is no implementation '{self.impl}'; IMPL is rust or c.")
         self.arch = self.architecture.name
-        # Kernels of different configurations do not share a directory.
+        # Each configuration has a directory of its own.
         kind = ["small"] if self.small else []
         named = [self.variant] if self.variant else [Path(name).stem for name in self.fragments]
         self.variant = "-".join([*kind, *named])
@@ -72,7 +72,7 @@ class Kernel:
         if suffix not in self.variant:
             self.variant = "-".join(filter(None, (self.variant, suffix)))
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
-        # Not each implementation or architecture has options of its own.
+        # Not every implementation or architecture has options of its own.
         optional = [self.impl, f"{self.arch}-small" if self.small else f"{self.arch}-suite", f"suite-{self.impl}"]
         names = ["base", self.arch, *optional[:2]]
         if not self.small:
@@ -84,13 +84,13 @@ class Kernel:
             self.llvm = "gcc"
         elif self.llvm != "1" and not self.llvm.startswith("-") and not self.llvm.endswith("/"):
             die(
-                f"LLVM={self.llvm} names no compiler; write LLVM=1, a suffix such as LLVM=-22, a path that ends in /, "
+                f"LLVM={self.llvm} does not name a compiler; write LLVM=1, a suffix such as LLVM=-22, a path that ends in /, "
                 "or LLVM=gcc."
             )
         if not self.jobs:
             text = os.environ.get("J") or ""
             if text and not (text.isdigit() and int(text)):
-                die(f"J={text} is no number of jobs; give one, such as J=4.")
+                die(f"J={text} is not a number of jobs; give one, such as J=4.")
             self.jobs = int(text or len(os.sched_getaffinity(0)))
 
     @property
@@ -99,7 +99,7 @@ class Kernel:
 
     @property
     def objects(self) -> Path:
-        """Where it is built: O=, or build/obj, holds a directory for every kernel."""
+        """Returns the directory of the objects. O=, or build/obj, holds a directory for every kernel."""
         if self.out:
             return self.out.absolute()
         base = Path(os.environ.get("O") or BUILD / "obj").absolute()
@@ -111,7 +111,7 @@ class Kernel:
 
     @property
     def compiler(self) -> str:
-        """The program that compiles C, without ccache."""
+        """Returns the C compiler, without ccache."""
         if self.llvm == "gcc":
             return self.cross + "gcc"
         if self.llvm.endswith("/"):
@@ -120,12 +120,12 @@ class Kernel:
 
     @property
     def search_path(self) -> str:
-        """PATH of the build."""
+        """Returns PATH for the build."""
         return f"{CACHE / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}"
 
     @property
     def bindgen_program(self) -> str:
-        """The program that makes Rust's bindings."""
+        """Returns the program that makes Rust's bindings."""
         if self.bindgen:
             return str(CACHE / f"bindgen-{self.bindgen}" / "bin/bindgen")
         return shutil.which("bindgen", path=self.search_path) or "bindgen"
@@ -136,7 +136,7 @@ class Kernel:
         return "" if prefix.startswith(f"{os.uname().machine}-") else prefix
 
     def compiler_name(self) -> str:
-        """As `clang 22` or `gcc 12`, for the progress line."""
+        """Returns a name such as `clang 22` or `gcc 12` for the progress line."""
         text = command_output(self.compiler, "--version") or ""
         match = re.search(r"(\d+)\.\d+\.\d+", text)
         return f"{'gcc' if self.llvm == 'gcc' else 'clang'} {match[1] if match else ''}".strip()
@@ -145,7 +145,7 @@ class Kernel:
         return ", ".join(filter(None, (self.impl, self.arch, self.variant, self.compiler_name())))
 
     def variables(self) -> List[str]:
-        """The variables on the command line of the kernel's make."""
+        """Returns the variables for the command line of the kernel's make."""
         result = [f"ARCH={self.architecture.make}", f"O={self.objects}"]
         cc = self.compiler
         if self.llvm != "gcc":
@@ -193,8 +193,8 @@ class Kernel:
 
 def prepare_tree() -> Path:
     """
-    The tree to build from, with the overlay up to date: KERNEL=, or one unpacked from the cached tarball, in which the
-    files of this repository are links.
+    Returns the tree to build from, with the overlay up to date: the tree that KERNEL= names, or a tree unpacked from
+    the cached tarball, in which the files of this repository are links.
     """
     named = os.environ.get("KERNEL")
     tree = Path(named).absolute() if named else UNPACKED
@@ -213,11 +213,11 @@ def prepare_tree() -> Path:
 
 
 def unpack(tree: Path) -> None:
-    """Unpacks the tarball, unless that is what the tree was made from."""
+    """Unpacks the tarball, unless the tree was made from that tarball."""
     tarball = first_line(CACHE / "linux.path")
     if not tarball or not Path(tarball).is_file():
         setup("linux")
-        tarball = first_line(CACHE / "linux.path") or die("the set-up left no Linux source; report this.")
+        tarball = first_line(CACHE / "linux.path") or die("the set-up did not provide the Linux source; report this.")
     source = Path(str(tarball))
     label = f"{source.name} {source.stat().st_size}"
     if first_line(tree / ".kcov-source") == label:
@@ -227,7 +227,7 @@ def unpack(tree: Path) -> None:
         shutil.rmtree(old)
     partial = tree.with_name(f".{tree.name}.partial{os.getpid()}")
     partial.mkdir()
-    # -m: with the time stamps of the archive, make would take objects of an older release for up to date.
+    # -m: with the time stamps of the archive, make would consider objects of an older release up to date.
     run_logged(
         BUILD / "unpack.log",
         f"Unpacking the Linux {first_line(CACHE / 'linux.version') or ''} source",
@@ -244,7 +244,7 @@ def unpack(tree: Path) -> None:
 
 
 def version_in(text: str) -> Tuple[int, ...]:
-    """The first version such as 0.72.1 in a text."""
+    """Returns the first version such as 0.72.1 in a text."""
     match = re.search(r"\d+\.\d+\.\d+", text)
     return tuple(map(int, match[0].split("."))) if match else ()
 
@@ -268,7 +268,7 @@ def check_tools(kernel: Kernel, tree: Path) -> None:
         if version_in(text) < oldest:
             found = ".".join(map(str, version_in(text)))
             die(f"{program} is version {found}, but the tree needs {'.'.join(map(str, oldest))} or later; {remedy}.")
-    # The tree only warns of this, and rustc then fails at structures that have lost their fields.
+    # The tree only warns about this combination. rustc fails later, because structures have lost their fields.
     header = tree / "scripts/rust_is_available_bindgen_libclang_22.h"
     bindings = command_output(bindgen, str(header), env=kernel.environment())
     if bindings and "pub foo" not in bindings:
@@ -276,7 +276,7 @@ def check_tools(kernel: Kernel, tree: Path) -> None:
 
 
 def configure(kernel: Kernel, tree: Path) -> None:
-    """Makes .config from the fragments, when anything it depends on has changed."""
+    """Makes .config from the fragments if anything that it depends on has changed."""
     wanted = kernel.wanted
     check_tools(kernel, tree)
     objects = kernel.objects
@@ -297,7 +297,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
     log = objects / "config.log"
     if first_line(stamp) == label and (objects / ".config").exists():
         if os.environ.get("KERNEL"):
-            # Another person's tree may have changed anywhere.
+            # A tree of the user may have changed anywhere.
             title = f"Checking the configuration ({kernel.title()})"
             run_logged(log, title, kernel.make(tree, "olddefconfig"), env=kernel.environment())
         return
@@ -325,7 +325,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
 
 
 def rust_reason(kernel: Kernel, tree: Path) -> str:
-    """Why the tree does not offer Rust, in the words of its own check."""
+    """Returns the reason why the tree does not offer Rust, in the words of its own check."""
     result = subprocess.run(
         kernel.make(tree, "rustavailable"),
         env=kernel.environment(),
@@ -339,7 +339,7 @@ def rust_reason(kernel: Kernel, tree: Path) -> str:
 
 
 class Counter:
-    """How far a build is: the steps so far, of those that the last full build of the kind took."""
+    """The progress of a build: the number of steps so far, and of the last full build of the same kind."""
 
     def __init__(self, kernel: Kernel, everything: bool):
         self.full = everything and not (kernel.objects / "vmlinux").exists()
@@ -362,7 +362,7 @@ class Counter:
 
 
 def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool = False) -> Path:
-    """Builds a kernel; returns the directory of its objects. strict makes warnings about our files a failure."""
+    """Builds a kernel; returns the directory of its objects. With strict, warnings about our files are failures."""
     tree = prepare_tree()
     objects = kernel.objects
     with locked(objects / ".kcov-lock", f"the kernel in {shown(objects)}"):
@@ -391,7 +391,7 @@ def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool =
 
 
 def complain(objects: Path, log: Path, strict: bool) -> None:
-    """Shows the warnings about our files, and keeps them for the next build."""
+    """Shows the warnings about our files, and records them for the next build."""
     ours = repository_files()
     found = buildlog.warnings(log.read_text(errors="replace").splitlines(), ours)
     kept = objects / ".kcov-warnings"
@@ -406,7 +406,7 @@ def complain(objects: Path, log: Path, strict: bool) -> None:
 
 
 def forget_warned(objects: Path) -> None:
-    """Removes the objects that had warnings, so that the compiler says again what is still wrong."""
+    """Removes the objects that had warnings, so that the compiler prints the warnings that still apply."""
     kept = objects / ".kcov-warnings"
     if not kept.exists():
         return

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Has kmemleak look for memory that was lost while a guest ran its command.
+Lets kmemleak search for memory that was lost while a guest ran its command.
 
-That it finds nothing says little if it finds nothing ever, so a sample module of the kernel loses some on purpose
-before the command runs, which has to be found.
+A search that finds nothing proves something only if it can find a leak. So a sample module of the kernel loses memory
+on purpose before the command runs, and the search must find it.
 """
 
 import re
@@ -18,16 +18,16 @@ from .hostlib import die, shown, text_of
 
 OPTION = "CONFIG_DEBUG_KMEMLEAK"
 MODULE = Path("samples/kmemleak/kmemleak-test.ko")
-# The module that leaks on purpose is loaded by a process of its own, whose name is in the report of each leak. Its
-# functions are no use for that: they are gone from memory when the module has been loaded.
+# The module that leaks on purpose is loaded by a process of its own, whose name is in the report of each leak. The names
+# of the module's functions do not help: they are gone from memory once the module has been loaded.
 LEAKER = "insmod"
-# The sizes that it allocates and forgets at once, two of each.
+# The sizes that the module allocates and loses at once, two objects of each size.
 LEAKED_SIZES = (32, 1024, 2048, 4096)
 EXPECTED = Expected(r"^kmemleak: \d+ new suspected memory leaks", "the contents of the file kmemleak are what counts")
 
-# Leaks are reported when they are a few seconds old, and nobody has pointed to them in two scans. An old pointer on a
-# stack hides one until something overwrites it, so there are several attempts to find one that was made on purpose. The
-# module stays: what it holds would be lost only with it. The status is that of the command.
+# kmemleak reports an object that is a few seconds old if two scans found no pointer to it. An old pointer on a stack
+# hides a leak until something overwrites it, so there are several attempts to find one that was made on purpose. The
+# module stays loaded: unloading it would lose the memory that it still holds. The exit status is that of the command.
 COMMAND = """
 scan_for_leaks() {
 	sleep 6
@@ -51,7 +51,7 @@ exit $status
 
 
 def watched(boot: guest.Guest) -> guest.Guest:
-    """The guest, with a search for leaks around its command where the kernel can do that."""
+    """Returns the guest with a search for leaks around its command, if the kernel supports that."""
     if not boot.has(OPTION):
         return boot
     module = boot.obj / MODULE
@@ -61,14 +61,14 @@ def watched(boot: guest.Guest) -> guest.Guest:
         boot,
         command=COMMAND.replace("LEAKER", LEAKER).replace("COMMAND", boot.command.strip("\n")),
         files={**boot.files, "/kmemleak-test.ko": module},
-        # kmemleak keeps a record of each object, and its code wants room too.
+        # kmemleak keeps a record of each object, and its code needs memory too.
         memory="3G",
         expected=(*boot.expected, EXPECTED),
     )
 
 
 def leaks(text: str) -> Tuple[List[str], List[str]]:
-    """The leaks in a report of kmemleak: those that were made on purpose, and the others."""
+    """Splits the leaks in a report of kmemleak into those that were made on purpose, and the others."""
     purpose: List[str] = []
     others: List[str] = []
     for block in re.split(r"^(?=unreferenced object)", text, flags=re.MULTILINE):
@@ -80,12 +80,12 @@ def leaks(text: str) -> Tuple[List[str], List[str]]:
 def judge_results(impl: str, results: Path) -> Iterator[Result]:
     name = f"{impl}: leaks that were made on purpose are found"
     left = text_of(results / "leaks.left")
-    # One that hid from the first scans shows up in the last.
+    # A leak that the first scans did not find is found by the last.
     found = "".join(leaks((text_of(results / "leaks.purpose") or "") + (left or ""))[0])
     missing = [size for size in LEAKED_SIZES if f"(size {size})" not in found]
-    # A word that looks like a pointer, anywhere in the memory that is scanned, can hide the two of a size to the end.
+    # A word that looks like a pointer, anywhere in the scanned memory, can hide both leaks of a size to the end.
     few = len(missing) > len(LEAKED_SIZES) // 2
-    yield verdict(name, [f"kmemleak did not find one of {size} bytes" for size in missing] if few else [])
+    yield verdict(name, [f"kmemleak did not find a leak of {size} bytes" for size in missing] if few else [])
     name = f"{impl}: nothing leaks"
     if left is None:
         yield failed(name, "the scan gave no result")
@@ -94,6 +94,6 @@ def judge_results(impl: str, results: Path) -> Iterator[Result]:
 
 
 def judge(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
-    """What the search in a guest that was watched has found."""
+    """Yields the results of the search in a guest that was watched."""
     if outcome.guest.has(OPTION):
         yield from judge_results(impl, outcome.results)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What KUnit reported on the console of a kernel, read by the parser of the kernel's tree.
+Reads KUnit's report on the console of a kernel with the parser of the kernel's tree.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from .hostlib import die, shown
 from .tap import FAILED, PASSED, SKIPPED
 
 FOLDER = "tools/testing/kunit"
-# The parser prints what is wrong with a report among its other output.
+# The parser prints the errors of a report among its other output.
 ERROR = "[ERROR] Test: "
 
 
@@ -23,12 +23,12 @@ ERROR = "[ERROR] Test: "
 class Report:
     # Objects of the class Test of kunit_parser.py.
     suites: Sequence[Any]
-    # What is wrong with the report; empty if it is complete.
+    # The problems of the report; empty if it is complete.
     problems: List[str]
 
 
 def modules(tree: Path) -> Tuple[ModuleType, ModuleType]:
-    """The tree's parser, and what it prints with."""
+    """Returns the modules of the tree's parser and of its printer."""
     if not (tree / FOLDER / "kunit_parser.py").exists():
         die(f"{shown(tree)} has no {FOLDER}/kunit_parser.py, which reads KUnit's reports; name the tree of the kernel.")
     sys.path.insert(0, str(tree / FOLDER))
@@ -39,7 +39,7 @@ def modules(tree: Path) -> Tuple[ModuleType, ModuleType]:
 
 
 def read(tree: Path, lines: Sequence[str]) -> Report:
-    """The report in a console log whose LINES have no time stamps. Other messages of the kernel may be in between."""
+    """Reads the report in a console log whose LINES have no time stamps. Other messages of the kernel may be in between."""
     parser, printer = modules(tree)
     said = io.StringIO()
     root = parser.parse_run_tests(lines, printer.Printer(output=said))
@@ -48,11 +48,11 @@ def read(tree: Path, lines: Sequence[str]) -> Report:
 
 
 def leaves(test: Any, prefix: str = "") -> Iterator[Tuple[str, Any]]:
-    """The tests below a test that have none below them, with their full names."""
+    """Yields the tests without subtests below a test, with their full names."""
     for below in test.subtests:
         if below.subtests:
             yield from leaves(below, f"{prefix}{below.name}.")
-        # One without a name is in the place of a test that did not run, and a problem of the report.
+        # A test without a name is a placeholder for one that did not run; the report has a problem for it.
         elif below.name:
             yield prefix + below.name, below
 

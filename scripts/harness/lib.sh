@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Where things are, and how set-up speaks to the person who started it. setup.sh sources this file. It has to run before
-# there is a Python, so the cache, die, need_space and run_logged are in hostlib.py, too.
+# Paths of setup.sh, and its messages to the person who started it. setup.sh sources this file. It must run before
+# Python is installed, so the cache, die, need_space and run_logged are also in hostlib.py.
 
 set -euo pipefail
 
@@ -12,7 +12,7 @@ CACHE=${KCOV_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kcov-linux}
 step() { printf '==> %s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
-# die SENTENCE: ends the script; the sentence says what is wrong and what to do about it.
+# die SENTENCE: ends the script; the sentence names the problem and its remedy.
 die() {
 	printf 'error: %s\n' "$*" >&2
 	exit 1
@@ -20,24 +20,24 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# need_space DIRECTORY MEBIBYTES PURPOSE: refuses to start what would fill the disk half-way.
+# need_space DIRECTORY MEBIBYTES PURPOSE: refuses to start a step that would fill the disk before it is complete.
 need_space() {
 	local free
 	mkdir -p "$1"
 	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$2" ] ||
-		die "$3 needs $2 MiB in $1, but only $free MiB are free; make room there or name another place (KCOV_CACHE=)."
+		die "$3 needs $2 MiB in $1, but only $free MiB are free; free some there, or name another place (KCOV_CACHE=)."
 }
 
-# keep FILE LINE: makes LINE the content of FILE, and leaves it alone where it is already. Others may read the file at
-# any time, and find what it was or what it is.
+# keep FILE LINE: makes LINE the content of FILE, and does not write if it is that already. Other processes may read the
+# file at any time, and find either the old or the new content.
 keep() {
 	[ "$(cat "$1" 2>/dev/null)" = "$2" ] && return 0
 	printf '%s\n' "$2" >"$1.partial.$$"
 	mv "$1.partial.$$" "$1"
 }
 
-# unpack_deb FILE DIRECTORY: unpacks a package; the directory is there when it is complete. The package goes.
+# unpack_deb FILE DIRECTORY: unpacks a package, and removes it. The directory appears when it is complete.
 unpack_deb() {
 	rm -rf "$2" "$2.partial.$$"
 	mkdir -p "$2.partial.$$"
@@ -46,8 +46,8 @@ unpack_deb() {
 	rm -f "$1"
 }
 
-# run_logged LOG TITLE COMMAND...: runs a command quietly; its output goes to LOG, and the end of it to the
-# terminal if it fails.
+# run_logged LOG TITLE COMMAND...: runs a command quietly; its output goes to LOG. If the command fails, the end of the
+# output also goes to the terminal.
 run_logged() {
 	local log=$1 title=$2 status=0
 	shift 2

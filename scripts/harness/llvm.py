@@ -13,7 +13,7 @@ from .hostlib import CACHE, first_line
 
 
 def find(name: str) -> Optional[str]:
-    """A program of the LLVM that builds the kernel, or else the machine's default, or else the newest."""
+    """Returns a program of the LLVM that builds the kernel, or else of the machine's default LLVM, or else of the newest."""
     for candidate in (f"{name}{first_line(CACHE / 'llvm.suffix') or ''}", name):
         found = shutil.which(candidate)
         if found:

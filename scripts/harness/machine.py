@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Guests before they run: the kernel, the initramfs, and the program that is the guest, with its arguments.
+Prepares guests: the kernel, the initramfs, and the program that runs the guest, with its arguments.
 """
 
 import functools
@@ -21,7 +21,7 @@ RUNS = BUILD / "guest"
 
 @dataclass(frozen=True)
 class Guest:
-    """One boot: which kernel, what it finds in its initramfs, what it runs."""
+    """One boot: the kernel, the content of its initramfs, and the command that it runs."""
 
     obj: Path
     name: str
@@ -35,14 +35,14 @@ class Guest:
     cpus: Tuple[int, ...] = ()
     kernel_args: Tuple[str, ...] = ()
     qemu_args: Tuple[str, ...] = ()
-    # Reports on the console that are no failure.
+    # Reports on the console that are not failures.
     expected: Tuple[console.Expected, ...] = ()
-    # Whether KVM runs it; None: if it works here, and nothing else was asked for.
+    # True: KVM runs it; None: KVM runs it if KVM works here and the environment does not ask for emulation.
     kvm: Optional[bool] = None
-    # Whether the kernel decides about its hooks by itself, see hooks_args().
+    # True if the kernel decides about its hooks by itself, see hooks_args().
     default_hooks: bool = False
-    # What QEMU does without KVM; chosen by its version if empty. With -icount among qemu_args, only one thread is
-    # possible.
+    # QEMU's kind of emulation without KVM; if empty, QEMU's version decides. With -icount in qemu_args, only one thread
+    # is possible.
     emulation: str = ""
 
     @property
@@ -51,16 +51,16 @@ class Guest:
 
     @property
     def run(self) -> Path:
-        """The directory that keeps everything of this boot."""
+        """Returns the directory that keeps everything of this boot."""
         return RUNS / self.name
 
     def has(self, option: str) -> bool:
-        """Whether the kernel was built with an option, as far as its object directory says."""
+        """Returns True if the kernel was built with an option, according to its object directory."""
         return (self.obj / ".config").exists() and kconfig.of_objects(self.obj).get(option) == "y"
 
 
 def busybox(architecture: Architecture) -> Path:
-    """A static busybox for the guest."""
+    """Returns a static busybox for the guest."""
     if architecture.debian is None:
         found = shutil.which("busybox")
         candidates = [Path(found)] if found else []
@@ -70,7 +70,7 @@ def busybox(architecture: Architecture) -> Path:
     if not candidates:
         die(f"there is no busybox for a guest of {architecture.name}; run `scripts/setup.sh {architecture.setup_part}`.")
     if candidates[0].read_bytes()[:4] != b"\x7fELF":
-        die(f"{candidates[0]} is no ELF program; a static busybox is needed (`scripts/setup.sh base`).")
+        die(f"{candidates[0]} is not an ELF program; install a static busybox (`scripts/setup.sh base`).")
     return candidates[0].resolve()
 
 
@@ -90,7 +90,7 @@ def write_initramfs(guest: Guest, target: Path, interactive: bool = False) -> No
 
 
 def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[str]:
-    """The program that is the guest, with its arguments."""
+    """Returns the program that runs the guest, with its arguments."""
     architecture = guest.architecture
     image = guest.obj / architecture.image
     if not image.exists():
@@ -104,7 +104,7 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
         terminal = "con0=fd:0,fd:1" if interactive else "con0=fd:1"
         # hostfs takes its directory from the mount's options, which end at a comma.
         ports = [] if interactive else [f"guest.ports={guest.run}/ports"]
-        # With several processors it keeps programs in check by seccomp only, which it does not choose by itself.
+        # With several processors, user-mode Linux can control programs by seccomp only, and does not choose it by itself.
         processors = [f"ncpus={guest.smp}", "seccomp=on"] if guest.has("CONFIG_SMP") else []
         return [
             *pinned,
@@ -140,67 +140,69 @@ def command_line(guest: Guest, initrd: Path, interactive: bool = False) -> List[
     return [*command, *large_options(guest), *guest.qemu_args]
 
 
-# The first QEMU that locks a page of code while it translates it.
+# The first version of QEMU that locks a page of code while it translates it.
 CODE_IS_LOCKED = (8, 1)
 
 
 def emulation(qemu: str) -> str:
     """
-    How QEMU emulates processors: with a thread each, where that is safe. Older versions may go on running an
-    instruction that another processor has replaced meanwhile. The kernel replaces instructions all the time (jump
-    labels), and a breakpoint that comes too late ends in a crash.
+    Returns QEMU's way to emulate processors: one thread for each, if that is safe. Older versions may go on running an
+    instruction that another processor has replaced since. The kernel replaces instructions all the time (jump labels),
+    and a breakpoint that comes too late ends in a crash.
     """
     return "tcg,thread=multi" if locks_code(qemu) else "tcg,thread=single"
 
 
 @functools.lru_cache(maxsize=None)
 def locks_code(qemu: str) -> bool:
-    """Whether this QEMU is one of those that lock a page of code while they translate it."""
+    """Returns True if this version of QEMU locks a page of code while it translates it."""
     version = re.search(r"version (\d+)\.(\d+)", command_output(qemu, "--version") or "")
     return version is not None and (int(version[1]), int(version[2])) >= CODE_IS_LOCKED
 
 
 def accelerator(guest: Guest) -> str:
-    """What QEMU runs the guest's processors with."""
+    """Returns QEMU's accelerator for the guest's processors."""
     if guest.kvm:
         return "kvm"
     return guest.emulation or emulation(guest.architecture.qemu or "")
 
 
 def patches_safely(guest: Guest) -> bool:
-    """Whether a guest may replace instructions while another of its processors runs them."""
+    """Returns True if a guest may replace instructions while another of its processors runs them."""
     qemu = guest.architecture.qemu
     return bool(guest.kvm) or qemu is None or guest.smp == 1 or locks_code(qemu) or "thread=multi" not in accelerator(guest)
 
 
 def hooks_args(guest: Guest) -> List[str]:
     """
-    KCOV in Rust does not patch its hooks where QEMU emulates the processor, because some versions of QEMU cannot bear it.
-    Everything about that is tested in these guests, so they are told to do it where it is safe.
+    Returns the parameter that lets KCOV in Rust patch its hooks where that is safe. By itself it does not patch them
+    where QEMU emulates the processor, because some versions of QEMU crash. These guests test everything about patching.
     """
     switched = guest.has("CONFIG_KCOV_RUST") and patches_safely(guest) and not guest.default_hooks
     return ["kcov_hooks=switched"] if switched else []
 
 
 def clock_args(guest: Guest) -> List[str]:
-    """What a guest must be told about its clock, because measuring it fails on a busy host."""
+    """Returns the parameters that tell a guest about its clock, because measuring it fails on a busy host."""
     return [] if guest.kvm or "-icount" in guest.qemu_args else list(guest.architecture.known_clock())
 
 
-# What a kernel has anyway before it reports that RCU waits, and what a guest may stand still at most without a report.
+# The seconds that a kernel waits by default before it reports an RCU stall, and the longest pause of a guest that must
+# not cause a report.
 RCU_SECONDS, STANDSTILL_SECONDS = 21, 100
 
 
 def watchdog_args(guest: Guest) -> List[str]:
     """
-    The guest's clock goes on while the host does not run the guest, so that a busy host looks to it like a CPU that
-    hangs. What really hangs is reported later, but long before the guest's time is over. Parameters that the kernel does
-    not know would be passed on to init.
+    Returns parameters that delay the kernel's watchdogs. The guest's clock advances while the host does not run the
+    guest, so that a busy host looks to the guest like a CPU that hangs. A real hang is reported later, but long before
+    the guest's timeout. Parameters that the kernel does not know would be passed on to init, so only known ones are
+    given.
     """
     seconds = max(RCU_SECONDS, min(STANDSTILL_SECONDS, int(guest.timeout) // 3))
     limits = {
         "CONFIG_RCU_STALL_COMMON": f"rcupdate.rcu_cpu_stall_timeout={seconds}",
-        # It takes twice this.
+        # The watchdog waits twice this time.
         "CONFIG_SOFTLOCKUP_DETECTOR": f"watchdog_thresh={seconds // 2}",
         "CONFIG_WQ_WATCHDOG": f"workqueue.watchdog_thresh={seconds}",
     }
@@ -208,19 +210,19 @@ def watchdog_args(guest: Guest) -> List[str]:
 
 
 def option_args(guest: Guest) -> List[str]:
-    """What the architecture's kernels with some options must be told."""
+    """Returns the parameters that the architecture's kernels need with some options."""
     known = guest.architecture.option_args
     return [parameter for option, parameters in known.items() if guest.has(option) for parameter in parameters]
 
 
 def large_options(guest: Guest) -> Tuple[str, ...]:
-    """What large kernels that check all memory need of QEMU."""
+    """Returns the options of QEMU for large kernels, which check all memory."""
     large = any(guest.has(option) for option in ("CONFIG_KMSAN", "CONFIG_DEBUG_KMEMLEAK"))
     return guest.architecture.large_options if large else ()
 
 
 def _option(path: Path) -> str:
-    """A path within an option of QEMU, where a comma ends the value unless it is doubled."""
+    """Quotes a path within an option of QEMU, in which a comma ends the value unless it is doubled."""
     return str(path).replace(",", ",,")
 
 

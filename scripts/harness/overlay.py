@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Puts the overlay, the patches and the files of this repository, into a Linux tree and takes it out again.
+Installs the overlay (the patches and the files of this repository) into a Linux tree, and removes it again.
 
-Everything is checked before anything is written. A record keeps the originals: in the git directory of a tree that
-has one, else in a hidden file of the tree.
+Everything is checked before anything is written. A record keeps the originals: in the git directory of a tree that has
+one, otherwise in a hidden file of the tree.
 """
 
 import base64
@@ -26,7 +26,7 @@ RECORD = "kcov-overlay.json"
 
 @dataclass(frozen=True)
 class Interface:
-    """A text in PATH that shows that the tree offers WHAT."""
+    """A text in PATH that proves that the tree offers WHAT."""
 
     path: str
     text: str
@@ -52,7 +52,7 @@ def digest(data: Optional[bytes]) -> str:
 
 
 def read(path: Path) -> Optional[bytes]:
-    """The content of a file, or the target of a link behind LINK, or None if there is nothing."""
+    """Returns the content of a file, or LINK and the target of a link, or None if neither exists."""
     try:
         return LINK + os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +60,7 @@ def read(path: Path) -> Optional[bytes]:
 
 
 def place(target: Path, data: bytes) -> bool:
-    """Makes TARGET what read() would return as DATA. Does nothing, and returns False, if it is that already."""
+    """Changes TARGET so that read() would return DATA. Returns False, and does nothing, if that is the case already."""
     if read(target) == data:
         return False
     with replacing(target) as partial:
@@ -74,7 +74,7 @@ def place(target: Path, data: bytes) -> bool:
 
 
 class Tree:
-    """A kernel tree, and the record of what the overlay changed in it."""
+    """A kernel tree, and the record of the overlay's changes to it."""
 
     def __init__(self, root: Path):
         self.root = root.absolute()
@@ -96,8 +96,8 @@ class Tree:
             inside = git_output("rev-parse", "--git-path", RECORD, cwd=self.root)
             if inside is None:
                 die(
-                    f"git does not read {shown(root)}, so local changes cannot be seen; "
-                    f"`git -C {shown(root)} status` tells why."
+                    f"git cannot read {shown(root)}, so local changes cannot be detected; "
+                    f"`git -C {shown(root)} status` shows why."
                 )
             self.record_path = self.root / inside
             self.git = git_output("rev-parse", "--verify", "HEAD", cwd=self.root) is not None
@@ -118,7 +118,7 @@ class Tree:
         return read(self.root / path)
 
     def differing(self, paths: Iterable[str]) -> Set[str]:
-        """Those paths whose file is not what HEAD holds, untracked ones among them."""
+        """Returns the paths whose file differs from HEAD, including untracked ones."""
         paths = sorted(paths)
         if not self.git or not paths:
             return set()
@@ -134,7 +134,7 @@ class Tree:
         return None if original is None else base64.b64decode(original)
 
     def ours(self, path: str, current: Optional[bytes]) -> bool:
-        """Whether the file is as the overlay left it, now or before an interrupted run."""
+        """Returns True if the file is as the overlay left it, in the last run or in an interrupted one."""
         entry = self.record.get(path)
         if entry is None:
             return False
@@ -151,17 +151,17 @@ class Tree:
 
 @dataclass
 class Plan:
-    """What the overlay is to look like in a tree, all checks passed."""
+    """The planned content of the overlay in a tree. All checks have passed."""
 
     files: Dict[str, File]
     originals: Dict[str, Optional[bytes]]
     leaving: List[str]
-    # What the person should know.
+    # Remarks for the person at the terminal.
     remarks: List[str]
 
 
 def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False) -> Plan:
-    """Checks everything that may prevent an installation; raises a Failure that names it."""
+    """Checks for everything that may prevent an installation; raises a Failure that names the obstacle."""
     patches = read_patches(top)
     files = repository_files(top)
     edits = sorted({path for patch in patches for path in patch.edits})
@@ -175,7 +175,7 @@ def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False
     for path in paths:
         originals[path] = current = tree.read(path)
         if tree.git and path not in differing:
-            # As committed. The tree may have moved to another commit underneath the overlay.
+            # The original as committed. The tree may have moved to another commit since the overlay was installed.
             continue
         if path in tree.record:
             originals[path] = tree.recorded_original(path)
@@ -217,13 +217,13 @@ def check_interfaces(tree: Tree, originals: Dict[str, Optional[bytes]]) -> None:
 
     missing = [f"{i.what} ({i.path})" for i in INTERFACES if not holds(i)]
     if missing:
-        die(f"{tree} lacks what the overlay builds on: {'; '.join(missing)}; name another tree.")
+        die(f"{tree} lacks interfaces that the overlay needs: {'; '.join(missing)}; name another tree.")
 
 
 def check_replaced(
     tree: Tree, patches: Sequence[Patch], files: Dict[str, File], originals: Dict[str, Optional[bytes]], force: bool
 ) -> List[str]:
-    """Refuses to overwrite files of the tree, apart from those that a patch names; remarks if one of them has changed."""
+    """Refuses to overwrite files of the tree, except those that a patch names; returns a remark if one of those has changed."""
     replaced: Dict[str, str] = {}
     for patch in patches:
         words = patch.named("Replaces")
@@ -236,7 +236,7 @@ def check_replaced(
         if path not in replaced:
             foreign.append(path)
         elif hashlib.sha1(b"blob %d\0" % len(original) + original).hexdigest() != replaced[path]:
-            remarks.append(f"the overlay replaces {path}, whose text in {tree} is not the one that ours was written after.")
+            remarks.append(f"the overlay replaces {path}, but is based on another version of it than {tree} has.")
     if foreign and not force:
         die(
             f"{tree} has files of its own where the overlay adds some: {some(foreign)}; take an earlier version of the "
@@ -246,7 +246,7 @@ def check_replaced(
 
 
 def install(root: Path, *, top: Path = TOP, force: bool = False, link: bool = False) -> Tuple[Plan, Dict[str, List[str]]]:
-    """Puts the overlay into the tree, with LINK its new files as links. What stays keeps its time stamps."""
+    """Installs the overlay into the tree, with LINK its new files as links. Unchanged files keep their time stamps."""
     tree = Tree(root)
     todo = plan(tree, top=top, force=force, link=link)
     for remark in todo.remarks:
@@ -259,7 +259,8 @@ def install(root: Path, *, top: Path = TOP, force: bool = False, link: bool = Fa
             "before": digest(tree.read(path)),
             "original": None if original is None else base64.b64encode(original).decode(),
         }
-    # Until the last file is written the record holds the leaving files too: an interrupted run can be repeated.
+    # The record also holds the files to remove until the last file is written, so that an interrupted run can be
+    # repeated.
     done: Dict[str, List[str]] = {"added": [], "edited": [], "updated": [], "removed": []}
     if todo.leaving or any(tree.read(path) != file.content(link) for path, file in todo.files.items()):
         tree.save({**{path: tree.record[path] for path in todo.leaving}, **record})
@@ -280,7 +281,7 @@ def install(root: Path, *, top: Path = TOP, force: bool = False, link: bool = Fa
 
 
 def uninstall(root: Path, *, force: bool = False) -> int:
-    """Takes the overlay out; returns the number of files."""
+    """Removes the overlay; returns the number of files."""
     tree = Tree(root)
     differing = tree.differing(tree.record) if tree.git else set(tree.record)
     changed = [path for path in sorted(differing) if not tree.ours(path, tree.read(path))]
@@ -297,7 +298,7 @@ def uninstall(root: Path, *, force: bool = False) -> int:
 
 
 def put_back(tree: Tree, path: str, original: Optional[bytes]) -> None:
-    """Restores the original, or removes the file and the directories that held nothing else."""
+    """Restores the original, or removes the file and the directories that contained only the overlay's files."""
     target = tree.root / path
     if original is not None:
         place(target, original)
@@ -308,7 +309,7 @@ def put_back(tree: Tree, path: str, original: Optional[bytes]) -> None:
         entries = list(os.scandir(directory))
         if any(entry.is_dir(follow_symlinks=False) or not PRODUCT.fullmatch(entry.name) for entry in entries):
             break
-        # A kernel that was built in the tree left its products where nothing would clean them up any more.
+        # A kernel that was built in the tree left products that no build would clean up any more.
         for entry in entries:
             os.unlink(entry.path)
         directory.rmdir()

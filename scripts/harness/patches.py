@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The patches of this repository, the files that come along with them, and how both get into a kernel's files.
+The patches of this repository, the new files that belong to them, and how both get into a kernel's files.
 
-patches/ holds the edits of files that the kernel has, one patch for each mail of the series. The trailer `Adds:` of
-a patch names the files of this repository that come along with it; `Replaces:` names a file of the kernel that one of
-those replaces, with the git object that its text was written after.
+patches/ holds the edits of files that the kernel has, one patch for each mail of the series. The trailer `Adds:` of a
+patch names the files of this repository that belong to it. `Replaces:` names a file of the kernel that one of these
+files replaces, with the git object of the text from which the replacement was written.
 """
 
 import os
@@ -23,7 +23,7 @@ from .hostlib import TOP, die, git_output, shown
 # Parts of the repository that have another place in a tree.
 PLACES = {"Kconfig": "lib/Kconfig.kcov", "kcov": "kernel/kcov"}
 
-# What builds leave behind is not part of the overlay.
+# The products of builds are not part of the overlay.
 PRODUCT_DIRECTORIES = {"target", "__pycache__"}
 PRODUCT = re.compile(
     r"\.(?!gitignore$|kunitconfig$).*|.*~|#.*#|.*\.(o|a|ko|so|d|mod|mod\.c|cmd|pyc|rmeta|rlib|orig|rej|swp|tmp)"
@@ -31,16 +31,17 @@ PRODUCT = re.compile(
 )
 PRODUCT_CONTENT = (b"\x7fELF", b"!<arch>\n")
 
-# ccache calls a C file that is a link by the name of its target if that is shorter, and so does the debug information.
+# For a C file that is a link, ccache and the debug information use the name of the link's target if that is shorter. So
+# these files are copied.
 COPIED = re.compile(r"(kernel|samples)/.*\.c")
 
-# What a symbolic link counts as where the contents of files are compared: this and its target.
+# A symbolic link counts as this and its target where the contents of files are compared.
 LINK = b"\0link to "
 
 
 @dataclass
 class File:
-    """A file as the overlay wants it in the tree."""
+    """A file as the overlay places it in the tree."""
 
     data: bytes
     executable: bool = False
@@ -59,7 +60,7 @@ def edited_files(diff: str) -> Set[str]:
 
 @dataclass(frozen=True)
 class Patch:
-    """One of patches/: a step of the series."""
+    """A file in patches/: one step of the series."""
 
     path: Path
     # Subject and body.
@@ -69,19 +70,19 @@ class Patch:
 
     @property
     def edits(self) -> List[str]:
-        """The files that it changes."""
+        """Returns the files that the patch changes."""
         return sorted(edited_files(self.diff))
 
     def named(self, trailer: str) -> List[str]:
         return [word for name, text in self.trailers if name == trailer for word in text.split()]
 
     def before(self, path: str) -> Optional[str]:
-        """The git object of a file that the diff was made from."""
+        """Returns the git object of a file from which the diff was made."""
         match = re.search(rf"^diff --git a/{re.escape(path)} .*\nindex ([0-9a-f]+)\.\.", self.diff, re.M)
         return match[1] if match else None
 
     def lines(self, path: str, sign: str) -> List[Tuple[int, str]]:
-        """The lines of the diff of a file that begin with one of SIGN, each with the old number of its hunk's start."""
+        """Returns the lines of a file's diff that begin with one of SIGN, each with the old number of its hunk's start."""
         found, current, hunk = [], "", 0
         for line in self.diff.splitlines():
             if line.startswith("diff --git "):
@@ -93,14 +94,14 @@ class Patch:
         return found
 
     def text(self, diff: str) -> str:
-        """The whole file, with another diff."""
+        """Returns the whole patch file, with another diff."""
         subject, _, body = self.message.partition("\n\n")
         trailers = "".join(f"{name}: {text}\n" for name, text in self.trailers)
         return f"Subject: [PATCH] {subject}\n\n{body}\n" + (f"\n{trailers}" if trailers else "") + f"---\n{diff}"
 
 
 def read_patches(top: Path = TOP) -> List[Patch]:
-    """The patches in the order of the series. What is in folders below patches/ is not part of it."""
+    """Reads the patches in the order of the series. Folders below patches/ are not part of it."""
     patches = []
     for path in sorted((top / "patches").glob("[0-9]*.patch")):
         head, dashes, diff = path.read_text(encoding="utf-8").partition("\n---\n")
@@ -115,7 +116,7 @@ def read_patches(top: Path = TOP) -> List[Patch]:
 
 
 def added_by(patch: Patch, top: Path = TOP) -> Dict[str, File]:
-    """The files of this repository that come along with a patch, by their path in a tree."""
+    """Returns the files of this repository that belong to a patch, by their path in a tree."""
     files: Dict[str, File] = {}
     for name in patch.named("Adds"):
         start = top / name
@@ -131,12 +132,12 @@ def added_by(patch: Patch, top: Path = TOP) -> Dict[str, File]:
 
 
 def repository_files(top: Path = TOP) -> Dict[str, File]:
-    """All files that the overlay brings along, by their path in a tree."""
+    """Returns all new files of the overlay, by their path in a tree."""
     return {name: file for patch in read_patches(top) for name, file in added_by(patch, top).items()}
 
 
 def is_executable(path: Path) -> bool:
-    """Goes by the mode: access() denies that of every file on a file system where nothing may be run."""
+    """Checks the mode bits: access() returns an error for every file on a file system that is mounted with noexec."""
     return bool(path.stat().st_mode & 0o111)
 
 
@@ -151,8 +152,8 @@ def walk(directory: Path) -> Iterator[Path]:
 
 class Scratch:
     """
-    A temporary repository, in which files of a tree are patched. It has nothing of the person's git configuration, but
-    sees the objects of the tree's repository.
+    A temporary repository for patching files of a tree. It does not use the person's git configuration, but sees the
+    objects of the tree's repository.
     """
 
     def __init__(self, root: Path, tree: Path, title: str, who: Optional[Dict[str, str]] = None):
@@ -166,7 +167,7 @@ class Scratch:
             (self.root / ".git/objects/info/alternates").write_text(f"{tree / objects}\n")
 
     def git(self, *arguments: str, index: str = "") -> Tuple[bool, str]:
-        """Whether git succeeded, and its output. INDEX names another index than the usual one."""
+        """Returns whether git succeeded, and its output. INDEX names another index than the default."""
         result = subprocess.run(
             ["git", *arguments],
             cwd=self.root,
@@ -202,13 +203,13 @@ class Scratch:
 
 @contextmanager
 def scratch_of(tree: Path, title: str, who: Optional[Dict[str, str]] = None) -> Iterator[Scratch]:
-    """A scratch repository for a tree, which messages call TITLE."""
+    """Yields a scratch repository for a tree; messages call the tree TITLE."""
     with tempfile.TemporaryDirectory(prefix="kcov-tree.") as temporary:
         yield Scratch(Path(temporary), tree, title, who)
 
 
 def already_there(scratch: Scratch, patches: Sequence[Patch]) -> Set[Tuple[Path, str]]:
-    """The patches, with the file, that the tree has: those that can be reversed, beginning with the last."""
+    """Returns the patches that the tree already has, each with the file. These can be reversed, beginning with the last."""
     found = set()
     shutil.copyfile(scratch.root / ".git/index", scratch.root / ".git/without")
     for patch in reversed(patches):
@@ -221,7 +222,7 @@ def already_there(scratch: Scratch, patches: Sequence[Patch]) -> Set[Tuple[Path,
 
 
 def know_ancestors(scratch: Scratch, patches: Sequence[Patch]) -> None:
-    """Has git know what the patches were made from, for merges, as far as the tree's history has it."""
+    """Makes the original files of the patches known to git for merges, if the tree's history has them."""
     for patch in patches:
         for path in patch.edits:
             before = patch.before(path)
@@ -231,12 +232,12 @@ def know_ancestors(scratch: Scratch, patches: Sequence[Patch]) -> None:
 
 
 def first_missing(expected: List[str], present: List[str]) -> str:
-    """The line, in words, that keeps EXPECTED from being found in PRESENT."""
+    """Returns, in words, the line that keeps EXPECTED from being found in PRESENT."""
     quoted = [f"'{line.strip()}'" if line.strip() else "an empty line" for line in expected]
     for line, name in zip(expected, quoted):
         if line not in present:
             return name
-    # All of them are there, but not together.
+    # Each line is present, but they are not together.
     starts = [number for number, line in enumerate(present) if line == expected[0]]
     alike = ((have == line for have, line in zip(present[start:], expected)) for start in starts)
     found = max(len(list(takewhile(bool, pairs))) for pairs in alike)
@@ -263,8 +264,8 @@ def refuse(scratch: Scratch, patch: Patch, paths: Sequence[str]) -> None:
 
 def apply_all(scratch: Scratch, patches: Sequence[Patch], originals: Dict[str, Optional[bytes]]) -> Iterator[Patch]:
     """
-    Applies one patch after the other to the originals, and yields after each. What the tree has already is left out;
-    what does not apply is merged if the history of the tree has the file that the patch was made from.
+    Applies one patch after the other to the originals, and yields after each. Skips changes that the tree already has.
+    Merges a patch that does not apply, if the history of the tree has the file from which the patch was made.
     """
     for path in sorted({path for patch in patches for path in patch.edits}):
         original = originals[path]

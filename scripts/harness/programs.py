@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Builds the programs that run in a guest: static, because the initramfs holds no library, and against the headers
-of the kernel's tree.
+Builds the programs that run in a guest: static, because the initramfs has no libraries, and with the headers of the
+kernel's tree.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ SUITE = TOP / "tools/testing/selftests/kcov"
 
 
 def compiler(arch: str) -> str:
-    """The compiler for user programs of ARCH; CC_GUEST= names another one."""
+    """Returns the compiler for user programs of ARCH; CC_GUEST= names another one."""
     name = os.environ.get("CC_GUEST") or ARCHITECTURES[arch].compiler
     if not shutil.which(name):
         die(f"the compiler {name} was not found; install it with `scripts/setup.sh {ARCHITECTURES[arch].setup_part}`.")
@@ -29,14 +29,14 @@ def compiler(arch: str) -> str:
 
 
 def tree_of(obj: Path) -> Path:
-    """The tree that an object directory was built from."""
+    """Returns the tree from which an object directory was built."""
     source = obj / "source"
     return source.resolve() if source.exists() else obj
 
 
 # The sample modules of KCOV, with their options.
 SAMPLE_MODULES = {"kcov_sample": "CONFIG_SAMPLE_KCOV_MODULE", "rust_kcov_sample": "CONFIG_SAMPLE_KCOV_RUST_MODULE"}
-# Has a guest load those that it was given.
+# Commands that load the modules that a guest was given.
 LOAD_MODULES = """
 for module in /modules/*.ko; do
 	[ ! -e "$module" ] || insmod "$module" || exit
@@ -45,8 +45,8 @@ done
 
 
 def sample_modules(obj: Path) -> Dict[str, Path]:
-    """The files of the sample modules that a kernel has as loadable ones, by the names that a guest gets them under."""
-    # An earlier configuration may have left a file, so that this one decides.
+    """Returns the files of the sample modules that are loadable modules in a kernel, by their names in a guest."""
+    # The configuration decides, because a file may be left from an earlier one.
     config = kconfig.of_objects(obj)
     loadable = [name for name, option in SAMPLE_MODULES.items() if config.get(option) == "m"]
     files = {f"/modules/{name}.ko": obj / "samples/kcov" / f"{name}.ko" for name in loadable}
@@ -54,18 +54,18 @@ def sample_modules(obj: Path) -> Dict[str, Path]:
 
 
 def headers(tree: Path, arch: str) -> Path:
-    """The directory of the kernel's headers for user space, up to date."""
+    """Returns the directory of the kernel's headers for user space, up to date."""
     name = ARCHITECTURES[arch].headers
     out = BUILD / "headers" / name
     target, stamp = out / "usr/include", out / "stamp"
-    # Installing takes a while; of the headers only ours changes within one release.
+    # Installing takes a while. Within one release, only our header changes.
     parts = [str(tree).encode(), (tree / "Makefile").read_bytes(), (tree / "include/uapi/linux/kcov.h").read_bytes()]
     label = hashlib.sha256(b"\0".join(parts)).hexdigest()
     with locked(out.with_name(f".{out.name}.lock"), "the kernel's headers"):
         if first_line(stamp) == label:
             return target
         out.mkdir(parents=True, exist_ok=True)
-        # Neither these nor those, if it is interrupted.
+        # An interruption must leave neither the new nor the old headers valid.
         stamp.unlink(missing_ok=True)
         log = LOGS / "headers.log"
         command = ["make", "-C", str(tree), f"O={out}", f"ARCH={name}", "headers"]
@@ -77,7 +77,7 @@ def headers(tree: Path, arch: str) -> Path:
 
 
 def compile_to(target: Path, command: Sequence[str], what: Path) -> Path:
-    """Runs a compiler whose output is TARGET; WHAT is what it compiles."""
+    """Runs a compiler whose output is TARGET and whose source is WHAT."""
     with replacing(target) as partial:
         result = subprocess.run(
             [*command, "-o", str(partial)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP, check=False
@@ -88,7 +88,7 @@ def compile_to(target: Path, command: Sequence[str], what: Path) -> Path:
 
 
 def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = ()) -> Path:
-    """Compiles one C file into a static program and gives its path."""
+    """Compiles one C file into a static program; returns the program's path."""
     if not source.exists():
         die(f"{shown(source)} does not exist.")
     suffix = "".join(flags).replace("/", "_")
@@ -99,7 +99,7 @@ def build(source: Path, obj: Path, arch: str = "x86_64", flags: Sequence[str] = 
 
 
 def suite_of(obj: Path) -> Path:
-    """The selftests in the tree that an object directory was built from."""
+    """Returns the selftests in the tree from which an object directory was built."""
     tree = tree_of(obj)
     suite = tree / SUITE.relative_to(TOP)
     if not suite.is_dir():
@@ -108,15 +108,15 @@ def suite_of(obj: Path) -> Path:
 
 
 def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
-    """Builds the conformance suite with its own Makefile, as `make -C tools/testing/selftests` does; by name."""
+    """Builds the conformance suite with its own Makefile, as `make -C tools/testing/selftests` does; returns programs by name."""
     suite, out = suite_of(obj), BUILD / "selftests" / arch
     with locked(out.with_name(f".{arch}.lock"), "the conformance suite"):
         made = make_selftests(suite, out.with_name(f"{arch}.new"), tree_of(obj), arch)
-        # Another run may be packing those that are there.
+        # Another run may be packing the present programs.
         out.mkdir(exist_ok=True)
         for name, path in made.items():
             os.replace(path, out / name)
-        # Programs that the suite no longer has shall not run.
+        # Programs that the suite no longer has must not run.
         for path in out.iterdir():
             if path.name not in made:
                 path.unlink()
@@ -128,13 +128,13 @@ def of_suite(name: str, obj: Path, arch: str = "x86_64") -> Path:
     suite, target = suite_of(obj), BUILD / "programs" / arch / name
     with locked(target.with_name(f".{target.name}.lock"), name):
         made = make_selftests(suite, target.with_name(f"{target.name}.new"), tree_of(obj), arch, name)
-        # Another run may be packing the one that is there.
+        # Another run may be packing the present program.
         os.replace(made[target.name], target)
     return target
 
 
 def make_selftests(suite: Path, out: Path, tree: Path, arch: str, name: str = "") -> Dict[str, Path]:
-    """Has the suite's Makefile build the tests, or the one program, in an empty directory; by name."""
+    """Builds the tests, or the one program, with the suite's Makefile in an empty directory; returns them by name."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     cross = compiler(arch)[: -len("gcc")]

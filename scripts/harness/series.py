@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Writes the overlay as mails that `git am` takes onto the pristine tree, and the patches anew. The tree is not touched.
+Writes the overlay as mails that `git am` applies to the pristine tree, and rewrites the patches. The tree is not
+changed.
 """
 
 import os
@@ -16,7 +17,7 @@ from .patches import PLACES, Scratch, added_by, apply_all, edited_files, is_exec
 
 
 def identity(tree: Path) -> Dict[str, str]:
-    """Name and mail address of the person who signs the patches, as git's variables."""
+    """Returns name and mail address of the person who signs the patches, as git's variables."""
     result = {}
     for part in ("name", "email"):
         variable = f"GIT_AUTHOR_{part.upper()}"
@@ -33,7 +34,7 @@ def identity(tree: Path) -> Dict[str, str]:
 
 
 def write(root: Path, out: Path, top: Path = TOP) -> int:
-    """Writes the series for the tree at ROOT, which is not touched; the status is that of checkpatch.pl."""
+    """Writes the series for the tree at ROOT, which is not changed; returns the status of checkpatch.pl."""
     tree, who = Tree(root), identity(root)
     todo = plan(tree, top=top)
     trailer = f"Signed-off-by: {who['GIT_AUTHOR_NAME']} <{who['GIT_AUTHOR_EMAIL']}>"
@@ -60,13 +61,13 @@ def write(root: Path, out: Path, top: Path = TOP) -> int:
         scratch.need("reset", "-q", "--hard", base)
         scratch.need("am", "-q", "--whitespace=nowarn", *map(str, mails))
         if scratch.need("rev-parse", "HEAD^{tree}") != wanted:
-            die("the mails do not give the overlay's files when they are applied; see patches/.")
+            die("the mails, when applied, do not produce the overlay's files; correct patches/.")
     say(f"{len(mails)} patches in {shown(out)}, for Linux {tree.version}; `git am {shown(out)}/*.patch` takes them.")
     return checkpatch(tree.root, mails)
 
 
 def checkpatch(root: Path, mails: List[Path]) -> int:
-    """Runs the tree's own checkpatch.pl over the mails."""
+    """Runs the tree's own checkpatch.pl on the mails."""
     script = root / "scripts" / "checkpatch.pl"
     if command_output("perl", "-v") is None or not script.exists():
         say("checkpatch.pl was not run: it or perl is missing.")
@@ -84,10 +85,10 @@ def checkpatch(root: Path, mails: List[Path]) -> int:
         )
         messages = []
         for line in run.stdout.decode(errors="replace").splitlines():
-            # The message as it would be about the file in this repository.
+            # The message as it would be for the file in this repository.
             for source, target in PLACES.items():
                 line = re.sub(rf"^{re.escape(target)}(?=[/:])", source, line)
-            # Cargo workspaces have rules of their own, which cargo fmt and clippy know.
+            # Cargo workspaces have rules of their own, which cargo fmt and clippy check.
             if line.startswith(("tools/kcov/", "tools/testing/kcov/")):
                 continue
             if line.strip() and not (Path(line.split(":")[0]).suffix and allowances.find(line, TOP)):
@@ -95,14 +96,14 @@ def checkpatch(root: Path, mails: List[Path]) -> int:
         if messages or (run.returncode and not run.stdout.strip()):
             result = 1
             say(f"{mail.name}:\n" + "\n".join(messages) + "\n")
-    say("checkpatch.pl has nothing to object." if not result else "checkpatch.pl objects; see above.")
+    say("checkpatch.pl has no complaints." if not result else "checkpatch.pl objects; see above.")
     return result
 
 
 def refresh(root: Path, name: str = "", top: Path = TOP) -> List[Path]:
     """
-    Takes changes of patched files in the tree over into the patch whose name begins with NAME, and writes all patches
-    anew; returns those that are different then.
+    Adds changes that were made to patched files in the tree to the patch whose name begins with NAME, and rewrites all
+    patches; returns the patches that differ then.
     """
     tree, patches = Tree(root), read_patches(top)
     chosen = [patch for patch in patches if name and patch.path.name.startswith(name)]
@@ -137,7 +138,7 @@ def refresh(root: Path, name: str = "", top: Path = TOP) -> List[Path]:
 
 
 def merged(scratch: Scratch, path: str, applied: bytes, tree: Tree) -> bytes:
-    """A file of the scratch repository with what was changed in the tree since all patches were applied to it."""
+    """Returns a file of the scratch repository, merged with the changes in the tree since all patches were applied to it."""
     scratch.write(".git/base", applied, False)
     if not scratch.git("merge-file", "-q", path, ".git/base", str(tree.root / path))[0]:
         die(f"the changes of {path} in {tree} do not merge with this patch; name the last one that changes the file.")

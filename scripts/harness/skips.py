@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The skips that are expected in `make test`, and what is made of any other.
+The expected skips of `make test`, and the judgement of all other skips.
 
-On the usual kernels of x86-64 a skip that does not stand here is a failure, and so is a line here that nothing was
-skipped for. Other kernels (another architecture, another compiler, one that was built already, the cells of the
-matrix) lack other things: their skips are only named.
+On the default kernels of x86-64, a skip that is not in this list is a failure, and so is an entry of this list without
+a skip. Other kernels (another architecture, another compiler, a kernel that was built before, the cells of the matrix)
+lack other features: their skips are only listed.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from .hostlib import HARNESS, shown
 
 @dataclass(frozen=True)
 class Skip:
-    """What may be skipped: in which check, under which names, with which words, and why that is no loss."""
+    """An expected skip: the check, the names of results, the words of the reason, and why the skip loses nothing."""
 
     check: str
-    # A pattern of the shell, for the name of the result behind the implementation, if it begins with one.
+    # A shell pattern for the name of the result, after the implementation if the name begins with one.
     name: str
-    # The same for the reason that the check or the test gives.
+    # A shell pattern for the reason that the check or the test prints.
     said: str
     reason: str
-    # The implementations on which it is skipped; none where the result is not about one.
+    # The implementations on which it is skipped; empty if the result is not about an implementation.
     impls: Tuple[str, ...] = ()
-    # Whether it depends on the machine that runs the checks, so that it need not come.
+    # True if the skip depends on the machine that runs the checks, so that it may be absent.
     machine: bool = False
 
     def names(self, impls: Sequence[str]) -> Tuple[str, ...]:
-        """The patterns for whole names of results of the implementations that are tested."""
+        """Returns the patterns for whole names of results, for each of the tested implementations."""
         return tuple(f"{impl}: {self.name}" for impl in self.impls if impl in impls) if self.impls else (self.name,)
 
 
@@ -127,7 +127,7 @@ SKIPS: Tuple[Skip, ...] = (
     ),
     Skip("tools", "kcov: *", "the kernel does not divide buffers: *", EXTENSION, C),
     Skip("tools", "foreign::*", "*-gcc was not found", "`make setup` installs no compilers for other machines", machine=True),
-    Skip("tools", "*", "*Chromium*", "it could not be installed; `scripts/setup.sh browser` tells why", machine=True),
+    Skip("tools", "*", "*Chromium*", "it could not be installed; `scripts/setup.sh browser` shows why", machine=True),
     Skip(
         "tools",
         "*",
@@ -139,7 +139,7 @@ SKIPS: Tuple[Skip, ...] = (
         "report",
         "the report in a browser",
         "there is no Chromium, *",
-        "it could not be installed; `scripts/setup.sh browser` tells why",
+        "it could not be installed; `scripts/setup.sh browser` shows why",
         RUST + C,
         machine=True,
     ),
@@ -148,7 +148,7 @@ SKIPS: Tuple[Skip, ...] = (
         "counts",
         "rust: as many instructions as the list has",
         "the list has no counts for *",
-        "it is for the compilers that its writers have",
+        "it is for the compilers of its authors",
         machine=True,
     ),
     Skip(
@@ -162,7 +162,7 @@ SKIPS: Tuple[Skip, ...] = (
 
 
 def expected(check: str, result: Result, impls: Sequence[str], skips: Sequence[Skip] = SKIPS) -> Optional[Tuple[Skip, str]]:
-    """What expects a skip, and the pattern of its name that does."""
+    """Returns the entry that expects a skip, and its pattern that matches the name."""
     for skip in skips:
         if skip.check == check and fnmatchcase(result.detail, skip.said):
             for pattern in skip.names(impls):
@@ -172,7 +172,7 @@ def expected(check: str, result: Result, impls: Sequence[str], skips: Sequence[S
 
 
 def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Sequence[Skip] = SKIPS) -> Iterator[Result]:
-    """The results of a check on the usual kernels: those that were skipped unexpectedly have failed."""
+    """Yields the results of a check on the default kernels, with unexpected skips turned into failures."""
     seen = set()
     for result in results:
         found = expected(check, result, impls, skips) if result.outcome == SKIPPED else None
@@ -182,7 +182,7 @@ def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Se
             detail = f"it was skipped, which {shown(HARNESS / 'skips.py')} does not expect: {result.detail}"
             result = failed(result.name, detail)
         yield result
-    # What ended early may not have come to its skips.
+    # A check that failed may have ended before its skips.
     if any(result.outcome == FAILED for result in results):
         return
     for skip in skips:
@@ -196,7 +196,7 @@ def judge(check: str, results: Sequence[Result], impls: Sequence[str], skips: Se
 
 
 def summary(results: Sequence[Result]) -> List[str]:
-    """A line for all that was skipped with the same words."""
+    """Returns one line for all results that were skipped for the same reason."""
     groups: Dict[str, List[str]] = {}
     for result in results:
         if result.outcome == SKIPPED:
@@ -205,5 +205,5 @@ def summary(results: Sequence[Result]) -> List[str]:
 
 
 def brief(names: Sequence[str]) -> str:
-    """A few names in full; of more, the first and the number."""
+    """Returns one or two names in full, or the first of more names and the number of the others."""
     return ", ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"

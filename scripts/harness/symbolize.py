@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Names the places that recorded PCs stand for, for the checks: with LLVM's symbolizer, which shares nothing with
-kcov-trace, and to the column. A PC is the address behind the call of the hook, so the place of the call is looked up.
-Addresses are those of vmlinux, whatever KASLR did.
+Names the source lines of recorded PCs for the checks: with LLVM's symbolizer, which shares no code with kcov-trace, and
+with the column. A PC is the address after the call of the hook, so the address of the call is looked up. Addresses are
+those of vmlinux, independent of KASLR.
 """
 
 import json
@@ -17,7 +17,7 @@ from . import llvm
 from .hostlib import die
 
 UNKNOWN = "??"
-# Rust's library is no part of the kernel tree; its files are named from this directory on.
+# Rust's library is not part of the kernel tree. Its files are named from this directory on.
 RUST_LIBRARY = re.compile(r"(?:^|/)(library/(?:core|alloc|compiler-builtins|std)/.*)$")
 
 
@@ -33,7 +33,7 @@ class Frame:
 
 
 class Paths:
-    """Turns what debug information calls a file into its path from the root of the kernel tree."""
+    """Turns the name of a file in debug information into its path from the root of the kernel tree."""
 
     def __init__(self, roots: Sequence[Path]):
         self.roots = [root.resolve() for root in roots]
@@ -58,7 +58,7 @@ class Paths:
 
 
 class Symbolizer:
-    """Looks PCs up in the vmlinux of one object directory; what it found once it remembers."""
+    """Looks up PCs in the vmlinux of one object directory, and remembers the results."""
 
     def __init__(self, obj: Path):
         self.vmlinux = obj / "vmlinux"
@@ -93,17 +93,17 @@ class Symbolizer:
         return Frame(str(symbol.get("FunctionName") or UNKNOWN), file, int(str(symbol.get("Line") or 0)))
 
     def frames(self, pc: int) -> Tuple[Frame, ...]:
-        """The innermost function first, then those into which it was inlined."""
+        """Returns the innermost function first, then the functions into which it was inlined."""
         self.load([pc])
         return self.known[pc] or (Frame(UNKNOWN, UNKNOWN, 0),)
 
     def function(self, pc: int) -> str:
-        """The function that a disassembly shows around the PC."""
+        """Returns the function that a disassembly shows around the PC."""
         return self.frames(pc)[-1].function
 
 
 def parse_pcs(lines: Iterable[str]) -> List[int]:
-    """One PC per line; empty lines and comments are passed over, anything else is refused."""
+    """Reads one PC per line; skips empty lines and comments, and refuses anything else."""
     pcs = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -112,5 +112,5 @@ def parse_pcs(lines: Iterable[str]) -> List[int]:
         try:
             pcs.append(int(text, 16))
         except ValueError:
-            die(f"line {number} holds no hexadecimal PC: '{text[:80]}'.")
+            die(f"line {number} is not a hexadecimal PC: '{text[:80]}'.")
     return pcs

@@ -2,10 +2,10 @@
 """
 Reads the results of a test program in the format TAP, as the harness of the kernel's selftests writes it.
 
-A document is incomplete until shown otherwise: a missing plan, a missing number or a bail-out is a problem, since
-a test program that dies half-way says nothing at all about the tests that it did not reach. The tree's parser of
-KUnit's reports (see kunit.py) reads TAP too, but takes output without a plan for complete, knows no plan at the end, no
-reason for a plan of no tests and no bail-out.
+A document is incomplete until shown otherwise. A missing plan, a missing number or a bail-out is a problem, because a
+test program that dies half-way prints nothing about the tests that it did not reach. The tree's parser of KUnit's
+reports (see kunit.py) reads TAP too, but accepts output without a plan as complete, and supports neither a plan at the
+end nor a reason for a plan of no tests nor a bail-out.
 """
 
 import re
@@ -25,7 +25,7 @@ BAIL_OUT = re.compile(r"Bail out!\s*(.*)$")
 class Test:
     name: str
     outcome: str
-    # Why it was skipped, or what else is after the number sign.
+    # The reason why it was skipped, or other text after the number sign.
     reason: str = ""
     diagnostics: List[str] = field(default_factory=list)
 
@@ -34,10 +34,10 @@ class Test:
 class Document:
     versioned: bool = False
     plan: Optional[int] = None
-    # Why the whole document was skipped.
+    # The reason why the whole document was skipped.
     skipped: Optional[str] = None
     tests: List[Test] = field(default_factory=list)
-    # What is wrong with it; empty if it is complete.
+    # The problems of the document; empty if it is complete.
     problems: List[str] = field(default_factory=list)
     # Lines since the last result.
     pending: List[str] = field(default_factory=list)

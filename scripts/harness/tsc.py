@@ -2,9 +2,9 @@
 """
 Measures the host's time stamp counter.
 
-QEMU's emulation passes it through to a guest, which measures its frequency against an emulated timer when it
-boots. On a busy host that goes wrong by large factors, and with it every clock and timeout in the guest. So the
-host, whose clock can be trusted, tells the guest.
+QEMU's emulation passes the counter through to a guest. When the guest boots, it measures the counter's frequency with
+an emulated timer. On a busy host, the result is wrong by large factors, and so are all clocks and timeouts in the
+guest. So the host, whose clock can be trusted, tells the guest the frequency.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from typing import Callable, List, Optional, Tuple
 # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
 CODE = b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\xc3"
 SECONDS = 0.1
-# A pair of readings that lie further apart than this was interrupted.
+# If two readings are further apart than this, an interrupt came between them.
 NEAR_NS = 2000
 TRIES = 1000
 
@@ -30,7 +30,7 @@ def _counter() -> Tuple[Callable[[], int], mmap.mmap]:
 
 
 def _reading(counter: Callable[[], int]) -> Tuple[int, int]:
-    """The clock in nanoseconds and the counter at the same moment: the closest of many tries."""
+    """Returns the clock in nanoseconds and the counter at the same moment: the closest of many tries."""
     best: List[Tuple[int, int, int]] = []
     for _ in range(TRIES):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -45,7 +45,7 @@ def _reading(counter: Callable[[], int]) -> Tuple[int, int]:
 
 @lru_cache(maxsize=None)
 def kilohertz() -> Optional[int]:
-    """The frequency of the counter, or None where it cannot be read."""
+    """Returns the frequency of the counter, or None if it cannot be read."""
     if os.uname().machine != "x86_64":
         return None
     try:

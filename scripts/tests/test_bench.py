@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the benchmark without a kernel: its harness on small hooks, the reading of results."""
+"""Tests of the benchmark without a kernel: its harness on small hooks, and the parsing of results."""
 
 import os
 import re
@@ -17,12 +17,12 @@ from harness.bench.figures import IMPLS, Figure
 from harness.hostlib import BUILD, Failure
 from harness.programs import SUITE
 
-# A container or cpuset need not have the first one.
+# A container or cpuset need not have the first CPU.
 CPU = min(os.sched_getaffinity(0))
 
 
 def place_for_programs():
-    """A temporary directory from which programs may be run, which TMPDIR need not allow."""
+    """Provides a temporary directory from which programs may be run; TMPDIR need not allow that."""
     BUILD.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="test-bench.", dir=BUILD)
 
@@ -51,7 +51,7 @@ struct task_struct {
 };
 """
 
-# Hooks as small as they can be. RECORD is what a call adds; the entry is one that the gate patches.
+# The smallest possible hooks. RECORD is the work of a call; the entry is one that the gate patches.
 HOOKS = """
 #include <stdint.h>
 extern unsigned char *current_task;
@@ -103,7 +103,7 @@ class Harness(unittest.TestCase):
         program = self.build("-DRECORD=1")
         counted = {name: value for kind, name, value in hooks.run(program, CPU, 0) if kind == "instructions"}
         self.assertEqual(counted["empty"], 1)
-        # The entry is a return as long as no buffer exists.
+        # The entry is a return instruction until a buffer exists.
         self.assertEqual(counted["trace_pc.nobody"], 1)
         self.assertGreater(counted["trace_pc.off"], counted["trace_pc.nobody"] + 2)
         self.assertGreater(counted["trace_pc.collecting"], counted["trace_pc.off"])
@@ -244,7 +244,7 @@ class Reading(unittest.TestCase):
 
 
 def synthetic_outcomes(root):
-    """Guests that left results: those of C are twice those of Rust."""
+    """Returns guests that have results; the values of C are twice those of Rust."""
     outcomes = {}
     for factor, impl in ((2, "c"), (1, "rust")):
         results = root / impl
@@ -306,7 +306,7 @@ class Results(unittest.TestCase):
 
     def test_a_guest_without_results(self):
         (self.outcomes["c"].results / "calls.pc").unlink()
-        with self.assertRaisesRegex(Failure, "left no calls.pc"):
+        with self.assertRaisesRegex(Failure, "sent no calls.pc"):
             calls.figures(self.outcomes)
 
     def test_results_that_are_cut_off(self):
@@ -331,7 +331,7 @@ class Results(unittest.TestCase):
 
 class Boots(unittest.TestCase):
     def boot(self, counting, deaths):
-        """Boots a guest that dies as often as DEATHS has entries; gives what was booted."""
+        """Boots a guest that dies as often as DEATHS has entries; returns the booted guests."""
         left, booted = list(deaths), []
 
         def fake(machine, _on_output):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the frame of `make test`, and of what the conformance check makes of a suite's output."""
+"""Tests of the frame of `make test`, and of the conformance check's evaluation of a suite's output."""
 
 import fcntl
 import tempfile
@@ -47,7 +47,7 @@ class Frames(unittest.TestCase):
             yield skipped("second", "no reason")
 
         self.assertEqual(self.outcomes(run), [PASSED, FAILED])
-        # What this one lacks is not known.
+        # The features that these kernels lack are unknown.
         for other in (Context(arch="um"), Context(objects={"rust": Path("/")}), Context(parts=("second",))):
             results = frame.run_check("unit", module(run), other)
             self.assertEqual([result.outcome for result in results], [PASSED, SKIPPED])
@@ -79,7 +79,7 @@ class Frames(unittest.TestCase):
 
 
 class KUnit(unittest.TestCase):
-    """A suite that vanished from the kernel is missed."""
+    """A suite that is no longer in the kernel is reported."""
 
     REPORT = "KTAP version 1\n1..{}\n"
     SUITE = "    KTAP version 1\n    # Subtest: {0}\n    1..1\n    ok 1 case\nok {1} {0}\n"
@@ -103,7 +103,7 @@ class KUnit(unittest.TestCase):
 
 
 class Series(unittest.TestCase):
-    """The check wants no author; a person who makes the series does (test_tree.py)."""
+    """The check needs no author; a person who makes the series needs one (test_tree.py)."""
 
     def author(self, known):
         with mock.patch.object(series.series, "git_output", return_value=known), mock.patch.dict(
@@ -121,10 +121,10 @@ class Tools(unittest.TestCase):
         self.assertEqual(output_of(["sh", "-c", "echo out; echo err >&2; exit 3"]), (3, "out\nerr\n"))
 
     def test_hanging_tool(self):
-        """It is ended together with what it has started, which here keeps a lock."""
+        """The tool is ended together with the processes that it has started, which hold a lock here."""
         with tempfile.NamedTemporaryFile() as lock:
             script = f"echo begun; flock {lock.name} sleep 1000"
-            with self.assertRaisesRegex(Failure, "had not ended after 1 seconds: begun"):
+            with self.assertRaisesRegex(Failure, "took more than 1 seconds: begun"):
                 output_of(["sh", "-c", script], timeout=1)
             fcntl.flock(lock, fcntl.LOCK_EX)
 
@@ -220,7 +220,7 @@ class Traces(unittest.TestCase):
 
 class Style(unittest.TestCase):
     def test_places_of_one_machine(self):
-        # With a mark in each, because the check looks at this file, too.
+        # Each text contains a mark, because the check also reads this file.
         for marked in (b"see /wo|rk/x", b"http://local|host:80/", b"https://mir|ror.example.org/"):
             text = marked.replace(b"|", b"")
             self.assertTrue(style.MACHINE.search(text), text)
@@ -296,7 +296,7 @@ class SelfTest(unittest.TestCase):
 
     def test_names_nothing(self):
         self.assertIn("no function is named", selftest.judge([self.FAILED])[0])
-        self.assertIn("is no function", selftest.judge([self.FAILED, "[    1.2] kcov:   0xffffffff81234567"])[0])
+        self.assertIn("is not a function", selftest.judge([self.FAILED, "[    1.2] kcov:   0xffffffff81234567"])[0])
 
     def test_does_not_run(self):
         self.assertIn("neither passed", selftest.judge(["[    1.2] Freeing unused kernel image"])[0])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The architectures: a file has all that the scripts know of one of them.
+The architectures. Each file has all that the scripts know of one architecture.
 """
 
 import os
@@ -17,7 +17,7 @@ DEFAULT = x86_64.ARCHITECTURE.name
 
 
 def named(name: str) -> Architecture:
-    """An architecture by any of its names."""
+    """Returns an architecture by any of its names."""
     for architecture in ARCHITECTURES.values():
         if name in (architecture.name, *architecture.aliases):
             return architecture
@@ -25,5 +25,8 @@ def named(name: str) -> Architecture:
 
 
 def chosen() -> str:
-    """The name of the architecture that the variable ARCH names; argparse checks no defaults."""
+    """
+    Returns the name of the architecture that the variable ARCH names. It is checked here, because argparse does not
+    check defaults.
+    """
     return named(os.environ.get("ARCH") or DEFAULT).name

@@ -12,12 +12,12 @@ ARCHITECTURE = Architecture(
     target="vmlinux",
     image="vmlinux",
     instructions=X86(),
-    # No USB: there is no bus in user-mode Linux.
+    # No USB: user-mode Linux has no bus.
     fragments=("vhost", "samples"),
     runs_host_programs=True,
     console="tty0",
-    # It knows of no memory of a machine.
+    # User-mode Linux has no map of a machine's memory.
     code_in_kcore=False,
-    # Its memory is at the start of this.
+    # Its memory is at the start of this range.
     addresses=range(0x60000000, 0x60000000 + (2 << 30)),
 )

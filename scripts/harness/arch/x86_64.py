@@ -67,7 +67,7 @@ class X86(Instructions):
         return mnemonic in ("mfence", "sfence")
 
     def split(self, mnemonic: str, operands: str) -> Tuple[str, str]:
-        """Takes prefixes off the mnemonic."""
+        """Removes prefixes from the mnemonic."""
         while mnemonic in self._prefixes and operands:
             parts = operands.split(None, 1)
             mnemonic, operands = parts[0], parts[1] if len(parts) > 1 else ""
@@ -121,15 +121,15 @@ ARCHITECTURE = Architecture(
     aliases=("x86",),
     qemu="qemu-system-x86_64",
     qemu_options=("-machine", "pc", "-cpu", "max"),
-    # That machine has neither ACPI nor a keyboard's controller to restart it, but a triple fault does.
+    # This machine has neither ACPI nor a keyboard controller that could restart it. A triple fault restarts it.
     qemu_options_without_pci=("-machine", "microvm,acpi=off,isa-serial=on,rtc=on", "-cpu", "max"),
     args_without_pci=("reboot=triple",),
     # Such kernels do not find the interrupts of devices on QEMU's older machine.
     large_options=("-machine", "q35"),
     kernel_args=("earlycon=uart8250,io,0x3f8",),
-    # KASAN's idea of where memory begins depends on the CPU having page tables of five levels, as QEMU's has. The kernel
-    # forgets what the CPU has for a moment while it looks again at boot (identify_cpu()), so KASAN reports every address
-    # that an interrupt uses just then.
+    # KASAN computes where memory begins from whether the CPU has page tables of five levels, which QEMU's CPU has. At
+    # boot the kernel clears the features of the CPU for a moment before it detects them again (identify_cpu()). During
+    # that moment KASAN would report every address that an interrupt uses.
     option_args={"CONFIG_KASAN": ("no5lvl",)},
     trusted_clock=_TRUSTED_CLOCK,
     known_clock=_known_clock,

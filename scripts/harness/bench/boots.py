@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The guests that measure: one whose emulator counts instructions, and one in which two CPUs run at the same time.
+The guests for measurements: one whose emulator counts instructions, and one in which two CPUs run at the same time.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Callable, Dict, List
 from .. import guest, initramfs
 from ..hostlib import die, shown, warn
 
-# One instruction a nanosecond; no time for waiting; nothing from the host that differs from run to run.
+# One instruction per nanosecond. Waiting takes no time, and the host contributes nothing that differs from run to run.
 COUNTING = ("-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01,clock=vm")
 
 
@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Boot:
-    """A part of what a guest does: shell commands, and the files that they need."""
+    """A part of a guest's work: shell commands, and the files that they need."""
 
     command: str
     files: Dict[str, initramfs.Source] = field(default_factory=dict)
@@ -41,8 +41,8 @@ def run(name: str, obj: Path, parts: List[Boot], counting: bool, progress: Calla
         kernel_args=("printk.time=1", *(("nokaslr",) if counting else ())),
         qemu_args=COUNTING if counting else (),
     )
-    # CPUs can be measured at once only with a thread for each, which crashes now and then in a QEMU that guest.py would
-    # run with one. A boot that ended well is none the worse for it.
+    # Two CPUs can be measured at the same time only if each has a thread of its own. A QEMU that guest.py would run with
+    # one thread crashes now and then in that mode. A boot that ends well is as good as any other.
     for attempt in range(1 if counting else ATTEMPTS):
         progress(f"{name}: booting")
         outcome = guest.boot(machine, lambda line: progress(f"{name}: {line}"))
@@ -57,11 +57,11 @@ def run(name: str, obj: Path, parts: List[Boot], counting: bool, progress: Calla
 
 
 def lines_of(outcome: guest.Outcome, name: str, words: int) -> List[List[str]]:
-    """The lines of a result file, split into so many words each."""
+    """Returns the lines of a result file, each split into WORDS words."""
     path = outcome.results / name
     if not path.exists():
-        die(f"the guest left no {name}; what it said is in {shown(outcome.guest.run / 'ports/output')}.")
+        die(f"the guest sent no {name}; its output is in {shown(outcome.guest.run / 'ports/output')}.")
     lines = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
     if not lines or any(len(line) != words for line in lines):
-        die(f"{shown(path)} is not what was expected: {words} words a line.")
+        die(f"{shown(path)} is malformed: each line must have {words} words.")
     return lines

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What system calls cost (calls.c), and the boot up to the first program, in instructions of an emulator that counts
+The cost of system calls (calls.c) and of the boot up to the first program, in instructions of an emulator that counts
 them.
 """
 
@@ -17,12 +17,12 @@ MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
 
 
 def command(unit: str, rounds: int) -> str:
-    """What a guest has to run: UNIT is instructions, or time."""
+    """Returns the shell commands for the guest; UNIT is instructions or time."""
     return "".join(f"calls {mode} {unit} {rounds} >/results/calls.{mode} || exit\n" for mode in MODES)
 
 
 def values_of(outcome: guest.Outcome, suffix: str) -> Dict[str, float]:
-    """What a guest has measured, by the names of the figures, which end with SUFFIX."""
+    """Returns the figures that a guest has measured, by their names, which end with SUFFIX."""
     return {
         f"calls.{words[1]}.{name}.{suffix}": float(words[2])
         for mode, name in MODES.items()
@@ -31,17 +31,17 @@ def values_of(outcome: guest.Outcome, suffix: str) -> Dict[str, float]:
 
 
 def boot(objs: Dict[str, Path], smoke: bool) -> Boot:
-    """What the guest has to run: the same program for both kernels."""
+    """Returns the guest's part, which runs the same program for both kernels."""
     rounds = 5 if smoke else 61
     return Boot(command("instructions", rounds), {"/bin/calls": programs.of_suite("bench/calls", objs["rust"])})
 
 
 def boot_to_init(outcome: guest.Outcome) -> float:
-    """From the start of the kernel's clock to its first program, in milliseconds of virtual time."""
+    """Returns the time from the start of the kernel's clock to its first program, in milliseconds of virtual time."""
     log = outcome.log.read_text(errors="replace")
     match = re.search(r"^\[ *(\d+\.\d+)\](?:\[[ TC\d]*\])? Run /init as init process", log, re.MULTILINE)
     if not match:
-        die(f"{shown(outcome.log)} does not say when the kernel started its first program.")
+        die(f"{shown(outcome.log)} has no line that shows when the kernel started its first program.")
     return float(match[1]) * 1000
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-How many instructions the implementation in Rust runs, compared with a list (counts.json).
+Counts the instructions that the implementation in Rust runs, and compares the counts with a list (counts.json).
 
-A user program that the kernel's own object files are linked into (counts.c) counts them, where this machine can run the
-code. The shortest paths through the hooks are counted in the disassembly of every kernel (paths.py).
+A user program (counts.c), linked with the kernel's own object files, counts the instructions on machines that can run
+the code. For every kernel, paths.py counts the shortest paths through the hooks in the disassembly.
 
-The list has counts for an architecture, a rustc, a C compiler and the options that change the code. Where a kernel is
-not in the list, only the bounds hold that all kernels have in common.
+The list has counts for each combination of an architecture, a rustc, a C compiler and the options that change the code.
+A kernel that is not in the list is checked only against the bounds that hold for all kernels.
 """
 
 import json
@@ -26,14 +26,14 @@ SOURCE = SCRIPTS / "bench/counts.c"
 LIST = SCRIPTS / "bench/counts.json"
 OUT = BUILD / "bench/counts"
 SECTION = "kcov_code"
-# What the figures of paths.py begin with.
+# The names of the figures of paths.py begin with this.
 PATH = "path."
 RENEW = "scripts/bench.py --update-counts"
 # The machine whose code counts.c can step through.
 MACHINE = "x86_64"
-# User-mode Linux has the options of the processor that it runs on, too.
+# User-mode Linux also has the options of the processor that it runs on.
 OPTION_OF = {"um": "UML", "x86_64": "X86_64", "arm64": "ARM64", "riscv64": "RISCV"}
-# Options that change the code of the hooks, or of what starts and stops sections.
+# Options that change the code of the hooks, or the code that starts and stops sections.
 OPTIONS = (
     "CALL_PADDING CC_OPTIMIZE_FOR_SIZE FRAME_POINTER JUMP_LABEL KASAN KCOV_ENABLE_COMPARISONS KCOV_GENERIC_ARCH "
     "KCOV_KUNIT_TEST KCOV_PATCHED_ENTRY KCOV_SELFTEST KCOV_UNIQUE MITIGATION_RETHUNK PREEMPT_RT RUST_DEBUG_ASSERTIONS "
@@ -46,7 +46,7 @@ Counts = Dict[str, int]
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the counts depend on, apart from the code."""
+    """The facts, apart from the code, that the counts depend on."""
 
     arch: str
     rustc: str
@@ -59,7 +59,7 @@ class Kernel:
         arch = next((name for name, option in OPTION_OF.items() if config.get(f"CONFIG_{option}") == "y"), "")
         rustc = re.search(r"rustc \d+\.\d+\.\d+", config.get("CONFIG_RUSTC_VERSION_TEXT", ""))
         if not arch or not rustc:
-            die(f"the kernel in {shown(obj)} is not one with Rust.")
+            die(f"the kernel in {shown(obj)} was built without Rust.")
             raise AssertionError
         clang = config.get("CONFIG_CC_IS_CLANG") == "y"
         version = int(config["CONFIG_CLANG_VERSION" if clang else "CONFIG_GCC_VERSION"])
@@ -71,12 +71,12 @@ class Kernel:
 
 
 def runs_here(kernel: Kernel) -> bool:
-    """Whether this machine can run the kernel's code in a user program."""
+    """Returns True if this machine can run the kernel's code in a user program."""
     return ARCHITECTURES[kernel.arch].instructions.name == MACHINE == os.uname().machine
 
 
 def with_section(source: Path, target: Path) -> Path:
-    """Copies an object file with all of its code in one section, whose limits a program knows."""
+    """Copies an object file with all its code in one section, so that a program knows where the code begins and ends."""
     headers = subprocess.run(["objdump", "-h", "-w", str(source)], stdout=subprocess.PIPE, check=False).stdout.decode()
     code = [line.split()[1] for line in headers.splitlines() if " CODE" in line or line.endswith("CODE")]
     if not code:
@@ -87,7 +87,7 @@ def with_section(source: Path, target: Path) -> Path:
 
 
 def link(obj: Path) -> Path:
-    """Builds the program around the object files of a kernel."""
+    """Links the counting program with the object files of a kernel."""
     kernel = Kernel.of(obj)
     out = OUT / kernel.arch
     out.mkdir(parents=True, exist_ok=True)
@@ -105,12 +105,12 @@ def link(obj: Path) -> Path:
 
 
 def count(obj: Path) -> Counts:
-    """All figures of a kernel that this machine can find out."""
+    """Returns all figures of a kernel that this machine can measure."""
     return {**paths.count(obj / "vmlinux"), **(run(obj) if runs_here(Kernel.of(obj)) else {})}
 
 
 def run(obj: Path) -> Counts:
-    """The figures that the program counts."""
+    """Returns the figures that the program counts."""
     program = link(obj)
     result = subprocess.run([str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if result.returncode:
@@ -120,7 +120,7 @@ def run(obj: Path) -> Counts:
 
 
 def listed(kernel: Kernel, entries: List[Dict[str, object]]) -> Optional[Counts]:
-    """The counts in the list for a kernel."""
+    """Returns the counts of a kernel from the list."""
     found = [entry for entry in entries if entry_is_for(kernel, entry)]
     return found[0]["counts"] if found else None  # type: ignore[return-value]
 
@@ -140,7 +140,7 @@ def read_list() -> List[Dict[str, object]]:
 
 
 def update(obj: Path) -> Kernel:
-    """Counts, and puts the counts of a kernel into the list."""
+    """Counts, and writes the counts of a kernel to the list."""
     kernel, counts = Kernel.of(obj), count(obj)
     entries = [entry for entry in read_list() if not entry_is_for(kernel, entry)]
     entries.append(
@@ -158,19 +158,19 @@ def update(obj: Path) -> Kernel:
 
 
 def differences(kernel: Kernel, seen: Counts, expected: Counts) -> Iterator[str]:
-    """A sentence for each figure that is not as the list has it."""
+    """Yields a sentence for each figure that differs from the list."""
     for name in sorted({*seen, *expected}):
         if name not in expected:
             yield f"{name}: {seen[name]}, and the list has no such figure"
         elif name in seen and seen[name] != expected[name]:
             yield f"{name}: {seen[name]}; the list has {expected[name]}"
-        # A machine of another architecture sees the paths only.
+        # A machine of another architecture can count only the paths.
         elif name not in seen and (runs_here(kernel) or name.startswith(PATH)):
             yield f"{name}: was not counted; the list has {expected[name]}"
 
 
 def hooks_of(counts: Counts) -> Dict[str, Counts]:
-    """The counts of each hook by state."""
+    """Returns the counts of each hook by state."""
     states: Dict[str, Counts] = {}
     for name, number in counts.items():
         hook, _, state = name.removeprefix(PATH).partition(".")
@@ -181,35 +181,35 @@ def hooks_of(counts: Counts) -> Dict[str, Counts]:
 
 
 def broken_bounds(kernel: Kernel, seen: Counts) -> Iterator[str]:
-    """A sentence for each figure that no kernel may have."""
+    """Yields a sentence for each figure that is out of bounds for every kernel."""
     if not hooks_of(seen):
         yield "no hook was counted"
     for hook, of in hooks_of(seen).items():
         if not of[f"{PATH}on"] < of[f"{PATH}collecting"]:
-            yield f"{PATH}{hook}.on: {of[f'{PATH}on']}, not less than where the hook records"
+            yield f"{PATH}{hook}.on: {of[f'{PATH}on']}, which is not less than on the path that records"
         if runs_here(kernel):
             yield from broken_hook_bounds(kernel, hook, of)
-    # Where they cannot be counted, there are none.
+    # Missing figures are not checked: the machine could not count them.
     for name in (f"{call}.{state}.calls" for call in ("start", "stop") for state in ("zero", "unknown")):
         if seen.get(name, 0 if not runs_here(kernel) else None) != 0:
             yield f"{name}: {seen.get(name)}; a section that is not collected calls no function"
 
 
 def broken_hook_bounds(kernel: Kernel, hook: str, of: Counts) -> Iterator[str]:
-    # With IBT, the instruction that marks the target of an indirect call is in front of the return.
+    # With IBT, the instruction that marks the target of an indirect call precedes the return.
     return_only = 2 if "X86_KERNEL_IBT" in kernel.options else 1
     if "KCOV_PATCHED_ENTRY" in kernel.options and of["off"] != return_only:
         yield f"{hook}.off: {of['off']}; a hook with a patched entry runs {return_only}"
     if of["off"] > of["on"]:
         yield f"{hook}.off: {of['off']}, more than the {of['on']} while another task collects"
-    # The number of cases is not in the code.
+    # The disassembly does not contain the number of cases.
     for state in ("on",) if hook == "trace_switch" else ("on", "collecting"):
         if of[state] != of[PATH + state]:
-            yield f"{hook}.{state}: {of[state]} were run, and the shortest path in the kernel has {of[PATH + state]}"
+            yield f"{hook}.{state}: {of[state]} ran, but the shortest path in the kernel has {of[PATH + state]}"
 
 
 def lines(seen: Counts) -> str:
-    """All counts, a hook or a function a line."""
+    """Formats all counts, one hook or function per line."""
     groups: Dict[str, List[str]] = {}
     for name, number in seen.items():
         group, _, state = name.removeprefix(PATH).partition(".")

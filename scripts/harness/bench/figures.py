@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What is measured: a figure has a value for each implementation, a unit, and perhaps a target.
+Measured figures: a figure has a value for each implementation, a unit, and perhaps a target.
 """
 
 import json
@@ -14,7 +14,7 @@ IMPLS = ("c", "rust")
 
 @dataclass(frozen=True)
 class Target:
-    """A limit for the ratio of the two implementations, or for the value of the Rust one."""
+    """A limit for the ratio of the two implementations, or for the value of the Rust implementation."""
 
     limit: float
     of: str = "ratio"
@@ -33,7 +33,7 @@ def rust(limit: float) -> Target:
     return Target(limit, of="rust")
 
 
-# Which figures have a target: a pattern for the whole name. The first that fits counts.
+# The targets of figures: a pattern for the whole name, and the target. The first pattern that matches counts.
 TARGETS: Tuple[Tuple[str, Target], ...] = (
     (r"hooks\.\w+\.nobody\.against_empty", rust(1.10)),
     (r"hooks\.trace_pc\.unique_repeated\.against_plain", rust(1.30)),
@@ -72,27 +72,28 @@ class Figure:
 
     @property
     def ratio(self) -> Optional[float]:
-        """Rust against C; None where C has nothing to compare with."""
+        """Returns the value of Rust divided by that of C, or None if C has nothing to compare with."""
         if self.c:
             return self.rust / self.c
         return 1.0 if self.rust == 0 else None
 
     @property
     def met(self) -> Optional[bool]:
-        """Whether the target is met; None without one."""
+        """Returns True if the target is met, and None if there is no target."""
         target = self.target
         if target is None:
             return None
         value = self.rust if target.of == "rust" else self.ratio
         if value is None:
             return False
-        # A target with two decimals is judged with two decimals, or the table contradicts itself.
+        # A target with two decimals is compared with two decimals. Otherwise the verdict could contradict the printed
+        # table.
         value = round(value, 2)
         return value >= target.limit if target.at_least else value <= target.limit
 
 
 def pair(name: str, unit: str, values: Dict[str, float]) -> Figure:
-    """The figure of a value for each implementation."""
+    """Returns the figure with one value for each implementation."""
     for impl in IMPLS:
         if not math.isfinite(values[impl]) or values[impl] < 0:
             raise ValueError(f"{name} is {values[impl]} for {impl}")
@@ -127,7 +128,7 @@ def rows(figures: Iterable[Figure]) -> List[Tuple[str, ...]]:
 
 
 def table(figures: Iterable[Figure]) -> List[str]:
-    """The lines of the one table; each group of figures, which is the first word of their names, after a blank line."""
+    """Returns the lines of the table. A blank line precedes each group of figures; the group is the first word of the name."""
     body = rows(figures)
     widths = [max(len(row[column]) for row in [COLUMNS, *body]) for column in range(len(COLUMNS))]
 
@@ -149,7 +150,7 @@ def table(figures: Iterable[Figure]) -> List[str]:
 
 
 def from_rows(lines: Iterable[str]) -> List[Figure]:
-    """What a table in a document says, as exactly as it does."""
+    """Reads the figures of a table in a document, with the precision that it has there."""
     found = []
     for line in lines:
         cells = [cell.strip() for cell in line.split("|")[1:-1]]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What a call of a hook costs at native speed: the kernel's own object files, linked into a user program (hooks.c).
+The cost of a hook call at native speed. The program (hooks.c) is linked with the kernel's own object files.
 """
 
 import re
@@ -17,8 +17,8 @@ from .layout import Task
 
 SOURCE = programs.SUITE / "bench/hooks.c"
 OUT = BUILD / "bench/hooks"
-# Where the code of an implementation lies relative to cache lines is decided by what the kernel is linked from. To
-# give none of the two the better place by chance, each is measured at every place that its alignment allows.
+# The position of an implementation's code relative to cache lines depends on everything else that the kernel is linked
+# from. To be fair to both implementations, each is measured at every position that its alignment allows.
 PLACES = (0, 16, 32, 48)
 LINE = 64
 FLAGS = (
@@ -30,7 +30,7 @@ Samples = Dict[str, List[float]]
 
 
 def objects(impl: str, obj: Path, everything: bool = False) -> List[Path]:
-    """The object files that hold the hooks and what they read, or all of the implementation."""
+    """Returns the object files with the hooks and the data that they read, or all object files of the implementation."""
     names = ["kernel/kcov.o"] if impl == "c" else ["kernel/kcov/kcov.o", "kernel/kcov/support.o"]
     if everything and impl != "c":
         names.append("kernel/kcov/gate.o")
@@ -42,7 +42,7 @@ def objects(impl: str, obj: Path, everything: bool = False) -> List[Path]:
 
 
 def defines(task: Task) -> List[str]:
-    """The macros that tell hooks.c where the fields are."""
+    """Returns the macros that tell hooks.c the offsets of the fields."""
     in_records = "kcov_capacity" in task.fields
     capacity = "kcov_capacity" if in_records else "kcov_size"
     names = {"MODE": "kcov_mode", "CAPACITY": capacity, "AREA": "kcov_area", "SOFTIRQ": "kcov_softirq"}
@@ -53,7 +53,7 @@ def defines(task: Task) -> List[str]:
 
 
 def link(impl: str, obj: Path, place: int) -> Path:
-    """Builds the program with the implementation's code PLACE bytes after the beginning of a cache line."""
+    """Links the program with the implementation's code PLACE bytes after the beginning of a cache line."""
     OUT.mkdir(parents=True, exist_ok=True)
     filler = OUT / f"filler-{place}.S"
     filler.write_text(f".text\n.balign {LINE}\n.skip {place}\n.section .note.GNU-stack,\"\",@progbits\n", encoding="ascii")
@@ -62,13 +62,13 @@ def link(impl: str, obj: Path, place: int) -> Path:
 
 
 def link_program(target: Path, options: Sequence[str], inputs: Sequence[Path]) -> Path:
-    """Links sources of ours and object files of a kernel into a program; what these use and do not get stays at 0."""
+    """Links our sources and a kernel's object files into a program. Symbols that remain undefined have the address 0."""
     command = [programs.compiler("x86_64"), *FLAGS, *options, *map(str, inputs), "-Wl,--unresolved-symbols=ignore-all"]
     return programs.compile_to(target, command, inputs[0])
 
 
 def run(program: Path, *arguments: int) -> List[Tuple[str, str, float]]:
-    """The lines that a program prints, taken apart."""
+    """Returns the fields of the lines that a program prints."""
     command = [str(program), *map(str, arguments)]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if result.returncode:
@@ -82,13 +82,13 @@ def parse(text: str) -> List[Tuple[str, str, float]]:
     for line in text.splitlines():
         match = re.fullmatch(r"(ticks|instructions) ([\w.]+) ([\d.]+)", line)
         if not match:
-            die(f"the program of the hooks said '{line}', which is no measurement.")
+            die(f"the program of the hooks printed '{line}', which is not a measurement.")
         found.append((match[1], match[2], float(match[3])))
     return found
 
 
 def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]) -> List[Figure]:
-    """The figures, from the samples of each implementation."""
+    """Computes the figures from the samples of each implementation."""
     names = list(ticks["c"])
     if any(list(source[impl]) != names for source in (instructions, ticks) for impl in IMPLS):
         die("the programs of the hooks did not measure the same figures for both implementations.")
@@ -104,7 +104,7 @@ def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]
         if ".unique_" in name:
             plain = ticks["rust"]["trace_pc.collecting"]
             result.append(Figure(f"hooks.{name}.against_plain", "x plain", 1, min(ticks["rust"][name]) / min(plain)))
-    # Kind by kind, so that what belongs together is next to each other in the table.
+    # Sorted by kind, so that related figures are next to each other in the table.
     order = ("minimum", "against_empty", "against_plain", "median", "instructions")
     return sorted(result, key=lambda figure: order.index(figure.name.rpartition(".")[2]))
 
@@ -116,7 +116,7 @@ def measure(objs: Dict[str, Path], cpu: int, smoke: bool, progress: Callable[[st
     instructions = {impl: {name: value for _, name, value in run(built[impl][0], cpu, 0)} for impl in IMPLS}
     ticks: Dict[str, Samples] = {impl: defaultdict(list) for impl in IMPLS}
     passes, rounds = (1, 3) if smoke else (10, 12)
-    # The two take turns, so that a change of the machine's speed meets both.
+    # The implementations take turns, so that a change of the machine's speed affects both.
     for number in range(passes):
         progress(f"pass {number + 1} of {passes}")
         for place in range(len(built["c"])):

@@ -11,7 +11,7 @@ from typing import Dict
 
 from ..hostlib import command_output, die, shown
 
-# A small object file that knows the structure; vmlinux would do too, but takes far longer to read.
+# A small object file with the debug information of the structure. vmlinux has it too, but takes far longer to read.
 OBJECT = "kernel/fork.o"
 
 
@@ -26,20 +26,20 @@ class Task:
     size: int
     # KCOV's own fields, by name.
     fields: Dict[str, Field]
-    # From KCOV's first field to what follows its last one, with padding.
+    # The bytes from KCOV's first field to the field after its last one, with padding.
     used: int
 
     @staticmethod
     @lru_cache(maxsize=None)
     def of(obj: Path) -> "Task":
-        """The structure in the kernel that was built in OBJ."""
+        """Reads the structure of the kernel that was built in OBJ."""
         path = obj / OBJECT
         if not path.exists():
             die(f"there is no {shown(path)}; the benchmark needs a kernel that was built, not only its image.")
         text = command_output("pahole", "-C", "task_struct", str(path))
         if not text:
             die(f"pahole finds no task_struct in {shown(path)}; install dwarves, and enable CONFIG_DEBUG_INFO.")
-        # The implementation in Rust has its fields in a structure of their own.
+        # The implementation in Rust keeps its fields in a structure of their own.
         return parse(text, command_output("pahole", "-C", CONTEXT, str(path)) or "")
 
 
@@ -49,13 +49,13 @@ SIZE = re.compile(r"\t/\* size: (\d+), ")
 
 
 def members(text: str) -> Dict[str, Field]:
-    """The fields of a structure that pahole printed, by name."""
+    """Returns the fields of a structure that pahole printed, by name."""
     found = filter(None, map(MEMBER.match, text.splitlines()))
     return {match["name"]: Field(int(match["offset"]), int(match["size"])) for match in found}
 
 
 def parse(text: str, context: str = "") -> Task:
-    """Reads what `pahole -C task_struct` prints, and the same of the structure that holds KCOV's fields, if there is one."""
+    """Reads the output of `pahole -C task_struct`, and pahole's output for the structure with KCOV's fields if there is one."""
     size = SIZE.search(text)
     fields: Dict[str, Field] = {}
     after = None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What system calls cost at native speed (calls.c), in user-mode Linux: a program of the host, so that nothing is emulated.
-Most of the time goes by in switches of the host between its processes, which no implementation can change. All of
-them run on one CPU, or what is measured is where the host's scheduler has put them.
+The cost of system calls at native speed (calls.c) in user-mode Linux, which is a program of the host, so that nothing
+is emulated. Most of the time is spent in switches between processes of the host, which an implementation cannot change.
+All of the processes run on one CPU; otherwise the result would depend on where the host's scheduler puts them.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ ROUNDS = 61
 
 
 def kernels() -> Dict[str, Path]:
-    """Both implementations for user-mode Linux, from the same tree."""
+    """Returns both implementations for user-mode Linux, built from the same tree."""
     return {impl: kernel.build(kernel.Kernel(impl=impl, arch="um")) for impl in IMPLS}
 
 
 def run(impl: str, obj: Path, number: int, cpu: int) -> Dict[str, float]:
-    """The median cost of each call in each mode, in nanoseconds, of one boot."""
+    """Returns the median cost of each call in each mode in one boot, in nanoseconds."""
     machine = guest.Guest(
         obj=obj,
         name=f"bench-{impl}-native-{number}",
@@ -41,7 +41,7 @@ def run(impl: str, obj: Path, number: int, cpu: int) -> Dict[str, float]:
 
 
 def measure(objs: Dict[str, Path], cpu: int, progress: Callable[[str], None]) -> List[Figure]:
-    """The least of several boots, in which the implementations take turns: whatever disturbs only adds."""
+    """Returns the minimum over several boots, because disturbances only add time. The implementations take turns."""
     best: Dict[str, Dict[str, float]] = {impl: {} for impl in IMPLS}
     for number in range(BOOTS):
         for impl in IMPLS if number % 2 else reversed(IMPLS):

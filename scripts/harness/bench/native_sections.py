@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What remote sections cost at native speed that nobody collects, on one CPU and on two at once (native_sections.c).
+The cost at native speed of remote sections that no task collects, on one CPU and on two at the same time
+(native_sections.c).
 """
 
 import os
@@ -22,13 +23,13 @@ OUT = hooks.OUT.with_name("native_sections")
 
 TEXT = re.compile(r" *\d+ \.text +[0-9a-f]+ +[0-9a-f]+ +[0-9a-f]+ +(?P<offset>[0-9a-f]+) ")
 FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
-# Instructions of one byte that a user program must not run: disable and enable interrupts.
+# Instructions of one byte that a user program must not run, because they disable and enable interrupts.
 PRIVILEGED = re.compile(r" *(?P<address>[0-9a-f]+):\t(?P<name>cli|sti) *$")
 NOP = 0x90
 
 
 def without_interrupt_flag(source: Path, target: Path) -> int:
-    """Copies an object file with NOPs in place of CLI and STI in its .text; gives their number."""
+    """Copies an object file with NOPs in place of CLI and STI in its .text; returns the number of replaced instructions."""
     shutil.copyfile(source, target)
     headers = command_output("objdump", "-h", "-w", str(source)) or ""
     code = command_output("objdump", "-d", "--no-show-raw-insn", "-j", ".text", str(source)) or ""
@@ -59,7 +60,7 @@ def link(impl: str, obj: Path) -> Path:
 
 
 def cpus_missing() -> Optional[str]:
-    """Why sections cannot be measured here, or None if they can."""
+    """Returns the reason why sections cannot be measured here, or None if they can."""
     return "they need two CPUs, and there is one" if len(os.sched_getaffinity(0)) < 2 else None
 
 
@@ -77,7 +78,7 @@ def measure(objs: Dict[str, Path], smoke: bool, progress: Callable[[str], None])
             for _, name, value in hooks.run(built[impl], rounds, *cpus):
                 ticks[impl][name].append(value)
     result = []
-    # Not the minimum: CPUs that do not meet are no contention.
+    # The median, not the minimum: the minimum would show CPUs that do not run at the same time, without contention.
     for name in ticks["c"]:
         what, cpus_used = name.split(".")
         title = f"remote.{what}.native.{cpus_used}cpu{'s' if cpus_used != '1' else ''}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-How many instructions the shortest paths through a hook have, from the disassembly of a linked kernel: for architectures
-whose code this machine cannot run, and to compare with what is counted where it can.
+Counts the instructions on the shortest paths through a hook in the disassembly of a linked kernel. This works for
+architectures whose code this machine cannot run, and gives a comparison for the counts of those that it can.
 """
 
 from collections import deque
@@ -15,9 +15,10 @@ from leaf.walk import HOOKS, Walk
 from ..hostlib import die
 
 PREFIX = "__sanitizer_cov_"
-# A hook that records stores the count and the record; one that finds no space stores how many records were dropped.
+# A hook that records stores the count and the record. A hook that finds the trace full stores the number of dropped
+# records.
 RECORDED = 2
-# Where a path is: the next instruction, whether the gate's jump label was taken, the number of stores up to RECORDED.
+# The state of a path: the next instruction, whether the gate's jump label was taken, the number of stores up to RECORDED.
 State = Tuple[int, bool, int]
 
 
@@ -30,13 +31,13 @@ class Paths:
         self.has_label = any(edge.kind == "static branch" for edges in walk.successors.values() for edge in edges)
 
     def stores(self, addr: int) -> bool:
-        """Whether an instruction stores to something else than the stack."""
+        """Returns True if an instruction stores to memory other than the stack."""
         insn = self.walk.image.insns[addr]
         stored = self.arch.stored(insn.mnemonic, insn.operands)
         return stored is not None and stored.base not in (self.arch.stack, self.arch.frame)
 
     def after(self, state: State) -> Iterator[State]:
-        """Where a path may go on. A return is the address -1."""
+        """Yields the states that can follow. A return is the address -1."""
         addr, is_open, stores = state
         stores = min(stores + self.stores(addr), RECORDED)
         for edge in self.walk.successors[addr]:
@@ -48,7 +49,10 @@ class Paths:
                 yield edge.target, True, stores
 
     def shortest(self) -> Dict[Tuple[bool, int], int]:
-        """The least number of instructions to a return, by whether the label was taken and the number of stores."""
+        """
+        Returns the minimum number of instructions to a return, keyed by whether the label was taken and the number of
+        stores.
+        """
         start: State = (self.walk.entry, False, 0)
         steps: Dict[State, int] = {start: 0}
         todo: Deque[State] = deque([start])
@@ -65,7 +69,7 @@ class Paths:
     def figures(self) -> Dict[str, int]:
         found = self.shortest()
         label = self.has_label
-        # A patched entry is not in the file.
+        # The file contains a patched entry in its unpatched form only.
         states = {"on": (label, 0), "collecting": (label, RECORDED), **({"off": (False, 0)} if label else {})}
         missing = [state for state, key in states.items() if key not in found]
         if missing:
@@ -74,7 +78,7 @@ class Paths:
 
 
 def count(vmlinux: Path) -> Dict[str, int]:
-    """The figures of all hooks of a kernel."""
+    """Returns the figures of all hooks of a kernel."""
     try:
         image = open_image(str(vmlinux), None, "rust", None)
     except Misuse as misuse:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Draws the ratios of the two implementations as a picture in SVG.
+Draws the ratios of the two implementations as an SVG picture.
 """
 
 import math
@@ -11,23 +11,26 @@ from .figures import Figure
 
 ROW, LABEL, CHART, MARGIN = 18, 330, 520, 40
 COLOURS = {True: "#2a7f3f", False: "#c0392b", None: "#5b7083"}
-# The axis ends where a bar is cut off.
+# The ends of the axis, at which longer bars are cut off.
 LOWEST, HIGHEST = 1 / 32, 4
 
 
 def shown(figures: Sequence[Figure]) -> List[Figure]:
-    """The medians say what the minima say, with the noise of the machine; they stand in the table."""
+    """
+    Returns the figures to draw. Medians are left out: they show the same as the minima, plus the noise of the machine.
+    The table has them.
+    """
     return [figure for figure in figures if figure.ratio is not None and not figure.name.endswith(".median")]
 
 
 def position(ratio: float) -> float:
-    """Where a ratio lies on the axis, which is logarithmic."""
+    """Returns the position of a ratio on the logarithmic axis."""
     span = math.log2(HIGHEST / LOWEST)
     return LABEL + CHART * math.log2(min(max(ratio, LOWEST), HIGHEST) / LOWEST) / span
 
 
 def draw(figures: Sequence[Figure], title: str) -> str:
-    """The picture: a bar for each figure from 1 to its ratio, and a mark where its target is."""
+    """Draws a bar for each figure from 1 to its ratio, and a mark at its target."""
     rows = shown(figures)
     height = MARGIN * 2 + ROW * len(rows) + ROW
     width = LABEL + CHART + 150

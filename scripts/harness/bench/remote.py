@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What remote sections cost in a kernel: a module (module/kcov_bench.c) starts and stops them while a program (handles.c)
-has handles registered.
+The cost of remote sections in a kernel. A module (module/kcov_bench.c) starts and stops them while a program
+(handles.c) has registered handles.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..kernel import Kernel
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 
-# Room for records that a section asks for.
+# The number of words that a section asks for to store records.
 AREA_WORDS = 4096
 
 
@@ -40,7 +40,7 @@ TIMED = tuple(Case(what, 64, cpus) for what in ("zero", "unknown", "hit") for cp
 
 
 def module(impl: str, obj: Path) -> Path:
-    """Builds the module against a kernel; what is built goes to a directory of ours."""
+    """Builds the module for a kernel. The products go to a directory of ours."""
     if not (obj / "Module.symvers").exists():
         die(f"{shown(obj)} has no Module.symvers; build the kernel in it completely.")
     out = BUILD / "bench" / f"module-{impl}"
@@ -53,8 +53,8 @@ def module(impl: str, obj: Path) -> Path:
 
 
 def boot(impl: str, objs: Dict[str, Path], cases: Tuple[Case, ...], smoke: bool) -> Boot:
-    """What the guest has to run for CASES."""
-    # Few calls a round, so that the host gives the CPUs to something else in few of the rounds.
+    """Returns the guest's part for CASES."""
+    # Few calls per round, so that the host gives the CPUs to other programs in few of the rounds.
     calls, rounds = (200, 3) if smoke else (500, 41)
     lines = []
     for case in cases:
@@ -74,7 +74,7 @@ def boot(impl: str, objs: Dict[str, Path], cases: Tuple[Case, ...], smoke: bool)
 
 
 def ticks_of(outcome: guest.Outcome, cases: Tuple[Case, ...]) -> Dict[Case, float]:
-    """Ticks for one start and stop on one CPU: the median of the rounds."""
+    """Returns the ticks for one start and stop on one CPU: the median of the rounds."""
     result = {}
     for case in cases:
         (calls, rounds), = lines_of(outcome, f"remote.{case.name}", 2)
@@ -95,7 +95,7 @@ def counted_figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
 
 
 def timed_figures(outcomes: Dict[str, List[guest.Outcome]]) -> List[Figure]:
-    """From several boots of each: the quickest counts, as whatever else runs on the machine only slows down."""
+    """Computes the figures from several boots per kernel. The quickest boot counts, because other load only slows it down."""
     boots = {impl: [ticks_of(outcome, TIMED) for outcome in outcomes[impl]] for impl in IMPLS}
     ticks = {impl: {case: min(boot[case] for boot in boots[impl]) for case in TIMED} for impl in IMPLS}
     result = [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-How much memory an implementation takes: code and data, fields of every task, descriptors, handles, areas.
+Measures the memory of an implementation: code and data, fields of every task, descriptors, handles, areas.
 """
 
 import re
@@ -14,9 +14,9 @@ from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 from .layout import Task
 
-# Sections that are freed after boot, or turned into tables that both implementations have alike.
+# Sections that are freed after boot, or turned into tables that are the same for both implementations.
 TEMPORARY = re.compile(r"\.init|\.exit|\.discard|\.modinfo|\.export_symbol|\.orc_unwind|\.kunit")
-# KUnit tests are compiled into the crate when they are configured; they are no part of the implementation.
+# KUnit tests are compiled into the crate when they are configured, but are not part of the implementation.
 TEST = re.compile(r"::tests::")
 
 SECTION = re.compile(r" *\d+ (?P<name>\S+) +(?P<size>[0-9a-f]+) .* 2\*\*\d+ +(?P<flags>[A-Z, ]+)$")
@@ -24,7 +24,7 @@ SYMBOL = re.compile(r"[0-9a-f]+ .{6}(?P<kind>[FO ]) (?P<section>\S+)\t(?P<size>[
 
 
 def sections(path: Path) -> Dict[str, Tuple[int, bool]]:
-    """The sections that stay in memory: their sizes, and whether they are code."""
+    """Returns the sections that stay in memory: their sizes, and whether they are code."""
     text = command_output("objdump", "-h", "-w", str(path))
     found = {}
     for line in (text or "").splitlines():
@@ -37,14 +37,14 @@ def sections(path: Path) -> Dict[str, Tuple[int, bool]]:
 
 
 def symbols(path: Path) -> List[Tuple[str, str, int]]:
-    """Name, section and size of what is defined in an object file."""
+    """Returns name, section and size of each symbol that an object file defines."""
     text = command_output("objdump", "-t", "-C", "-w", str(path))
     matches = filter(None, map(SYMBOL.match, (text or "").splitlines()))
     return [(match["name"], match["section"], int(match["size"], 16)) for match in matches if match["kind"] != " "]
 
 
 def sizes(paths: List[Path]) -> Dict[str, float]:
-    """Text and data of object files without their tests, and the text of the hooks."""
+    """Returns the size of text and data of object files without their tests, and of the text of the hooks."""
     result: Dict[str, float] = {"text": 0, "data": 0, "hooks.all": 0, "hooks.trace_pc": 0, "hooks.trace_cmp4": 0}
     for path in paths:
         kept = sections(path)
@@ -71,7 +71,7 @@ RETURN = re.compile(r" *(?P<address>[0-9a-f]+):\t(?:ret|jmp +[0-9a-f]+ <__x86_re
 
 
 def hot_bytes(path: Path) -> int:
-    """The bytes of trace_pc up to where it first returns: what has to be in the cache when it records."""
+    """Returns the bytes of trace_pc up to its first return. These bytes must be in the cache when it records."""
     code = command_output("objdump", "-d", "--no-show-raw-insn", "--disassemble=__sanitizer_cov_trace_pc", str(path))
     lines = (code or "").splitlines()
     start = next((line.split()[0] for line in lines if line.endswith("<__sanitizer_cov_trace_pc>:")), None)
@@ -82,7 +82,7 @@ def hot_bytes(path: Path) -> int:
 
 
 def object_figures(objs: Dict[str, Path]) -> List[Figure]:
-    """What can be read from the object files."""
+    """Returns the figures that can be read from the object files."""
     found = {}
     for impl in IMPLS:
         paths = hooks.objects(impl, objs[impl], everything=True)
@@ -93,12 +93,12 @@ def object_figures(objs: Dict[str, Path]) -> List[Figure]:
     return [pair(f"size.{name}", "bytes", {impl: found[impl][name] for impl in IMPLS}) for name in found["c"]]
 
 
-# Sections of these sizes run before it is looked at what memory they have left behind.
+# Sections of these sizes run, and then the memory that stays in use is measured.
 SECTION_WORDS = (1024, 4096, 65536)
 
 
 def boot(smoke: bool) -> Boot:
-    """What the guest that counts has to run, as nothing else happens there; it needs the files of remote.boot()."""
+    """Returns the part of the counting guest, since nothing else happens there. It needs the files of remote.boot()."""
     calls = 100 if smoke else 1000
     use = "".join(
         f"handles 2 {words} sections kept.{words} {calls} what=hit registered=2 rounds=3 || exit\n"
@@ -109,7 +109,7 @@ def boot(smoke: bool) -> Boot:
         "if [ -e $statistics ]; then cat $statistics; else "
         "awk '/ kcov_init\\+/ { sum += $2 - 4096 } END { print sum + 0 }' /proc/vmallocinfo; fi >/results/size.boot\n"
         "handles memory >/results/size.memory || exit\n"
-        # The first module leaves a cache for the code of modules behind.
+        # The first module that is loaded creates a cache for the code of modules, which stays.
         "sections first 100 what=zero rounds=1 || exit\n"
         "sleep 2; grep VmallocUsed: /proc/meminfo >/results/size.before\n"
         + use
@@ -119,7 +119,7 @@ def boot(smoke: bool) -> Boot:
 
 
 def guest_figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
-    """What the guests say."""
+    """Returns the figures that the guests measured."""
     values: Dict[str, Dict[str, float]] = {name: {} for name in ("boot_areas", "descriptor", "handle", "kept")}
     for impl in IMPLS:
         outcome = outcomes[impl]
@@ -127,7 +127,7 @@ def guest_figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
             values[name][impl] = float(size)
         values["boot_areas"][impl] = float(lines_of(outcome, "size.boot", 1)[0][0]) / 1024
         before, after = (float(lines_of(outcome, f"size.{moment}", 3)[0][1]) for moment in ("before", "after"))
-        # Something else may have given memory back meanwhile.
+        # Another part of the kernel may have freed memory between the two measurements.
         values["kept"][impl] = max(after - before, 0)
     units = {"boot_areas": "KiB", "kept": "KiB"}
     names = {"kept": "kept_after_last_user", "descriptor": "open_descriptor", "handle": "attached_handle"}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The benchmark runs to its end, and what it counts, rather than times, is as it has to be.
+The benchmark runs to its end, and its counts, which unlike its times do not vary, obey the rules below.
 """
 
 import sys
@@ -12,9 +12,9 @@ from harness.hostlib import BUILD, SCRIPTS
 
 ORDER = 75
 
-# The numbers of instructions that make the implementation in Rust what it is. They do not depend on the machine.
+# Numbers of instructions that show the advantages of the implementation in Rust. They do not depend on the machine.
 RULES: Tuple[Tuple[str, str], ...] = (
-    # The entry is a return.
+    # The entry is a return instruction.
     ("hooks.trace_pc.nobody.instructions", "rust == 1"),
     ("hooks.trace_cmp4.nobody.instructions", "rust == 1"),
     ("hooks.switch16.nobody.instructions", "rust == 1"),
@@ -37,7 +37,7 @@ def broken_rules(found: List[figures.Figure]) -> Iterator[Result]:
         if figure is None:
             yield failed(name, "was not measured")
             continue
-        # The rules are those above.
+        # RULES above has all the rules, so eval() is safe.
         holds = eval(rule, {"__builtins__": {}}, {"c": figure.c, "rust": figure.rust})
         problem = f"{rule} does not hold: C has {figures.number(figure.c)}, Rust {figures.number(figure.rust)}"
         yield verdict(f"{name}: {rule}", [] if holds else [problem])
@@ -52,7 +52,7 @@ def run(context: Context) -> Iterator[Result]:
         yield failed("the benchmark runs", output[-4000:])
         return
     yield passed("the benchmark runs")
-    # What a short run leaves out.
+    # Figures that a short run leaves out.
     missing = native_sections.cpus_missing()
     if missing:
         yield skipped("sections at native speed", missing)

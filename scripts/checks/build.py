@@ -15,14 +15,14 @@ ORDER = 30
 
 
 def warnings_of(obj: Path) -> List[str]:
-    """The warnings about our files in the objects as they are now: also those of earlier, partial builds."""
+    """Returns the warnings about our files in the present objects, including warnings of earlier, partial builds."""
     found = []
     kept = obj / ".kcov-warnings"
     if kept.exists():
         found.append(kept.read_text(errors="replace").strip())
     log = obj / "build.log"
     if not log.exists():
-        raise Failure(f"{shown(log)} does not exist, so nobody knows what the build said; build with scripts/kernel.py.")
+        raise Failure(f"{shown(log)} does not exist, so the build's warnings are unknown; build with scripts/kernel.py.")
     for block in buildlog.warnings(log.read_text(errors="replace").splitlines(), repository_files()):
         if block not in "\n".join(found):
             found.append(block)
@@ -31,8 +31,8 @@ def warnings_of(obj: Path) -> List[str]:
 
 def clippy(context: Context) -> Result:
     """
-    Has clippy read the crate, and the kernel crate with it, in objects of their own: the kernel's build would compile
-    everything in Rust again after each change between rustc and clippy.
+    Checks the crate, and the `kernel` crate with it, with clippy in a directory of objects of its own. In the same
+    directory, the kernel's build would compile all Rust code again after each change between rustc and clippy.
     """
     name = "clippy"
     context.progress(name)

@@ -2,8 +2,8 @@
 """
 The conformance suite, in guests of both implementations.
 
-The same programs run on each. A test that upstream's C fails stands in a list with the reason: failing there is
-expected of C, and only there; passing shows that the list is wrong.
+The same programs run on both. A list names each test that upstream's C fails, with the reason. Such a test must fail on
+C, and only there; if it passes on C, the list is wrong.
 """
 
 import re
@@ -17,20 +17,21 @@ from harness.console import Expected
 from harness.hostlib import BUILD, TOP, Failure, replacing, shown, text_of
 
 ORDER = 50
-# The programs of the suite.
+# The parts of this check are the programs of the suite.
 HAS_PARTS = True
 
 UPSTREAM_FAILURES = TOP / "tools/testing/selftests/kcov/upstream-failures.txt"
-# The number of sections that were not stopped where they were started. The implementation in C has no such file.
+# The file with the number of sections that were not stopped where they were started. The implementation in C has no such
+# file.
 UNBALANCED = "/sys/kernel/debug/kcov_statistics/unbalanced"
-# The status of a program that skips everything.
+# The exit status of a program that skips all its tests.
 KSFT_SKIP = 4
-# A program that takes longer than this has hung. With KMSAN on a busy host, one takes many minutes.
+# A program that takes longer than this has hung. With KMSAN on a busy host, a program takes many minutes.
 PROGRAM_SECONDS = 1800
 
-# The programs that have a sample module make mistakes with sections.
+# The programs that use a sample module to start and stop sections incorrectly.
 UNBALANCED_PROGRAMS = ("remote_balance_test",)
-# Reports of the implementation in Rust on the first of them. It counts them all, see COMMAND.
+# Reports of the implementation in Rust on the first incorrect section. It counts all of them, see COMMAND.
 RUST_EXPECTED = (
     Expected(
         r"WARNING: .*section10unbalanced", "a remote section was not stopped where it was started", UNBALANCED_PROGRAMS
@@ -38,12 +39,12 @@ RUST_EXPECTED = (
     Expected(r"WARNING: .*section9malformed", "a section was started with a malformed handle", ("remote_handle_test",)),
 )
 
-# What upstream's implementation makes the kernel report besides, by bugs that the list of its failures names.
+# Additional reports on upstream's implementation, caused by bugs that the list of its failures names.
 UPSTREAM_EXPECTED = (
     Expected(r"WARNING: .*kcov_remote_start", "a section was started with a malformed handle", ("remote_handle_test",)),
     Expected(
         r"^(?:\S+: )?vmalloc error: size 2147483640, exceeds total pages",
-        "the largest buffer that KCOV_INIT_TRACE takes is more than the guest has memory",
+        "the largest buffer that KCOV_INIT_TRACE takes is larger than the guest's memory",
         ("device_test", "memory_test"),
     ),
     Expected(r"dump_header\+", "KCOV_INIT_TRACE takes all memory and meets the OOM killer", ("memory_test",)),
@@ -59,12 +60,12 @@ UPSTREAM_EXPECTED = (
     ),
 )
 
-# The code of the kernel, where /proc/kcore does not have it.
+# A file with the kernel's code, for guests in which /proc/kcore does not have it.
 TEXT = "/kernel-text"
-# The kernel's configuration: few of them have it in /proc.
+# A file with the kernel's configuration, because few kernels have it in /proc.
 CONFIG = "/kernel-config"
-# The line before each program ties the kernel's reports to it. What it does to the number of sections that were not
-# stopped where they were started is seen, too.
+# The line before each program assigns the kernel's reports to the program. COMMAND also records how the program changes
+# the number of sections that were not stopped where they were started.
 COMMAND = f"""
 export KCOV_CONFIG={CONFIG}
 [ -e {TEXT} ] && export KCOV_VMLINUX={TEXT}
@@ -81,7 +82,7 @@ done
 
 
 def known_failures(path: Path) -> Dict[str, str]:
-    """Reads the list: `program:test: reason` or `test: reason`, one a line."""
+    """Reads the list: `program:test: reason` or `test: reason`, one per line."""
     if not path.exists():
         return {}
     found = {}
@@ -102,7 +103,7 @@ def judge(impl: str, program: str, test: tap.Test, known: Dict[str, str]) -> Res
         if test.outcome == tap.FAILED:
             return passed(title, f"expected failure: {reason}")
         if test.outcome == tap.PASSED:
-            return failed(title, f"passes, but stands in {shown(UPSTREAM_FAILURES)}: {reason}")
+            return failed(title, f"passes, but is listed in {shown(UPSTREAM_FAILURES)}: {reason}")
     if test.outcome == tap.FAILED:
         said = [line.lstrip("# ") for line in test.diagnostics if re.match(r"#\s+\S+\.[ch]:\d+:", line)]
         return failed(title, "\n".join(said or test.diagnostics[-10:] or ["no message"]))
@@ -112,12 +113,12 @@ def judge(impl: str, program: str, test: tap.Test, known: Dict[str, str]) -> Res
 
 
 def unbalanced(impl: str, program: str, results: Path) -> List[str]:
-    """What is wrong with the number of sections that were not stopped where they were started."""
+    """Returns problems with the number of sections that were not stopped where they were started."""
     numbers = (text_of(results / f"{program}.unbalanced") or "").split()
     if impl == "c":
         return []
     if len(numbers) != 2:
-        return [f"{UNBALANCED} was not read before it and after it"]
+        return [f"{UNBALANCED} was not read both before and after the program"]
     more = int(numbers[1]) - int(numbers[0])
     if more and program not in UNBALANCED_PROGRAMS:
         return [f"{more} remote sections were not stopped by the context that started them"]
@@ -136,7 +137,7 @@ def program_results(impl: str, program: str, results: Path, known: Dict[str, str
     if code in (124, 137):
         problems.append(f"it was still running after {PROGRAM_SECONDS} seconds, or was killed")
     elif code not in (0, 1, KSFT_SKIP) or (code == 1) != any_failed:
-        problems.append(f"its status {code} does not belong to its results")
+        problems.append(f"its status {code} contradicts its results")
     if document.skipped is not None:
         yield skipped(f"{impl}: {program}", document.skipped)
     elif not document.tests:
@@ -148,7 +149,7 @@ def program_results(impl: str, program: str, results: Path, known: Dict[str, str
 
 
 class Progress:
-    """Says which test has ended last."""
+    """Shows the test that ended last."""
 
     def __init__(self, context: Context, impl: str):
         self.context, self.impl, self.program = context, impl, ""
@@ -162,7 +163,7 @@ class Progress:
 
 
 def kernel_text(obj: Path, arch: str) -> Dict[str, initramfs.Source]:
-    """The file that TEXT names, for guests that need one."""
+    """Returns the file TEXT, for guests that need one."""
     if ARCHITECTURES[arch].code_in_kcore:
         return {}
     target = BUILD / "programs" / arch / f"kernel-text-{obj.name}"
@@ -174,7 +175,7 @@ def kernel_text(obj: Path, arch: str) -> Dict[str, initramfs.Source]:
 
 
 def chosen_programs(suite: Dict[str, Path], names: Sequence[str]) -> Dict[str, Path]:
-    """The programs of these names, or all if there are no names."""
+    """Returns the programs with these names, or all programs if there are no names."""
     unknown = [name for name in names if name not in suite]
     if unknown:
         raise Failure(f"the suite has no program '{unknown[0]}'; it has: {' '.join(sorted(suite))}.")
@@ -204,7 +205,7 @@ def run(context: Context) -> Iterator[Result]:
         yield boot_result(f"{impl}: the kernel stays sound", outcome)
         if outcome.death:
             tail = "\n".join(outcome.output.splitlines()[-5:])
-            yield failed(f"{impl}: the suite was cut short", f"the last it said:\n{tail}")
+            yield failed(f"{impl}: the suite was cut short", f"the end of its output:\n{tail}")
             return
         for program in suite:
             for result in program_results(impl, program, outcome.results, known):
@@ -214,7 +215,7 @@ def run(context: Context) -> Iterator[Result]:
         yield from kmemleak.judge(impl, outcome)
 
     yield from each_kernel(context, one)
-    # With no result at all, or not all of them, the list cannot be judged.
+    # Without all of the results, the list cannot be checked for names that no test has.
     if "c" in context.impls and seen and not context.parts:
         for name in sorted(set(known) - seen):
             yield failed(f"{shown(UPSTREAM_FAILURES)}: {name}", "the suite has no test of this name; remove the line.")

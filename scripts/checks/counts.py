@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The hooks, and start and stop of sections, run as many instructions as the list says.
+The hooks, and start and stop of sections, run as many instructions as the list has.
 
-The list is scripts/bench/counts.json. Where a kernel is not in it, the counts are printed, and only compared with the
-bounds that all kernels have in common.
+The list is scripts/bench/counts.json. The counts of a kernel that is not in the list are printed, and only compared
+with the bounds that hold for all kernels.
 """
 
 from typing import Iterator

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-C and Rust record the same of the same system calls: PCs and comparisons, by symbol.
+C and Rust record the same PCs and comparisons for the same system calls, by symbol.
 
-The programs in tools/testing/selftests/kcov/traces run in a guest of each implementation. Addresses, process numbers and times
-differ between any two boots; what is compared are places in the source, and those operands that do not vary
-between the repetitions of one program, for which each kernel is booted twice.
+The programs in tools/testing/selftests/kcov/traces run in a guest of each implementation. Addresses, process numbers
+and times differ between any two boots. So the check compares places in the source, and those operands that do not vary
+between the repetitions of a program. For that, each kernel is booted twice.
 """
 
 import difflib
@@ -22,39 +22,39 @@ from harness.checklib import Context, Result, failed, passed, verdict
 from harness.hostlib import Failure, shown
 
 ORDER = 58
-# Two boots of one kernel still differ in a new place now and then, which ignored.txt then gets to know. Until that has
-# ended, this is run when it is asked for: scripts/test.py --only differential.
+# Now and then two boots of one kernel still differ in a new place, which must be added to ignored.txt. Until that stops,
+# this check runs only on demand: scripts/test.py --only differential.
 ON_DEMAND = True
 
-# What one architecture alone needs stands in a list of its own, ignored.ARCH.txt.
+# A file for each architecture, ignored.ARCH.txt, has the entries that only this architecture needs.
 IGNORED = programs.SUITE / "traces/ignored.txt"
 COMMAND = """
 for _ in $(seq {tasks}); do sleep 1000 & done
 mkdir /results/traces && /differential /results/traces
 """
-# Without the randomised base, what depends on physical addresses is the same more often. That PCs are canonical
-# with it is for the conformance suite to show.
+# Without a randomised base, values that depend on physical addresses are equal more often. The conformance suite tests
+# that PCs are canonical with a randomised base.
 KERNEL_ARGS = ("nokaslr",)
-# Each kernel is booted with both, so that what depends on the size of the memory, or on how many tasks there are,
-# is seen to vary.
+# Each kernel is booted with both, so that values that depend on the size of the memory or on the number of tasks are seen
+# to vary.
 BOOTS = (("2G", 0), ("1600M", 5))
-# What may differ between the configurations: the choice of the implementation, and what only one of them has.
+# Options that may differ between the configurations: the choice of the implementation, and options that only one has.
 CHOICE = re.compile(r"CONFIG_KCOV_(?:C|RUST|KUNIT_TEST|PATCHED_ENTRY|UNIQUE|GENERIC_ARCH)$")
-# Traces that occur once say nothing: an interrupt or an empty cache may have left its mark.
+# Traces that occur only once prove nothing, because an interrupt or an empty cache may have changed them.
 OCCURRENCES = 2
 IMPLS = ("c", "rust")
-# The modes, and the words of a record.
+# The modes, and the number of words in a record.
 MODES = {"pc": 1, "cmp": 4}
 GUEST_SECONDS = 300
 SHOWN_LINES = 40
-# Records around the first difference: those before it, and those in which the traces may meet again.
+# Records around the first difference: the number before it, and the number in which the traces may meet again.
 CONTEXT, WINDOW = 3, 100
 
-# A comparison with its operands, and whatever else is counted.
+# A comparison with its operands, or any other item that is counted.
 Record = Tuple[str, str, str]
 Item = TypeVar("Item")
 
-# The name of a place: the function and its line, with those into which it was inlined.
+# Returns the name of a place: the function and its line, and the functions into which it was inlined.
 Symbols = Callable[[int], str]
 
 
@@ -65,7 +65,7 @@ class Ignored:
     kind: str
     pattern: str
     reason: str
-    # Not met in every run: that nothing fits it is no error.
+    # The line need not match in every run: it is not an error if nothing matches it.
     rare: bool = False
     expression: "re.Pattern[str]" = field(init=False)
     matched: bool = False
@@ -76,7 +76,7 @@ class Ignored:
 
 
 class Ignorance:
-    """What is not compared, and whether it was ever met."""
+    """The places and operands that are not compared, and whether each entry was ever used."""
 
     KINDS = ("place", "operands", "order")
 
@@ -98,7 +98,7 @@ class Ignorance:
         return cls(entries, addresses)
 
     def covers(self, kind: str, place: str) -> bool:
-        """Whether an entry is for PLACE, which is the name of a program for the kind `order`."""
+        """Returns True if an entry is for PLACE, which is the name of a program for the kind `order`."""
         if (kind, place) not in self.known:
             text = f"{place} " if kind == "order" else place
             hits = [entry for entry in self.entries if entry.kind == kind and entry.expression.search(text)]
@@ -112,7 +112,7 @@ class Ignorance:
 
 
 class Places(symbolize.Symbolizer):
-    """Names places to the column, because macros put several calls of a hook on one line."""
+    """Names places with the column, because macros put several calls of a hook on one line."""
 
     def __init__(self, obj: Path):
         super().__init__(obj)
@@ -130,14 +130,14 @@ class Places(symbolize.Symbolizer):
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a trace has to be equal, record by record; the operands, if any, stand beside it."""
+    """The part of a trace that must be equal, record by record. The operands, if any, are kept separately."""
 
     lines: Tuple[str, ...]
 
 
 @dataclass
 class Group:
-    """All repetitions that have one shape."""
+    """All repetitions that have the same shape."""
 
     count: int = 0
     # For each repetition the two operands of each record.
@@ -145,7 +145,7 @@ class Group:
 
 
 def read_traces(path: Path, words: int) -> List[array]:
-    """The traces in one file of the guest, without their counts."""
+    """Reads the traces in one file of the guest, without their counts."""
     data = array("Q")
     data.frombytes(path.read_bytes())
     traces, position = [], 0
@@ -166,7 +166,7 @@ def pcs_of(mode: str, traces: Iterable[array]) -> Set[int]:
 
 
 def type_name(kind: int) -> str:
-    """The type word of a comparison; KCOV_CMP_CONST and the size, as in the header for user space."""
+    """Returns the type word of a comparison in words; KCOV_CMP_CONST and the size, as in the header for user space."""
     size = 1 << ((kind >> 1) & 3)
     return f"{size} bytes{', const' if kind & 1 else ''}" if kind < 8 else f"type {kind:#x}"
 
@@ -200,7 +200,7 @@ def cmp_groups(traces: Sequence[array], name: Symbols, ignored: Ignorance) -> Di
 
 
 def operand(value: int, addresses: range) -> str:
-    """An operand as it is compared: objects lie somewhere else in every boot."""
+    """Returns an operand in a form that can be compared, because objects have different addresses in every boot."""
     if value in addresses:
         return "kernel address"
     return f"{value:#x}"
@@ -208,10 +208,10 @@ def operand(value: int, addresses: range) -> str:
 
 @dataclass
 class Comparison:
-    """The outcome for one program in one mode."""
+    """The result for one program in one mode."""
 
     records: int = 0
-    # How many operands were compared exactly.
+    # The number of operands that were compared exactly.
     operands: int = 0
     difference: List[str] = field(default_factory=list)
 
@@ -225,7 +225,7 @@ def best(groups: Dict[Shape, Group]) -> Shape:
 
 
 def operand_counts(groups: Dict[Shape, Group], ignored: Ignorance) -> List["Counter[Record]"]:
-    """For each repetition, how often each record occurs with its operands."""
+    """Counts, for each repetition, how often each record occurs with its operands."""
     return [
         Counter(
             (line, operand(one, ignored.addresses), operand(other, ignored.addresses))
@@ -241,8 +241,8 @@ def operand_differences(
     names: Tuple[str, str], left: Dict[Shape, Group], right: Dict[Shape, Group], ignored: Ignorance
 ) -> Tuple[int, List[str]]:
     """
-    What one kernel compares in every repetition, the other has to compare too. Operands that vary between
-    repetitions, or between the two boots, fall out by themselves.
+    Returns the comparisons that one kernel makes in every repetition, and the other does not. Operands that vary
+    between repetitions, or between the two boots, are never in all repetitions, so they are not compared.
     """
     counts = [operand_counts(groups, ignored) for groups in (left, right)]
     sides = [extremes(side) for side in counts]
@@ -260,7 +260,7 @@ def operand_differences(
 
 
 def extremes(counts: Sequence["Counter[Item]"]) -> Tuple["Counter[Item]", "Counter[Item]"]:
-    """How often each item occurs in every repetition, and how often in the one that has it most often."""
+    """Returns, for each item, the minimum and the maximum of its counts in a repetition."""
     least, most = counts[0].copy(), counts[0].copy()
     for count in counts[1:]:
         least &= count
@@ -269,14 +269,14 @@ def extremes(counts: Sequence["Counter[Item]"]) -> Tuple["Counter[Item]", "Count
 
 
 def compare_counts(names: Tuple[str, str], left: Dict[Shape, Group], right: Dict[Shape, Group]) -> Comparison:
-    """For programs whose traces never repeat: what one kernel records every time, the other has to record too."""
+    """Compares programs whose traces never repeat: the other kernel must also record what one kernel records every time."""
     result = Comparison()
     for impl, groups in zip(names, (left, right)):
         if not groups:
             result.difference.append(f"{impl}: there is no trace")
     if result.difference:
         return result
-    # One shape suffices of repetitions that are alike.
+    # One shape is enough for repetitions that are alike.
     sides = [extremes([Counter(shape.lines) for shape in groups]) for groups in (left, right)]
     result.records = min(sum(least.values()) for least, _ in sides)
     for one, another in ((0, 1), (1, 0)):
@@ -289,7 +289,7 @@ def compare_counts(names: Tuple[str, str], left: Dict[Shape, Group], right: Dict
 
 
 def compare_sequences(names: Tuple[str, str], left: Dict[Shape, Group], right: Dict[Shape, Group]) -> Comparison:
-    """Two kernels agree if they share a trace that each of them shows again and again."""
+    """Compares traces in order: two kernels agree if they share a trace that each of them shows repeatedly."""
     result = Comparison()
     for impl, groups in zip(names, (left, right)):
         if not stable(groups):
@@ -310,7 +310,7 @@ def compare_sequences(names: Tuple[str, str], left: Dict[Shape, Group], right: D
 def compare(
     names: Tuple[str, str], left: Dict[Shape, Group], right: Dict[Shape, Group], ignored: Ignorance, ordered: bool = True
 ) -> Comparison:
-    """First the places, in their order or by number; then the operands of programs that are not all noise."""
+    """Compares the places, in their order or by number, and then the operands of programs whose traces are not all noise."""
     result = (compare_sequences if ordered else compare_counts)(names, left, right)
     if ordered and not result.difference and any(group.operands for group in left.values()):
         result.operands, problems = operand_differences(names, left, right, ignored)
@@ -319,7 +319,7 @@ def compare(
 
 
 def alternatives(groups: Dict[Shape, Group]) -> List[str]:
-    """How two repetitions differ."""
+    """Describes the differences between two repetitions."""
     if len(groups) < 2:
         return []
     one, other = list(groups)[:2]
@@ -333,7 +333,7 @@ def shortened(lines: List[str]) -> List[str]:
 
 
 def diff(names: Tuple[str, str], left: Sequence[str], right: Sequence[str]) -> List[str]:
-    """The first place where two traces part, as a patch. Whole traces are far too long for difflib."""
+    """Shows the first place where two traces differ, as a patch. Whole traces are far too long for difflib."""
     start = next((index for index, (one, other) in enumerate(zip(left, right)) if one != other), min(len(left), len(right)))
     first = max(start - CONTEXT, 0)
     window = slice(first, start + WINDOW)
@@ -348,7 +348,7 @@ def different_options(left: Dict[str, str], right: Dict[str, str]) -> List[str]:
 
 
 def trace_files(results: Path) -> Dict[Tuple[str, str], List[Path]]:
-    """The files of each program and mode."""
+    """Returns the files of each program and mode."""
     found: Dict[Tuple[str, str], List[Path]] = defaultdict(list)
     for path in sorted((results / "traces").glob("*.*.*")):
         name, mode, _ = path.name.rsplit(".", 2)
@@ -380,7 +380,7 @@ class Side:
 def compare_all(
     names: Tuple[str, str], left: Side, right: Side, ignored: Ignorance, progress: Callable[[str], None]
 ) -> Iterator[Result]:
-    """One result for each program; the first that differs in detail, further ones by a few lines."""
+    """Yields one result for each program. The first difference is shown in detail, further ones by a few lines."""
     for name in sorted({name for name, _ in left.traces.keys() | right.traces.keys()}):
         progress(name)
         said, problems = [], []
@@ -423,7 +423,7 @@ def run(context: Context) -> Iterator[Result]:
         ignored.entries += Ignorance.read(own).entries
     sides: List[Side] = []
     configs: List[Dict[str, str]] = []
-    # Both are needed even where only one was asked for: there is nothing to compare one with.
+    # Both are needed even if only one was asked for, because a single implementation has nothing to be compared with.
     for impl in IMPLS:
         obj = context.kernel(impl)
         outcomes = list(booted(context, impl, obj))
@@ -435,11 +435,11 @@ def run(context: Context) -> Iterator[Result]:
         yield verdict(f"{impl}: every program does what it is meant to", complaints)
         context.progress(f"naming the places of {impl}")
         sides.append(Side(obj, [outcome.results for outcome in outcomes]))
-        nameless = [f"{pc:#x} is no address of a function in {shown(obj / 'vmlinux')}" for pc in sides[-1].nameless]
+        nameless = [f"{pc:#x} is not in a function of {shown(obj / 'vmlinux')}" for pc in sides[-1].nameless]
         yield verdict(f"{impl}: every PC has a name", shortened(nameless))
         configs.append(kconfig.of_objects(obj))
     yield verdict("both kernels have one configuration", different_options(*configs))
     yield from compare_all(IMPLS, sides[0], sides[1], ignored, context.progress)
-    # What other architectures lack is no reason to remove a line.
+    # A line that another architecture does not need must not be removed.
     if context.arch == DEFAULT:
-        yield verdict(f"{shown(IGNORED)}: every line is needed", [f"nothing fits this line: {line}" for line in ignored.unused()])
+        yield verdict(f"{shown(IGNORED)}: every line is needed", [f"nothing matches: {line}" for line in ignored.unused()])

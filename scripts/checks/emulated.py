@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Where QEMU emulates each processor in a thread of its own, the kernel leaves the hooks alone and lives.
+If QEMU emulates each processor in a thread of its own, the kernel does not patch the hooks, and does not crash.
 
-That is how QEMU and syz-manager start a guest of several processors. QEMU before 8.1 may go on running an instruction
-there that another processor has replaced. No other guest here is started like that unless its QEMU is newer.
+QEMU and syz-manager start guests with several processors in this way. QEMU before 8.1 may then go on running an
+instruction that another processor has replaced. All other guests here are started differently unless their QEMU is
+newer.
 """
 
 import re
@@ -18,7 +19,7 @@ ORDER = 57
 
 SAMPLE = TOP / "samples/kcov/pc.c"
 SECONDS = 300
-# Each buffer is the only one of the system, and a second without one passes twice.
+# Each program has the only buffer of the system, and twice there is none for a second.
 ROUNDS = 40
 COMMAND = f"""
 read hooks </sys/kernel/debug/kcov_statistics/hooks
@@ -34,12 +35,12 @@ echo "switches $(cat /sys/kernel/debug/kcov_statistics/hook_switches)"
 
 
 def judge(output: str) -> List[str]:
-    """What is wrong with what the guest printed."""
+    """Returns the problems in the output of the guest."""
     problems = []
     if not re.search(r"^0x[0-9a-f]+$", output, re.M):
         problems.append(f"the program printed no PC: {output[-500:]}")
     missing = [line for line in ("hooks always", "switches 0") if line not in output.splitlines()]
-    return problems + [f"the guest did not say `{line}`: {output[-500:]}" for line in missing]
+    return problems + [f"the guest did not print `{line}`: {output[-500:]}" for line in missing]
 
 
 def run(context: Context) -> Iterator[Result]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The unit tests of the scripts, and the Python that they may use.
+The unit tests of the scripts, and the version of Python that the scripts may use.
 """
 
 import ast
@@ -13,12 +13,12 @@ from harness.hostlib import SCRIPTS, TOP
 
 ORDER = 10
 
-# The oldest Python that the scripts must run on.
+# The oldest Python on which the scripts must run.
 LANGUAGE = (3, 9)
 
 
 class Collector(unittest.TestResult):
-    """Turns the results of unittest into ours."""
+    """Converts the results of unittest to ours."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-What the kernels test themselves while they boot: KUnit's suites, and the self test of KCOV.
+The tests that the kernels run while they boot: KUnit's suites, and the self test of KCOV.
 """
 
 import re
@@ -14,18 +14,18 @@ from harness.hostlib import TOP, shown
 ORDER = 60
 
 SUITE = "kcov"
-# The options of these suites. Some of them judge only the implementation in Rust, so C's kernel may have none.
+# The options of these suites. Some of them test only the implementation in Rust, so C's kernel may have none.
 OPTION = re.compile(r"CONFIG_KCOV_\w*KUNIT_TEST$")
-# Where a suite is written in our files.
+# The declaration of a suite in our files.
 DECLARED = re.compile(r"^\s*#\[kunit_tests\((\w+)\)\]$", re.MULTILINE)
-# The examples in the documentation of the `kernel` crate, of which those in our files are judged.
+# The examples in the documentation of the `kernel` crate. Only examples in our files are checked.
 DOCTEST_OPTION = "CONFIG_RUST_KERNEL_DOCTESTS"
 DOCTEST_SUITE = "rust_doctests_kernel"
 SELFTEST_END = re.compile(r"kcov: (done running self test|self test passed)")
 
 
 def doctests(impl: str, report: kunit.Report) -> Iterator[Result]:
-    """Every file of ours in the `kernel` crate that has examples, and what became of each example."""
+    """Yields a result for each file of ours in the `kernel` crate that has examples, from the results of its examples."""
     crate = TOP / "rust/kernel"
     files = [path for path in sorted(crate.rglob("*.rs")) if "/// ```\n" in path.read_text(encoding="utf-8")]
     results = [leaf for suite in report.suites if suite.name == DOCTEST_SUITE for leaf in kunit.leaves(suite)]
@@ -40,7 +40,7 @@ def doctests(impl: str, report: kunit.Report) -> Iterator[Result]:
 
 
 def declared() -> List[str]:
-    """The suites of our files, which are those of the implementation in Rust."""
+    """Returns the suites in our files, which are the suites of the implementation in Rust."""
     files = [path for directory in ("kcov", "rust") for path in sorted((TOP / directory).rglob("*.rs"))]
     return [name for path in files for name in DECLARED.findall(path.read_text(encoding="utf-8"))]
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-No path out of the hooks leaves the implementation, and none can panic. Remote sections are published complete, and
-their records before the count.
+All paths from the hooks stay in the implementation, and none can panic. Stores are in order.
+
+Remote sections are published complete, and their records before the count.
 """
 
 import sys
@@ -19,7 +20,7 @@ LEAFCHECK = SCRIPTS / "leafcheck.py"
 def run(context: Context) -> Iterator[Result]:
     context.progress("self-test")
     status, output = output_of([sys.executable, LEAFCHECK, "--self-test"])
-    # A check that cannot fail proves nothing, so it shows on bad objects first that it can.
+    # A check that cannot fail proves nothing, so the check first shows that it detects bad objects.
     yield failed("the check catches bad objects", output[-4000:]) if status else passed("the check catches bad objects")
 
     def one(impl: str, obj: Path) -> Iterator[Result]:

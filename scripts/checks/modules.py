@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Code of loadable modules, in C and in Rust, is recorded, and gets its names and lines.
+Code of loadable modules, in C and in Rust, is recorded, and its names and lines are found.
 
-The sample modules are loaded in a guest, where kcov-trace records a program that has them compare numbers; the
-recordings are symbolised here.
+The sample modules are loaded in a guest, where kcov-trace records a program that has them compare numbers. The host
+symbolises the recordings.
 """
 
 import re

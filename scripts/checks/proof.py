@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The kernel part's own sources on the host: properties of their data, and models of what takes no lock.
+The kernel part's own sources on the host: properties of its data, and models of its lock-free code.
 """
 
 from dataclasses import replace
@@ -15,7 +15,8 @@ ORDER = 14
 
 DIRECTORY = TOP / "tools/testing/kcov"
 STEPS = ("properties", "models", "runs")
-# Two minutes on an idle machine, with the compilation of all crates; a longer search is asked for by variables.
+# The check takes two minutes on an idle machine, with the compilation of all crates. Variables can ask for a longer
+# search.
 SECONDS = 3600
 
 
@@ -29,6 +30,6 @@ def run(context: Context) -> Iterator[Result]:
         results = [replace(result, name=result.name.replace("tests::", "", 1)) for result in libtest(output, log)]
         yield from results
         if status is None:
-            yield failed(step, f"it was ended: it took more than {SECONDS} seconds; the log is {shown(log)}.")
+            yield failed(step, f"it was killed: it took more than {SECONDS} seconds; the log is {shown(log)}.")
         elif status or not results:
             yield failed(step, end_of(output, log))

@@ -16,12 +16,12 @@ from harness.hostlib import shown
 
 ORDER = 59
 
-# A minute in an emulator.
+# This takes a minute in an emulator.
 CALLS, SEED = 30_000, 1
-# Far more than a call takes in an emulator on a busy machine, and the time for shorter sequences.
+# Far more than a call takes in an emulator on a busy machine, plus the time for shorter sequences.
 SECONDS, SECONDS_PER_CALL = 1200, 0.02
 
-# Options of the kernel, and what tells the program that it lacks them.
+# Options of the kernel, and the arguments that tell the program that the kernel lacks them.
 OPTIONS = {"CONFIG_KCOV_UNIQUE": "--no-unique", "CONFIG_KCOV_ENABLE_COMPARISONS": "--no-comparisons"}
 COMMAND = programs.LOAD_MODULES + "exec /kcov-random --implementation {impl} --calls {calls} --seed {seed} {options} 2>&1"
 

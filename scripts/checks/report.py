@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The coverage report of `make report`, made of a guest and opened in Chromium.
+The coverage report of `make report`, made from a guest's recording and opened in Chromium.
 """
 
 import re
@@ -13,9 +13,9 @@ from harness.checklib import Context, Result, boot_result, each_kernel, passed, 
 
 ORDER = 58
 
-# A wide window, where the tree and the source stand beside each other, and a narrow one, where one hides the other.
+# A wide window, which shows the tree and the source next to each other, and a narrow one, in which one hides the other.
 WIDTHS = (1400, 500)
-# A file of which any workload covers a part, and never all.
+# A file of which every workload covers a part, and never all.
 SOURCE = "fs/read_write.c"
 # In these folders every workload covers something.
 FOLDERS = ("fs", "kernel", "mm", "net")
@@ -26,18 +26,18 @@ SUMMARY = re.compile(
 )
 LINE = re.compile(r'<div class="line code ?([^"]*)"[^>]*data-line="(\d+)"[^>]*>.*?<code>([^<]*)</code>', re.DOTALL)
 PERCENT = re.compile(r"(?:0|100|\d{1,2}\.\d) %")
-# What read(2) begins with: covered in any workload.
+# The beginning of read(2), which every workload covers.
 ENTRY = "SYSCALL_DEFINE3(read,"
 
 
 def tree_problems(page: str) -> List[str]:
-    """What is wrong with the folders of the page."""
+    """Returns the problems in the page's folders."""
     found: Dict[str, int] = {}
     problems = []
     for name, percent, covered, instrumented in SUMMARY.findall(page):
         found.setdefault(name, int(covered))
         if not PERCENT.fullmatch(percent):
-            problems.append(f"{name}/ has '{percent}' where a percentage should be")
+            problems.append(f"{name}/ has '{percent}' instead of a percentage")
         if int(covered) > int(instrumented):
             problems.append(f"{name}/ has {covered} of {instrumented} blocks covered")
     problems += [f"the tree has no covered {name}/" for name in FOLDERS if not found.get(name)]
@@ -45,7 +45,7 @@ def tree_problems(page: str) -> List[str]:
 
 
 def source_problems(page: str) -> List[str]:
-    """What is wrong with the source that the page shows."""
+    """Returns the problems in the source that the page shows."""
     lines = [(state, int(number), text) for state, number, text in LINE.findall(page)]
     problems = []
     if [number for _, number, _ in lines] != list(range(1, len(lines) + 1)):
@@ -73,7 +73,7 @@ def pictures(chromium: str, address: str, impl: str) -> Iterator[Result]:
 
 
 def pages(chromium: str, page: Path, impl: str) -> Iterator[Result]:
-    """The page as the browser has it, in both windows."""
+    """Yields the results for the page as the browser shows it, in both windows."""
     address = page.as_uri()
     for width in WIDTHS:
         closed = browser.dom(chromium, width, address)
@@ -102,7 +102,7 @@ def run(context: Context) -> Iterator[Result]:
         context.progress("symbolising")
         numbers = report.render(trace, obj / "vmlinux", recording, page)
         yield passed(f"{impl}: a report is made", ", ".join(f"{name} {number}" for name, number in numbers.items()))
-        # The page is the same program's, whichever kernel was traced.
+        # The same program makes the page for both kernels, so one page is enough.
         if impl != context.impls[0]:
             return
         if chromium:

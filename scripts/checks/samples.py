@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The sample programs in C and in Rust run in guests, and what they print makes sense.
+The sample programs in C and in Rust run in guests, and their output is plausible.
 """
 
 import re
@@ -16,25 +16,26 @@ from harness.hostlib import BUILD, TOP, Failure
 ORDER = 55
 
 SAMPLES = TOP / "samples/kcov"
-# Makes work for the process in another task, which the samples of remote coverage collect.
-# The function of the sample module that does it.
+# The function of the sample module that runs in a worker thread for the process. The samples of remote coverage collect
+# it.
 WORK_CODE = "kcov_sample_work_code"
 PROGRAMS = ("pc", "cmp", "remote")
-# The programs in Rust run beside those in C, under names with this in front.
+# The programs in Rust run in addition to those in C; their names have this prefix.
 RUST = "rust-"
-# Functions that a read(2) runs which fails, each of them in one of the names that compilers leave.
+# Functions that run in a read(2) that fails. Each group has the names that different compilers leave for one function.
 READ_PATH = (
     ("ksys_read", "__se_sys_read", *(architecture.read_call for architecture in ARCHITECTURES.values())),
     ("fdget", "fdget_pos", "__fget_light"),
 )
-# What the programs print for a comparison, and the odd number that each of them passed: the kernel must have compared it.
+# The line that the programs print for a comparison, and the odd number that each of them passes. The kernel must have
+# compared this number.
 COMPARISON = re.compile(r"pc (0x[0-9a-f]+) ([1248]) bytes (0x[0-9a-f]+) (0x[0-9a-f]+)( const)?$")
 ODD_NUMBERS = {
     "cmp": (SAMPLES / "cmp.c", re.compile(r"#define\s+ODD_WHENCE\s+(\w+)")),
     "rust-cmp": (SAMPLES / "rust/src/bin/cmp.rs", re.compile(r"const ODD_POSITION: u64 = (\w+);")),
 }
-# How often the trace of read(2) is taken. An interrupt may make the kernel reschedule on its way back to user space,
-# which shows in the trace; what most of the runs agree on is the system call itself.
+# The number of traces of read(2). An interrupt may make the kernel reschedule on its way back to user space, which is
+# visible in the trace. The trace that most of the runs share is the system call itself.
 RUNS = 7
 COMMAND = f"""
 run() {{
@@ -53,16 +54,16 @@ for language in "" {RUST}; do
 done
 """
 
-# One line of a trace: the function and its place, with those into which it was inlined.
+# One line of a trace: the function and its line, and the functions into which it was inlined.
 Place = Tuple[symbolize.Frame, ...]
 
 
 def output(results: Path, run: str) -> List[str]:
-    """What a program printed; a Failure if it complained."""
+    """Returns the output of a program; raises a Failure if the program printed an error."""
     status = (results / f"{run}.status").read_text(encoding="ascii").strip()
     said = (results / f"{run}.err").read_text(encoding="utf-8", errors="replace").strip()
     if status != "0" or said:
-        raise Failure(f"the sample failed with status {status}: {said or 'without a word'}")
+        raise Failure(f"the sample failed with status {status}: {said or 'without a message'}")
     return (results / f"{run}.out").read_text(encoding="ascii", errors="replace").splitlines()
 
 
@@ -71,7 +72,7 @@ def nameless(symbolizer: symbolize.Symbolizer, pcs: Sequence[int]) -> List[str]:
 
 
 def read_trace(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> Tuple[List[Place], List[str]]:
-    """The path of the read(2) that fails, and what is wrong with it."""
+    """Returns the trace of the read(2) that fails, and the problems in it."""
     runs = [tuple(symbolize.parse_pcs(output(results, f"{program}{number}"))) for number in range(1, RUNS + 1)]
     pcs, times = Counter(runs).most_common(1)[0]
     symbolizer.load(pcs)
@@ -92,25 +93,25 @@ def comparisons(symbolizer: symbolize.Symbolizer, results: Path, program: str) -
     source, definition = ODD_NUMBERS[program]
     odd = definition.search(source.read_text(encoding="utf-8"))
     if not odd:
-        raise Failure(f"{source.relative_to(TOP)} defines its odd number no more; this check needs it.")
+        raise Failure(f"{source.relative_to(TOP)} no longer defines its odd number, which this check needs.")
     value = int(odd[1], 0)
     operands = {int(match[group], 16) for match in matches if match for group in (3, 4)}
     if value not in operands:
-        problems.append(f"the number {value:#x} that the program passed was compared with nothing")
+        problems.append(f"the number {value:#x} that the program passed was not compared")
     pcs = [int(match[1], 16) for match in matches if match]
     symbolizer.load(pcs)
     return problems + nameless(symbolizer, pcs)
 
 
 def remote(symbolizer: symbolize.Symbolizer, results: Path, program: str) -> List[str]:
-    """The work that the program's child makes is collected; without any it ends, too."""
+    """Checks that the program collects the work that its child causes, and also ends without any work."""
     symbolize.parse_pcs(output(results, program.replace("remote", "idle")))
     pcs = symbolize.parse_pcs(output(results, program))
     symbolizer.load(pcs)
     names = {frame.function for pc in pcs for frame in symbolizer.frames(pc)}
     problems = nameless(symbolizer, pcs)
     if not names & {WORK_CODE}:
-        problems.append(f"none of its {len(pcs)} PCs lies in {WORK_CODE}, which ran for it in a worker thread")
+        problems.append(f"none of its {len(pcs)} PCs is in {WORK_CODE}, which ran for it in a worker thread")
     return problems
 
 
@@ -120,18 +121,18 @@ def each_once(impl: str, symbolizer: symbolize.Symbolizer, results: Path) -> Res
     if (results / "unique.status").read_text(encoding="ascii").strip() != "0":
         if "no KCOV_UNIQUE_ENABLE" in complaint:
             return skipped(name, "this implementation has no KCOV_UNIQUE_ENABLE")
-        return failed(name, complaint or "it says nothing")
-    # What it says of its PCs goes to its standard error.
+        return failed(name, complaint or "it printed nothing")
+    # It prints the number of its PCs to its standard error.
     pcs = symbolize.parse_pcs((results / "unique.out").read_text(encoding="ascii").splitlines())
     symbolizer.load(pcs)
     names = {frame.function for pc in pcs for frame in symbolizer.frames(pc)}
-    problems = [f"{pc:#x} is there {times} times" for pc, times in Counter(pcs).items() if times > 1]
+    problems = [f"{pc:#x} occurs {times} times" for pc, times in Counter(pcs).items() if times > 1]
     problems += [f"no PC in {function}" for function in ("iterate_dir", "proc_pident_readdir") if function not in names]
     return verdict(name, problems)
 
 
 def difference(traces: Dict[str, List[Place]]) -> List[str]:
-    """Where the traces of two implementations differ, in words."""
+    """Returns the difference between the traces of two implementations, in words."""
     (one, first), (other, second) = traces.items()
     lines = {
         impl: [" < ".join(f"{frame.function} {frame.place}" for frame in place) for place in trace]
@@ -146,10 +147,10 @@ def difference(traces: Dict[str, List[Place]]) -> List[str]:
 
 
 def clippy() -> Result:
-    """What rustc compiles without a warning may still be written better."""
+    """Runs clippy, which may suggest improvements of code that rustc compiles without a warning."""
     command = ["cargo", "clippy", "--quiet", "--locked", "--target-dir", BUILD / "cargo"]
     status, said = output_of([*command, "--manifest-path", SAMPLES / "rust/Cargo.toml", "--", "-D", "warnings"])
-    return verdict("clippy has nothing to say about the samples in Rust", [said[-4000:]] if status else [])
+    return verdict("clippy does not warn about the samples in Rust", [said[-4000:]] if status else [])
 
 
 def run(context: Context) -> Iterator[Result]:

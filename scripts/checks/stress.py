@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Descriptors come and go while sections run everywhere, for a minute.
+Tasks open and close descriptors while sections run everywhere, for a minute.
 
-`make stress` does the same for longer, on a kernel that looks for its own mistakes.
+`make stress` does the same for longer, on a kernel with debugging options.
 """
 
 from typing import Iterator
@@ -15,12 +15,12 @@ ORDER = 80
 
 ROUNDS = 4
 SEED = 1
-# Far more than it takes: a loaded machine shall not decide.
+# Far more than it takes, so that load on the machine does not decide the result.
 SECONDS = 1200
 
 
 def run(context: Context) -> Iterator[Result]:
-    # What upstream makes of it is not for this project to say.
+    # The results of upstream's implementation are not this project's concern.
     for impl in set(context.impls) & {"rust"}:
         boot = stress.make_guest(impl, context.kernel(impl), context.arch, ROUNDS, SEED, SECONDS)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Style of every file: shellcheck, ruff, mypy, rustfmt, checkpatch, licence lines, nothing of one machine.
+The style of every file: shellcheck, ruff, mypy, rustfmt, checkpatch, licence lines, no paths of one machine.
 """
 
 import os
@@ -15,41 +15,41 @@ from harness.hostlib import BUILD, CACHE, SCRIPTS, TOP
 
 ORDER = 12
 
-# The kernel tree whose tools judge: the one that is built from.
+# The kernel tree with the tools to use, which is the tree of the builds.
 TREES = (BUILD / "linux",)
-# What becomes part of a kernel tree.
+# The directories that become part of a kernel tree.
 OVERLAY = ("Documentation", "Kconfig", "include", "kcov", "rust", "samples", "tools")
 
 SHELL = re.compile(rb"#!/(?:usr/)?bin/(?:env )?(?:bash|dash|sh|busybox sh)\b|# SPDX[^\n]*\n# shellcheck shell=")
 SPDX = re.compile(rb"SPDX-License-Identifier: \S+")
-# Places that exist on one machine only.
+# Paths that exist on one machine only.
 MACHINE = re.compile(
     rb"(?<![\w.])/(?:work/|root/(?!\.))\w|https?://(?:[\w.-]*(?:mirror|proxy|registry)[\w.-]*|localhost|\d+\.\d)"
 )
-# Files whose format leaves no place for a licence line.
+# Files whose format has no comments for a licence line.
 NO_LICENCE = re.compile(r"(?:^|/)(?:\.gitignore|\.gitattributes|LICENSE.*|COPYING|Cargo\.lock)$|\.(?:png|svg|json|patch)$")
 
 
-# The tools that judge Python.
+# The tools that check Python.
 PYTHON_TOOLS = CACHE / "lint/bin"
-# What installs them, and shellcheck.
+# The command that installs these tools and shellcheck.
 LINT = "run `scripts/setup.sh lint`."
 
-# A program of its own, not a part of the kernel.
+# A separate program, not a part of the kernel.
 NOT_KERNEL_STYLE = "tools/kcov/"
 
 
 def tree() -> Path:
-    """The tree whose tools judge; in a fresh clone there is none yet."""
+    """Returns the tree with the tools to use. A fresh clone has no tree yet."""
     return next((path for path in TREES if (path / "scripts/checkpatch.pl").exists()), None) or kernel.prepare_tree()
 
 
 def tool_result(name: str, tool: str, command: Sequence[object], files: Sequence[Path], remedy: str) -> Result:
-    """One result for a tool that judges files and complains on its output."""
+    """Returns one result for a tool that checks files and prints its complaints."""
     if not shutil.which(tool):
         return failed(name, f"{tool} was not found; {remedy}")
     if not files:
-        return failed(name, "no file to look at was found")
+        return failed(name, "no file to check was found")
     status, output = output_of([*command, *files])
     said = "\n".join(dict.fromkeys(output.strip().splitlines()))
     return failed(name, said[:4000] or f"status {status}") if status else passed(name, f"{len(files)} files")
@@ -60,18 +60,18 @@ def checkpatch(files: Sequence[Path]) -> Result:
     if not script.exists():
         return failed(name, f"there is no {script}; run `scripts/kernel.py tree`.")
     if not files:
-        return failed(name, "no file to look at was found")
+        return failed(name, "no file to check was found")
     options = ["--no-tree", "--terse", "--show-types", "--quiet", "--no-summary", "--file"]
     status, output = output_of(["perl", script, *options, *files])
     messages = [line for line in output.splitlines() if line.strip()]
     problems = [message for message in messages if not allowances.find(message, TOP)]
     if status and not messages:
-        problems.append(f"it ended with status {status} and said nothing")
+        problems.append(f"it ended with status {status} and printed nothing")
     return verdict(name, problems)
 
 
 def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
-    """Kernel code by the kernel's settings; crates that cargo builds by their own."""
+    """Checks kernel code with the kernel's settings, and crates that cargo builds with their own settings."""
     manifests = [path for path in checklib.project_files() if path.name == "Cargo.toml"]
     crates = sorted((manifest.parent for manifest in manifests), key=lambda path: len(path.parts))
     outer = [crate for index, crate in enumerate(crates) if not any(other in crate.parents for other in crates[:index])]
@@ -92,7 +92,8 @@ def rustfmt(files: Sequence[Path]) -> Iterator[Result]:
 
 def python(files: Sequence[Path]) -> Iterator[Result]:
     ruff, mypy = PYTHON_TOOLS / "ruff", PYTHON_TOOLS / "mypy"
-    # ruff finds the rules by itself; given their place, it would take the paths in there for paths from the top.
+    # ruff finds its configuration by itself. If it were given the file, it would read the paths in it as paths from the
+    # top.
     yield tool_result("ruff", str(ruff), [ruff, "check", "--quiet", "--no-cache", "--output-format=concise"], files, LINT)
     command = [mypy, "--no-error-summary", "--cache-dir", BUILD / "mypy", "--config-file", SCRIPTS / "pyproject.toml"]
     yield tool_result("mypy", str(mypy), command, files, LINT)
@@ -100,8 +101,8 @@ def python(files: Sequence[Path]) -> Iterator[Result]:
 
 def names_place_below(directory: Path, line: bytes) -> bool:
     """
-    Whether a line has the path of something that is below DIRECTORY. That may be as short a name as /build, which
-    examples begin with, too, and which is a part of other paths.
+    Returns True if a line has the path of something below DIRECTORY. The directory's own name does not suffice: it may
+    be as short as /build, which also begins examples, and is a part of other paths.
     """
     path = rb"(?<![\w.)}\]~*])" + re.escape(os.fsencode(directory)) + rb"/(\.?\w[\w.+-]*)"
     return any((directory / os.fsdecode(name.rstrip(b"."))).exists() for name in re.findall(path, line))
@@ -117,8 +118,8 @@ def hygiene(files: Sequence[Path]) -> Iterator[Result]:
             without.append(f"{path}: no SPDX-License-Identifier in its first lines")
         for number, line in enumerate(data.splitlines(), 1):
             if MACHINE.search(line) or any(names_place_below(place, line) for place in here):
-                machine.append(f"{path}:{number}: names a place of one machine: {line.strip()[:100].decode(errors='replace')}")
-    # The patterns above stand in this very file.
+                machine.append(f"{path}:{number}: has a path of one machine: {line.strip()[:100].decode(errors='replace')}")
+    # The patterns above are in this file.
     own = f"scripts/checks/{Path(__file__).name}:"
     yield verdict("licence lines", without)
     yield verdict("nothing of one machine", [line for line in machine if not line.startswith(own)])

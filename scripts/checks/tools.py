@@ -12,13 +12,13 @@ from harness.arch import ARCHITECTURES
 from harness.checklib import LOGS, Context, Result, boot_result, each_kernel, failed, passed, run_tool, skipped
 from harness.hostlib import shown
 
-# Behind the host's own checks: here guests boot.
+# After the checks of the host, because guests boot here.
 ORDER = 57
 
 GUEST_TEST = crates.WORKSPACE / "guest/test.sh"
 FIXTURE = crates.WORKSPACE / "kcov-trace/tests/fixture/tasks.c"
-# Has the sample module work for a process elsewhere.
-# Each of the two takes half a minute in an emulator on an idle machine.
+# /tools/work makes the sample module work for a process in another task. Each of the two test programs takes half a
+# minute in an emulator on an idle machine.
 COMMAND = """
 export KCOV_UNIQUE={unique} KCOV_WORK=/tools/work
 KCOV_REQUIRED=1 /tools/device --show-output >/results/device.log 2>&1
@@ -27,10 +27,10 @@ sh /tools/test.sh /bin/kcov-trace /tools/tasks /results >/results/tools.tap 2>&1
 echo $? >/results/tools.status
 """
 
-# From nothing built to the last test: ten minutes on a busy machine. What takes longer does not end.
+# The time from nothing built to the last test is ten minutes on a busy machine. A run that takes longer has hung.
 SECONDS = 1800
 
-# What cargo prints before the tests of each program, a test's result, and what a test that passed has said.
+# The line that cargo prints before the tests of each program, the result of a test, and the output of a test that passed.
 PROGRAM = re.compile(r"^running \d+ tests?$", re.MULTILINE)
 TEST = re.compile(r"^test (?P<name>.+?) \.\.\. (?P<outcome>ok|FAILED|ignored)\b", re.MULTILINE)
 SAID = re.compile(r"^---- (?P<name>.+?) stdout ----\n(?P<text>(?:(?!---- ).+\n)*)", re.MULTILINE)
@@ -38,13 +38,13 @@ SKIPPED = re.compile(r"^skipped: (.*)", re.MULTILINE)
 
 
 def cargo(log: str, *arguments: str, **more: str) -> Tuple[int, str]:
-    """Runs cargo on the workspace; its status and what it says, which goes to a file as well."""
-    # What stands behind two dashes is for the test programs.
+    """Runs cargo on the workspace; returns its status and its output, which is also written to a file."""
+    # The arguments after two dashes are for the test programs.
     split = (*arguments, "--").index("--")
     words = ["cargo", *arguments[:split], "--workspace", "--locked", *arguments[split:]]
     status, output = run_tool(words, SECONDS, crates.WORKSPACE, crates.environment(**more))
     if status is None:
-        status, output = 1, f"{output}\ncargo {arguments[0]} was ended: it took more than {SECONDS} seconds.\n"
+        status, output = 1, f"{output}\ncargo {arguments[0]} was killed: it took more than {SECONDS} seconds.\n"
     LOGS.mkdir(parents=True, exist_ok=True)
     (LOGS / log).write_text(output, encoding="utf-8")
     return status, output
@@ -57,8 +57,8 @@ def end_of(output: str, log: Path) -> str:
 
 def libtest(output: str, log: Path, prefix: str = "") -> Iterator[Result]:
     """
-    The results that test programs in Rust print with --show-output. One that says why it skips is no pass, although
-    Rust's own harness has no other word for it.
+    Yields the results that test programs in Rust print with --show-output. A test that prints why it skips has not
+    passed, although Rust's own harness reports it as passed.
     """
     for part in PROGRAM.split(output)[1:]:
         reasons: Dict[str, str] = {}
@@ -125,7 +125,7 @@ def guest_tests(context: Context, impl: str, obj: Path) -> Iterator[Result]:
             yield failed(title, "\n".join([*test.diagnostics, f"the whole output is in {shown(script)}"]))
     status = (outcome.results / "tools.status").read_text(encoding="ascii").strip()
     if (status != "0") != any(test.outcome == tap.FAILED for test in document.tests):
-        problems.append(f"its status {status} does not belong to its results")
+        problems.append(f"its status {status} contradicts its results")
     if problems:
         yield failed(f"{impl}: kcov-trace: the tests as a whole", "\n".join(problems))
 
@@ -144,7 +144,7 @@ def run(context: Context) -> Iterator[Result]:
     in_guest: List[Result] = []
     if ARCHITECTURES[context.arch].runs_host_programs:
         in_guest = list(each_kernel(context, lambda impl, obj: guest_tests(context, impl, obj)))
-    # What the host has no KCOV for has run where there is one.
+    # Tests that the host skipped, because it has no KCOV, have run in the guest.
     elsewhere = {result.name.rpartition(": kcov: ")[2] for result in in_guest}
     for result in on_host:
         if result.outcome != "skipped" or result.name not in elsewhere:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The hooks can neither be traced nor probed: what would run at each of their calls is instrumented itself.
+The hooks can neither be traced nor probed, because a tracer that ran at each of their calls is instrumented itself.
 
-In a guest, every function that a hook runs is offered to the function tracer and to kprobes, which have to refuse
-it, and a system call is collected while everything else is traced. Functions of the system call itself show that
-both would have taken a function.
+In a guest, every function that a hook runs is offered to the function tracer and to kprobes, which must refuse it. Then
+a system call is collected while everything else is traced. Functions of the system call itself show that the tracer and
+kprobes do accept other functions.
 """
 
 import json
@@ -17,11 +17,11 @@ from harness.checklib import Context, Result, each_kernel, failed, output_of, ve
 from harness.hostlib import SCRIPTS, TOP, Failure
 
 ORDER = 60
-# The usual kernels have no tracers; the cell `tracing` of the matrix asks for this.
+# The default kernels have no tracers. The cell `tracing` of the matrix runs this check.
 ON_DEMAND = True
 
 OPTIONS = ("CONFIG_FUNCTION_TRACER", "CONFIG_DYNAMIC_FTRACE", "CONFIG_KPROBE_EVENTS")
-# Functions that the sample's read(2) runs, so that they are seen both to be offered and to be taken.
+# Functions that run in the sample's read(2), and that must be both offered and accepted.
 ORDINARY = ("ksys_read", "vfs_read", "__x64_sys_read")
 COMMAND = """
 mount -t tracefs tracefs /sys/kernel/tracing && cd /sys/kernel/tracing || exit 1
@@ -45,10 +45,10 @@ cat trace >/results/trace
 
 
 def functions(obj: Path, impl: str) -> Set[str]:
-    """What the hooks run, as the leaf check finds it."""
+    """Returns the functions that the hooks run, as the leaf check finds them."""
     status, said = output_of([sys.executable, SCRIPTS / "leafcheck.py", "--json", "--impl", impl, obj / "vmlinux"])
     if status:
-        raise Failure(f"the hooks are no leaves, see the check `leaf`: {said[-1000:]}")
+        raise Failure(f"the hooks are not leaves, see the check `leaf`: {said[-1000:]}")
     return {name for hook in json.loads(said)["hooks"] for name in (hook["hook"], *hook["functions"])}
 
 
@@ -57,15 +57,15 @@ def words(path: Path) -> Set[str]:
 
 
 def traced(path: Path) -> Set[str]:
-    """The functions in a trace, whose lines end with `function <-caller`."""
+    """Returns the functions in a trace, whose lines end with `function <-caller`."""
     lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines() if "<-" in line)
     return {line[-2] for line in lines}
 
 
 def refusals(title: str, taken: Set[str], hooks: Set[str]) -> Result:
-    problems: List[str] = [f"{name} was taken" for name in sorted(taken & hooks)]
+    problems: List[str] = [f"{name} was accepted" for name in sorted(taken & hooks)]
     if not taken & set(ORDINARY):
-        problems.append(f"none of {', '.join(ORDINARY)} was taken, so this proves nothing")
+        problems.append(f"none of {', '.join(ORDINARY)} was accepted, so this proves nothing")
     return verdict(title, problems)
 
 

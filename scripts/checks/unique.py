@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-Each PC once, and none lost: a few dozen programs of system calls have the same set of PCs with and without.
+Each PC is recorded once, and none is lost: a few dozen programs of system calls have the same set of PCs in both modes.
 """
 
 import re
@@ -13,28 +13,28 @@ from harness.checklib import Context, Result, boot_result, each_kernel, failed, 
 ORDER = 56
 
 SOURCES = programs.SUITE / "traces"
-# The status of the program on a kernel that has no such mode.
+# The exit status of the program on a kernel without this mode.
 WITHOUT = 3
-# Long enough for kernels that check all memory, on a busy host.
+# Enough for kernels that check all memory, on a busy host.
 SECONDS = 1800
 # The programs are in tables at the end of their files.
 NAME = re.compile(r'^\t\{ "([\w-]+)", \w+, \w+ \},$', re.MULTILINE)
 RESULTS = ("equal", "alike", "interrupted", "differs")
-# One in so many programs may be interrupted in nearly every turn, as long ones are on a busy host.
+# One in so many programs may be interrupted in nearly every turn, as long programs are on a busy host.
 INTERRUPTED = 2
-# What need not give a result, with the reason: ARCH: {PROGRAM: REASON}.
+# Programs that need not give a result, with the reason: ARCH: {PROGRAM: REASON}.
 MAY_BE_MISSING: Dict[str, Dict[str, str]] = {}
 
 
 def names() -> List[str]:
-    """The programs that the sources have."""
+    """Returns the programs in the sources."""
     texts = [file.read_text(encoding="utf-8") for file in sorted(SOURCES.glob("*.c"))]
-    # Not the tables of those that run the programs.
+    # Without the tables of the files that run the programs.
     return [name for text in texts if "int main(" not in text for name in NAME.findall(text)]
 
 
 def without_result(lines: List[str], output: str, arch: str) -> Iterator[str]:
-    """The programs that gave no line of their own, with what they said instead."""
+    """Yields the programs that printed no result line, with their other output."""
     seen = {line.split()[0] for line in lines}
     for name in names():
         if name not in seen and name not in MAY_BE_MISSING.get(arch, {}):
@@ -76,7 +76,7 @@ def run(context: Context) -> Iterator[Result]:
         problems = list(without_result(lines, outcome.output, context.arch))
         interrupted = [line.split()[0] for line in lines if line.split()[1] == "interrupted"]
         if INTERRUPTED * len(interrupted) > len(lines):
-            problems.append(f"too many were interrupted all the time to be compared: {', '.join(interrupted)}")
+            problems.append(f"too many programs were interrupted too often to be compared: {', '.join(interrupted)}")
         if outcome.status not in (0, 1):
             said = "\n".join(outcome.output.splitlines()[-5:])
             problems.append(f"status {outcome.status} after {len(lines)} of them:\n{said}")

@@ -18,7 +18,7 @@ class RefusalsTest(unittest.TestCase):
     def test_taken(self):
         result = tracing.refusals("title", {"ksys_read", *HOOKS}, HOOKS)
         self.assertEqual(result.outcome, FAILED)
-        self.assertIn("__sanitizer_cov_trace_pc was taken", result.detail)
+        self.assertIn("__sanitizer_cov_trace_pc was accepted", result.detail)
 
     def test_nothing_taken(self):
         self.assertEqual(tracing.refusals("title", set(), HOOKS).outcome, FAILED)

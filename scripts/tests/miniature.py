@@ -32,7 +32,7 @@ def write(root: Path, path: str, text: str) -> Path:
 
 
 def small_tree(root: Path) -> None:
-    """A tree with what the patches change and the interface checks look for."""
+    """Writes a tree with the lines that the patches change and that the interface checks look for."""
     texts = {
         "Makefile": MAKEFILE,
         "Kbuild": "",
@@ -48,7 +48,7 @@ def small_tree(root: Path) -> None:
 
 
 def patch_text(subject: str, trailers: str, changes: Dict[str, tuple]) -> str:
-    """A patch as it is kept: CHANGES has the text before and after for each path."""
+    """Returns a patch in the form of patches/: CHANGES has the text before and after for each path."""
     diff = ""
     for path, texts in sorted(changes.items()):
         with tempfile.TemporaryDirectory() as temporary:
@@ -69,7 +69,7 @@ def small_repository(root: Path) -> None:
     write(root, "tools/testing/selftests/kcov/Makefile", "TEST_GEN_PROGS := kcov\n")
     write(root, "tools/testing/selftests/kcov/run.sh", "#!/bin/sh\n").chmod(0o755)
     write(root, "Documentation/dev-tools/kcov.rst", "ours\n")
-    # Products of builds, which stay at home.
+    # Products of builds, which must stay in the repository.
     write(root, "kcov/kcov.o", "product")
     write(root, "tools/kcov/target/debug/x", "product")
     (root / "tools/testing/selftests/kcov/kcov").write_bytes(b"\x7fELF")
@@ -85,18 +85,18 @@ def small_repository(root: Path) -> None:
     trailers = "Adds: tools/ Documentation/dev-tools/\nReplaces: Documentation/dev-tools/kcov.rst "
     trailers += "ac427245c96470c822046141859894062d2a1545\n"
     write(root, "patches/0002-two.patch", patch_text("kcov: two", trailers, changes))
-    # What is in a folder there is not part of the series.
+    # Folders in patches/ are not part of the series.
     write(root, "patches/compat-7.2/0003-three.patch", "not for this tree\n")
 
 
 def without_git_settings(home: Path) -> Dict[str, str]:
-    """The environment without the person's own git configuration, and without the repository of a hook."""
+    """Returns the environment without the person's own git configuration, and without the repository of a git hook."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**environment, "HOME": str(home), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 class TreeTest(unittest.TestCase):
-    """A tree and a repository in miniature, and what tests do with them."""
+    """A tree and a repository in miniature, and the operations of the tests on them."""
 
     use_git = True
 
@@ -128,7 +128,7 @@ class TreeTest(unittest.TestCase):
         return [path for path in self.tree.rglob("*") if ".git" not in path.relative_to(self.tree).parts]
 
     def content(self) -> Dict[str, Optional[bytes]]:
-        """Each file and each link."""
+        """Returns the content of each file and each link."""
         files = [path for path in self.paths() if path.is_symlink() or not path.is_dir()]
         return {path.relative_to(self.tree).as_posix(): overlay.read(path) for path in files}
 
@@ -141,7 +141,7 @@ class TreeTest(unittest.TestCase):
         return overlay.install(self.tree, top=self.top, **options)[1]
 
     def refused(self, *words: str, **options: bool) -> str:
-        """An attempt to install names WORDS and writes nothing."""
+        """Checks that an attempt to install fails with WORDS in the message and writes nothing."""
         before = self.content()
         with self.assertRaises(Failure) as raised:
             self.install(**options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what the benchmark makes of its figures: targets, the table, the picture, a document."""
+"""Tests of the benchmark's output: targets, the table, the picture, a document."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from harness.bench import figures, native_sections, plot
 from harness.bench.figures import IMPLS, Figure
 from harness.hostlib import RESULTS_BEGIN, RESULTS_END, Failure
 
-# A container or cpuset need not have the first one.
+# A container or cpuset need not have the first CPU.
 CPU = min(os.sched_getaffinity(0))
 
 
@@ -23,7 +23,7 @@ class Targets(unittest.TestCase):
         name = "hooks.trace_pc.off.minimum"
         self.assertIs(Figure(name, "ticks", 4.0, 3.2).met, True)
         self.assertIs(Figure(name, "ticks", 4.0, 3.3).met, False)
-        # As the table shows it.
+        # Rounded as in the table.
         self.assertIs(Figure(name, "ticks", 4.0, 3.219).met, True)
 
     def test_the_value_itself(self):
@@ -78,7 +78,7 @@ class Output(unittest.TestCase):
         texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
         self.assertIn("a < b", texts)
         self.assertIn("size.text", texts)
-        # Noise, and what has no ratio, is left out.
+        # Noise, and figures without a ratio, are left out.
         self.assertNotIn("hooks.trace_pc.off.median", texts)
         self.assertNotIn("size.kept_after_last_user", texts)
         fills = [element.get("fill") for element in root.iter() if element.tag.endswith("}rect")]
@@ -112,7 +112,7 @@ class Command(unittest.TestCase):
             self.script.document(path, FIGURES, self.script.PARTS)
 
     def test_document_of_a_part(self):
-        """What was not measured stays, with the machine that it was measured on."""
+        """Results of parts that were not measured stay, with the machine on which they were measured."""
         path = self.root / "benchmarks.md"
         path.write_text(f"{RESULTS_BEGIN}\n{RESULTS_END}\n")
         with mock.patch.object(self.script, "machine", return_value="a machine"):
@@ -136,7 +136,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.script.different_options(objs), ["CONFIG_SMP=y"])
 
     def test_one_failed_measurement(self):
-        """The others are measured all the same, and the failure is told."""
+        """The other measurements run all the same, and the failure is reported."""
         objs = dict.fromkeys(IMPLS, self.root)
         with mock.patch.object(self.script.size, "object_figures", side_effect=Failure("no objdump")), mock.patch.object(
             self.script, "measure_counting", return_value=[Figure("size.handle", "bytes", 1, 1)]
@@ -146,7 +146,7 @@ class Command(unittest.TestCase):
         self.assertEqual(failures, ["code and data: no objdump"])
 
     def test_one_cpu(self):
-        """A short run leaves out what needs two; otherwise it is missing."""
+        """A short run leaves out the measurements that need two CPUs; in a full run they count as missing."""
         objs = dict.fromkeys(IMPLS, self.root)
         with mock.patch.object(native_sections.os, "sched_getaffinity", return_value={CPU}), mock.patch.object(
             self.script, "measure_counting", return_value=[]

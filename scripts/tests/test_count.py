@@ -167,7 +167,7 @@ class Table(unittest.TestCase):
         self.assertEqual({line.count("|") for line in lines}, {len(count.COLUMNS) + 1})
 
     def test_anchors_have_rows(self):
-        """Every part of this repository is found in it."""
+        """Every part is found in this repository."""
         for part in count.OURS:
             self.assertIsNotNone(count.row(count.TOP, part), part.name)
 

@@ -74,7 +74,7 @@ class List(unittest.TestCase):
         self.assertEqual(len({tuple(key) for key in keys}), len(keys))
         for each, key in zip(entries, keys):
             kernel = counts.Kernel(*key[:3], tuple(key[3].split()))
-            # Those of another machine than x86-64 may have nothing but paths.
+            # Counts of machines other than x86-64 may have only paths.
             native = any(not name.startswith("path.") for name in each["counts"])
             with mock.patch.object(counts, "runs_here", lambda kernel, native=native: native):
                 self.assertEqual(list(counts.broken_bounds(kernel, each["counts"])), [], key)
@@ -108,7 +108,7 @@ class Bounds(unittest.TestCase):
 
     def test_what_is_run_is_the_shortest_path(self):
         found = self.broken(trace_pc__on=6)
-        self.assertEqual(found, ["trace_pc.on: 6 were run, and the shortest path in the kernel has 5"])
+        self.assertEqual(found, ["trace_pc.on: 6 ran, but the shortest path in the kernel has 5"])
 
     def test_recording_costs_something(self):
         self.assertEqual(len(self.broken(path__trace_pc__collecting=5, trace_pc__collecting=5)), 1)
@@ -149,7 +149,7 @@ class Check(unittest.TestCase):
         self.assertEqual([result.outcome for result in self.results(SEEN, ("c",)).values()], [SKIPPED])
 
 
-# A gate with a jump label, the test of a mode, a path without space, which stores one word, and one that stores two.
+# A gate with a jump label, the test of a mode, a path without space, which stores one word, and a path that stores two.
 LABEL = """
 	.pushsection __jump_table, "aw"
 	.balign 8

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the comparison of traces: doctored traces are found, and noise is not."""
+"""Tests of the comparison of traces: it finds modified traces, and ignores noise."""
 
 import struct
 import tempfile
@@ -12,12 +12,12 @@ from harness.hostlib import Failure
 
 IMPLS = ("c", "rust")
 POINTER = 0xFFFF888012345678
-# What a comparison of an 8-byte word with a constant is recorded as.
+# The recorded type of a comparison of an 8-byte word with a constant.
 CONST8 = 7
 
 
 def symbols(base):
-    """Names that do not depend on where a kernel has its code."""
+    """Returns names that do not depend on the address of the kernel's code."""
     return lambda pc: f"function_{(pc - base) // 16} fs/file.c:{(pc - base) % 16}:1"
 
 
@@ -35,7 +35,7 @@ def ignorance(*entries):
 
 class Traces(unittest.TestCase):
     def outcome(self, mode, left, right, ignored=None):
-        """Compares traces of two kernels whose code lies at different addresses."""
+        """Compares traces of two kernels whose code has different addresses."""
         ignored = ignored or ignorance()
         group = differential.pc_groups if mode == "pc" else differential.cmp_groups
         sides = [group(traces, symbols(base), ignored) for traces, base in ((left, 0x1000), (right, 0x9000))]
@@ -199,7 +199,7 @@ class Exceptions(Traces):
         rows, other = ((CONST8, 5, 6, 1), (0, 1, 2, 20)), ((CONST8, 5, 6, 1), (0, 1, 3, 20))
         self.assertTrue(self.cmp([rows] * 3, [other] * 3).difference)
         self.assertEqual(self.cmp([rows] * 3, [other] * 3, ignorance(("operands", "function_1"))).difference, [])
-        # That the comparison is made at all is still compared.
+        # The operands are ignored, but both kernels must still make the comparison.
         self.assertTrue(self.cmp([rows] * 3, [rows[:1]] * 3, ignorance(("operands", "function_1"))).difference)
 
     def test_unused_line(self):

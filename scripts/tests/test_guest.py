@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what comes before and after a boot: the initramfs, the command line, the reading of a verdict."""
+"""Tests of the steps before and after a boot: the initramfs, the command line, the parsing of a verdict."""
 
 import io
 import shutil
@@ -70,7 +70,7 @@ class CommandLine(Directory):
         self.assertIn("kvm", machine.command_line(replace(boot, kvm=True), self.root / "initrd"))
 
     def qemu(self, version):
-        """Guests of a QEMU of this version, None for one that does not say."""
+        """Mocks guests of a QEMU with this version, or None for a QEMU that prints no version."""
         said = version and f"QEMU emulator version {version} (Debian)"
         machine.locks_code.cache_clear()
         self.addCleanup(machine.locks_code.cache_clear)
@@ -102,7 +102,7 @@ class CommandLine(Directory):
     def test_clock(self):
         with mock.patch.object(tsc, "kilohertz", return_value=2596142):
             self.assertIn("tsc_early_khz=2596142", machine.clock_args(self.guest()))
-            # There the counter follows the instructions, or KVM tells its frequency.
+            # The counter follows the instructions here, or KVM tells its frequency.
             self.assertEqual(machine.clock_args(self.guest(qemu_args=("-icount", "shift=0"))), [])
             self.assertEqual(machine.clock_args(self.guest(kvm=True)), [])
             self.assertEqual(machine.clock_args(self.guest("arm64")), [])
@@ -198,7 +198,7 @@ class CommandLine(Directory):
 
 
 class Verdict(Directory):
-    """A run's directory as a boot leaves it, and what is made of it."""
+    """A run's directory as a boot leaves it, and the evaluation of its content."""
 
     def outcome(self, verdict="status 0 archived 0 started 1.50 ended 2.00\n", log="", status=0, timed_out=False, files=True):
         run = self.root / "run"

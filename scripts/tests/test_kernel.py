@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what harness/kernel.py decides without a kernel: configurations, compilers, and the reading of build logs."""
+"""Tests of the parts of harness/kernel.py that need no kernel: configurations, compilers, and the parsing of build logs."""
 
 import os
 import unittest
@@ -149,7 +149,7 @@ class ToolsTest(unittest.TestCase):
     OLDEST = {"llvm": "17.0.1", "gcc": "8.1.0", "rustc": "1.85.0", "bindgen": "0.71.1"}
 
     def check(self, bindings: str = "pub foo: u32", **tools: str) -> str:
-        """What is said about these tools in place of the usual ones; nothing if they will do."""
+        """Returns the message about these tools in place of the default ones, or "" if they are accepted."""
         texts = {**self.TOOLS, **tools}
 
         def output(*command: str, **_: object) -> str:

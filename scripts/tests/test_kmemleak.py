@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what becomes of a report of kmemleak."""
+"""Tests of the evaluation of a kmemleak report."""
 
 import tempfile
 import unittest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how KUnit's reports are read with the parser of the kernel's tree."""
+"""Tests of reading KUnit's reports with the parser of the kernel's tree."""
 
 import unittest
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the matrix: its cells, and what is remembered of them."""
+"""Tests of the matrix: its cells, and their stored results."""
 
 import os
 import tempfile
@@ -63,7 +63,7 @@ class Memory(unittest.TestCase):
             self.addCleanup(patch.stop)
 
     def run_cell(self, outcome: str, label: str = "one", again: bool = False) -> int:
-        """Runs a cell; how often it was really run."""
+        """Runs a cell; returns the number of times that it really ran."""
         with mock.patch.object(matrix, "run_checks", return_value=(outcome, "")) as checks, mock.patch.object(
             matrix, "label_of", return_value=label
         ):

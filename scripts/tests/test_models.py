@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what belongs to the formal models and needs none of their tools."""
+"""Tests of the formal models that need none of their tools."""
 
 import re
 import unittest
@@ -9,7 +9,7 @@ from typing import Dict, List
 import models
 from harness.hostlib import TOP
 
-# The kernel part.
+# The folders of the kernel part.
 PLACES = ("include", "kcov", "rust")
 FUNCTION = {
     ".rs": re.compile(r"^\s*(?:pub(?:\(\w+\))? )?(?:const )?(?:unsafe )?(?:extern \"C\" )?fn (\w+)", re.M),
@@ -26,7 +26,7 @@ def sources() -> Dict[str, str]:
 
 
 def places(name: str, text: str) -> List[str]:
-    """The functions that the ORDERING comments of a file are in, one for each comment."""
+    """Returns the functions that contain the ORDERING comments of a file, one for each comment."""
     functions = [(found.start(), found[1]) for found in FUNCTION[Path(name).suffix].finditer(text)]
     result = []
     for comment in COMMENT.finditer(text):
@@ -36,7 +36,7 @@ def places(name: str, text: str) -> List[str]:
 
 
 def rows(heading: str) -> List[List[str]]:
-    """The rows of the table under a heading of the README.md of the litmus tests."""
+    """Returns the rows of the table under a heading of the README.md of the litmus tests."""
     text = (models.LITMUS / "README.md").read_text()
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     table = [line for line in section.splitlines() if line.startswith("|")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The build stops, with one sentence, where Rust's idea of a C type differs from C's: kcov/offsets.rs."""
+"""Tests that the build stops with one sentence if a C type differs from its description in Rust: kcov/offsets.rs."""
 
 import os
 import re
@@ -13,7 +13,8 @@ from harness.hostlib import TOP
 
 OFFSETS = TOP / "kcov/offsets.rs"
 
-# What offsets.rs looks at, as bindgen might describe it. No field has its true place, which does not matter here.
+# The bindings that offsets.rs reads, in the form that bindgen might give them. The offsets of the fields are not the true
+# ones, which does not matter here.
 BINDINGS = """
 #[repr(C)] pub struct bounds { pub vm_start: u64, pub vm_end: u64 }
 #[repr(C)] pub struct bounds_or_rcu { pub __bindgen_anon_1: bounds }
@@ -25,7 +26,7 @@ BINDINGS = """
 
 
 def places(source: str):
-    """What offsets.rs compares: (type, path of the field, constant) and (type, size, alignment)."""
+    """Returns the facts that offsets.rs compares: (type, path of the field, constant) and (type, size, alignment)."""
     fields = re.findall(r"^field!\(\s*(\w+),\s*([\w.]+),\s*(\w+)\s*\);", source, re.M)
     sizes = re.findall(r"^size!\(\s*(\w+),\s*(\w+),\s*(\w+)\s*\);", source, re.M)
     return fields, sizes
@@ -71,7 +72,7 @@ class Offsets(unittest.TestCase):
         return result.returncode, result.stdout.decode()
 
     def build(self, **changed):
-        """The status of the compiler, and what it says, with these values on C's side."""
+        """Returns the status and the output of the compiler, with these values on C's side."""
         values = {**self.constants, **changed}
         lines = [f"pub(crate) const {name}: usize = {value};" for name, value in values.items()]
         lines.append('pub(crate) const BINDGEN: &str = "bindgen 0.0.1";')

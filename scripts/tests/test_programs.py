@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what another run in the same build directory sees of programs that are built: whole ones."""
+"""Tests that another run in the same build directory sees only complete programs while programs are built."""
 
 import tempfile
 import unittest
@@ -19,7 +19,7 @@ class Programs(unittest.TestCase):
         self.target.write_text("old\n")
 
     def compile(self, script):
-        """Stands for a compiler; the name after -o is $2."""
+        """Mocks a compiler; the name after -o is $2."""
         return programs.compile_to(self.target, ["sh", "-c", script, "sh"], self.root / "program.c")
 
     def test_whole_while_compiled(self):
@@ -34,7 +34,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(self.target.read_text(), "old\n")
 
     def test_selftests(self):
-        """Those that are there stay until the new ones are built; those that are no longer of the suite go."""
+        """The present programs stay until the new ones are built; programs that are no longer in the suite are removed."""
         (self.root / "tree/tools/testing/selftests/kcov").mkdir(parents=True)
         out = self.root / "selftests/x86_64"
         out.mkdir(parents=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of harness/series.py on a tree and a repository in miniature, and of what patches/ has to be like."""
+"""Tests of harness/series.py on a tree and a repository in miniature, and of the form of the files in patches/."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from .miniature import NOTHING_DONE, TreeTest
 
 
 class BuiltTreeTest(unittest.TestCase):
-    """Who gets links: the tree that is unpacked here, and no tree of a person."""
+    """The tree that is unpacked here gets links; a person's tree gets none."""
 
     def test_links(self) -> None:
         installed = mock.Mock(return_value=(mock.Mock(files={}), NOTHING_DONE))
@@ -32,7 +32,7 @@ class BuiltTreeTest(unittest.TestCase):
 
 
 class SeriesTest(TreeTest):
-    """The series gives what install gives, and leaves the tree alone."""
+    """The series gives the same files as install, and does not change the tree."""
 
     author = {"GIT_AUTHOR_NAME": "A Tester", "GIT_AUTHOR_EMAIL": "tester@example.org"}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of setup.sh on a machine of stand-ins: its choices of clang and bindgen, and its refusals."""
+"""Tests of setup.sh with stand-ins for the programs of a machine: its choices of clang and bindgen, and its refusals."""
 
 import os
 import shutil
@@ -15,14 +15,15 @@ REAL = (
     "awk bash cat chmod cut df dirname env find flock grep head id ln mkdir mv paste rm rmdir sed seq sort tail touch"
 ).split()
 
-# Each stand-in reads what it says from the environment; those that change a machine leave a line in $CALLS.
+# Each stand-in reads its output from the environment. Stand-ins for programs that change a machine append a line to
+# $CALLS.
 STAND_INS = {
     "rustc": """case "$*" in
 *sysroot*) echo "$HERE/sysroot" ;;
 *verbose*) echo "LLVM version: ${RUSTC_LLVM-22}.1.0" ;;
 *) echo "rustc ${RUSTC-1.95.0} (0 2026)" ;;
 esac""",
-    # Builds what --version names, or $NEWEST.
+    # Builds the version that --version names, or $NEWEST.
     "cargo": """echo "cargo $*" >>"$CALLS"
 version=$NEWEST
 while [ $# -gt 0 ]; do
@@ -38,7 +39,7 @@ chmod +x "$root/bin/bindgen\"""",
     "dpkg-deb": """case $1 in -x) mkdir -p "$3/usr/lib/rustlib/src/rust/library/core/src"
 echo >"$3/usr/lib/rustlib/src/rust/library/core/src/lib.rs" ;; esac""",
     "apt-config": "echo lists=\"'$HERE/lists/'\"",
-    # The lists that are read offer $OFFERED_NOW.
+    # After the lists have been read, they offer $OFFERED_NOW.
     "apt-get": """echo "apt-get $*" >>"$CALLS"
 case "$*" in
 *download*) echo >a.deb ;;
@@ -51,7 +52,7 @@ policy) printf 'bindgen:\\n  Candidate: %s\\n' "${CANDIDATE-(none)}" ;;
 esac""",
     "sudo": """[ "$1" != -n ] || shift
 exec "$@\"""",
-    # A virtual environment, whose own Python is pip.
+    # Makes a virtual environment, whose own Python is pip.
     "python3": """case $1 in
 --version) echo "Python ${PYTHON-3.11.2}" ;;
 -m) echo "python3 $*" >>"$CALLS"

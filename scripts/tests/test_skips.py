@@ -57,7 +57,7 @@ class Judging(unittest.TestCase):
         self.assertEqual(self.outcomes(P, *Q, skipped("shop", "it is closed")), [SKIPPED] * 4)
 
     def test_check_that_ended_early(self):
-        """It has failed already, and may not have come to its skips."""
+        """Such a check has failed already, and may have ended before its skips."""
         self.assertEqual(self.outcomes(failed("could not go on", "no kernel")), [FAILED])
 
 

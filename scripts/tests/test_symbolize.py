@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of naming PCs: paths, input, and a look-up in a real program."""
+"""Tests of the naming of PCs: paths, input, and a look-up in a real program."""
 
 import re
 import shutil

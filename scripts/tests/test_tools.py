@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how the results of test programs in Rust, and the page of the report, are judged."""
+"""Tests of the evaluation of the results of test programs in Rust, and of the page of the report."""
 
 import os
 import tempfile
@@ -57,7 +57,7 @@ class RustTests(unittest.TestCase):
     def test_a_run_that_hangs_fails(self):
         with tempfile.TemporaryDirectory() as directory:
             stand_in, log = Path(directory) / "cargo", Path(directory)
-            # As a test program does, it holds the output open.
+            # The program keeps the output open, as a test program does.
             stand_in.write_text("#!/bin/sh\nsleep 1000 &\nwait\n", encoding="ascii")
             stand_in.chmod(0o755)
             path = {"PATH": f"{directory}:{os.environ['PATH']}"}
@@ -65,10 +65,10 @@ class RustTests(unittest.TestCase):
             with limit, logs, mock.patch.dict(os.environ, path):
                 status, output = tools.cargo("log", "test", "--", "--show-output")
             self.assertNotEqual(status, 0)
-            self.assertIn("cargo test was ended: it took more than", output)
+            self.assertIn("cargo test was killed: it took more than", output)
 
     def check(self, on_host, in_guest):
-        """The results of the whole check if those are what the tests printed."""
+        """Returns the results of the whole check for these outputs of the tests."""
         cargo = mock.patch.object(tools, "cargo", return_value=(0, on_host))
         guests = mock.patch.object(tools, "each_kernel", return_value=iter(tools.libtest(in_guest, Path("log"), "rust: kcov: ")))
         with cargo, guests, mock.patch.object(browser, "find", return_value=("", "none")):

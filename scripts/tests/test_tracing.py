@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The proof that hooks are not traced fails where they are, and where nothing is."""
+"""Tests of the check `tracing`: it fails if hooks are traced, and if nothing is traced."""
 
 import tempfile
 import unittest

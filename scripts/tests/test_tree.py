@@ -16,7 +16,7 @@ from .miniature import ENTRY, MAKEFILE, NOTHING_DONE, RUST_OBJECT, TARGETS, Tree
 
 
 class OverlayTest(TreeTest):
-    """What has to hold in every tree."""
+    """Properties that hold in every tree."""
 
     def test_round_trip(self) -> None:
         before, directories = self.content(), {path for path in self.paths() if path.is_dir()}
@@ -33,7 +33,7 @@ class OverlayTest(TreeTest):
         self.assertFalse((self.tree / "tools/kcov").exists())
         self.assertFalse((self.tree / "tools/testing/selftests/kcov/kcov").exists())
         self.assertFalse([path for path in self.paths() if path.is_symlink()])
-        # What a build in the tree leaves is cleaned up as well.
+        # The products of a build in the tree are removed as well.
         write(self.tree, "kernel/kcov/kcov.o", "")
         overlay.uninstall(self.tree)
         self.assertEqual(before, self.content())
@@ -42,7 +42,7 @@ class OverlayTest(TreeTest):
             self.assertEqual("", self.git("status", "--porcelain"))
 
     def touched(self) -> set:
-        """What was written since the time stamps were set to 1."""
+        """Returns the files that were written since the time stamps were set to 1."""
         return {path for path in self.content() if (self.tree / path).lstat().st_mtime != 1} - {f".{overlay.RECORD}"}
 
     def test_update_touches_only_changes(self) -> None:
@@ -91,14 +91,14 @@ class OverlayTest(TreeTest):
         self.refused("has no MAINTAINERS")
 
     def test_missing_place(self) -> None:
-        """The last patch does not fit, and nothing of the others is left."""
+        """If the last patch does not fit, the changes of the others are undone."""
         write(self.tree, "tools/testing/selftests/Makefile", "TARGETS := kexec\n")
         self.commit()
         said = self.refused("near line 1 of tools/testing/selftests/Makefile", "0002-two.patch", "'TARGETS += kcmp'")
         self.assertEqual(1, len(said.splitlines()))
 
     def test_divided_place(self) -> None:
-        """All the lines are there, but others are between them."""
+        """All the lines are present, but others are between them."""
         write(self.tree, "tools/testing/selftests/Makefile", TARGETS.replace("kcmp\n", "kcmp\nTARGETS += kd\n"))
         self.commit()
         self.refused("0002-two.patch expects 'TARGETS += kexec' after 'TARGETS += kcmp'")
@@ -151,7 +151,7 @@ class OverlayTest(TreeTest):
         self.assertEqual(before, self.content())
 
     def test_file_of_the_tree(self) -> None:
-        """A file that a later kernel has at the place of ours is not overwritten in silence."""
+        """A file that a later kernel has at the path of our file is not overwritten silently."""
         write(self.tree, "lib/Kconfig.kcov", "upstream's\n")
         self.commit()
         before = self.content()
@@ -169,7 +169,7 @@ class OverlayTest(TreeTest):
         self.assertIn("Documentation/dev-tools/kcov.rst", remarks[0])
 
     def test_partly_committed(self) -> None:
-        """A step that the kernel has taken already is left out."""
+        """A step that the kernel has already is left out."""
         write(self.tree, "tools/testing/selftests/Makefile", TARGETS.replace("kcmp\n", "kcmp\nTARGETS += kcov\n"))
         self.commit()
         before = self.content()
@@ -184,7 +184,7 @@ class OverlayTest(TreeTest):
         before = self.content()
         self.assertIn("kernel/kcov/Makefile", self.install(link=True)["added"])
         for path, file in patches.repository_files(self.top).items():
-            # Debug information names the C files of the kernel, which ccache would call by the names of ours.
+            # Debug information names the C files of the kernel. ccache would use the names of our files for links.
             linked = path != "kernel/kcov/gate.c"
             expected = overlay.LINK + os.fsencode(str(file.source)) if linked else b"/* gate */\n"
             self.assertEqual(expected, overlay.read(self.tree / path))
@@ -207,7 +207,7 @@ class OverlayTest(TreeTest):
         self.assertEqual("other\n", (self.top / "kcov/Makefile").read_text())
 
     def test_links_for_copies(self) -> None:
-        """Each takes the place of the other, and the files of the repository stay as they are."""
+        """Links replace copies and copies replace links, and the files of the repository stay as they are."""
         mine = {path: path.read_bytes() for path in self.top.rglob("*") if path.is_file()}
         before = self.content()
         self.install()
@@ -227,7 +227,7 @@ class OverlayTest(TreeTest):
         self.install()
         self.refresh()
         self.assertEqual([], self.refresh())
-        # Beside lines that the second patch changes, too.
+        # Next to lines that the second patch changes too.
         self.change(self.tree, "MAINTAINERS", "S:\tMaintained\n", "S:\tMaintained\nB:\tAnother\n")
         self.change(self.tree, "kernel/Makefile", RUST_OBJECT, f"{RUST_OBJECT}# more\n")
         with self.assertRaisesRegex(Failure, "MAINTAINERS, kernel/Makefile of .* name the patch"):
@@ -255,7 +255,7 @@ class OverlayTest(TreeTest):
         self.change(self.top, "patches/0001-one.patch", "@@ -2,7 +2,8 @@", "@@ -2,9 +2,9 @@")
         self.assertEqual(["0001-one.patch"], self.refresh())
         self.assertEqual(good, (self.top / "patches/0001-one.patch").read_text())
-        # The form of `diff -u`, for a file that no patch has changed so far.
+        # The format of `diff -u`, for a file that no patch has changed so far.
         with (self.top / "patches/0001-one.patch").open("a") as patch:
             patch.write("diff --git a/kernel/exit.c b/kernel/exit.c\n")
             patch.write("--- a/kernel/exit.c\n+++ b/kernel/exit.c\n@@ -1,1 +1,2 @@\n \tkcov_task_exit(tsk);\n+// more\n")
@@ -268,13 +268,13 @@ class OverlayWithoutGitTest(OverlayTest):
     use_git = False
 
     def test_edit_near_a_place(self) -> None:
-        """Where no history tells what was there before, the place is named."""
+        """Without history that has the original lines, the message names the place."""
         self.change(self.tree, "kernel/Makefile", "exit.o", "exit.o cred.o")
         self.refused("near line 2 of kernel/Makefile", "'obj-y += exit.o'")
 
 
 class OverlayInGitTest(TreeTest):
-    """What only a tree with a history can show."""
+    """Properties that need a tree with a history."""
 
     def test_local_changes(self) -> None:
         path = self.tree / "kernel/Makefile"
@@ -299,7 +299,7 @@ class OverlayInGitTest(TreeTest):
         self.assertEqual(before, sorted(foreign.rglob("*")))
 
     def test_edit_near_a_place(self) -> None:
-        """Where the history has what was there before, the patches are merged, and the index is left alone."""
+        """If the history has the original lines, the patches are merged, and the index does not change."""
         self.change(self.tree, "kernel/Makefile", "time.o", "time.o cred.o")
         self.change(self.tree, "MAINTAINERS", "S:\tMaintained\n", "S:\tMaintained\nB:\tAnother\n")
         self.commit()
@@ -315,14 +315,14 @@ class OverlayInGitTest(TreeTest):
         self.assertEqual("", self.git("status", "--porcelain"))
 
     def test_edit_near_a_later_place(self) -> None:
-        """The history never had what the second patch was made from: the first makes it."""
+        """The history never had the text from which the second patch was made: the first patch makes it."""
         self.change(self.tree, "MAINTAINERS", "F:\tsamples/a/\n", "F:\tsamples/\n")
         self.commit()
         self.install()
         self.assertIn("F:\tsamples/\nF:\tsamples/m/\nF:\tsamples/kcov/\n", (self.tree / "MAINTAINERS").read_text())
 
     def test_edit_in_a_place(self) -> None:
-        """What cannot be merged is named, and not what could be."""
+        """The message names the change that cannot be merged, and not those that can."""
         self.change(self.tree, "MAINTAINERS", "S:\tMaintained\n", "S:\tMaintained\nB:\tAnother\n")
         self.change(self.tree, "kernel/Makefile", "+= kcov.o", "+= kcov.o more.o")
         self.commit()
@@ -346,9 +346,9 @@ class OverlayInGitTest(TreeTest):
         overlay.uninstall(self.tree)
         self.assertEqual("", self.git("status", "--porcelain"))
         self.assertTrue((self.tree / "kernel/kcov/Makefile").exists())
-        # Without the record, too: the series was taken with `git am`.
+        # The result is the same without the record: the series was applied with `git am`.
         self.assertEqual(NOTHING_DONE, self.install())
-        # Patches cannot be made from it.
+        # Patches cannot be made from this tree.
         before = {path: path.read_bytes() for path in (self.top / "patches").glob("*.patch")}
         with self.assertRaisesRegex(Failure, "pristine"):
             series.refresh(self.tree, "", self.top)

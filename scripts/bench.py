@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make bench`: measures the implementations of KCOV in C and in Rust side by side, on kernels that were built from one
-tree with one configuration. Prints a table, and writes build/bench/results.json and build/bench/results.svg.
+`make bench`: measures the implementations of KCOV in C and in Rust, on kernels that were built from one tree with one
+configuration. Prints a table, and writes build/bench/results.json and build/bench/results.svg.
 
-  hooks    what a call of a hook costs at native speed (ticks of the time stamp counter, and instructions)
-  calls    what system calls cost in a guest whose emulator counts instructions
-  remote   what remote sections cost: at native speed if nobody collects them, in the same guest, and in one with two
-           CPUs at the same time
-  native   what the same system calls take in user-mode Linux, which runs at native speed
+  hooks    the cost of a hook call at native speed (ticks of the time stamp counter, and instructions)
+  calls    the cost of system calls in a guest whose emulator counts instructions
+  remote   the cost of remote sections: at native speed if no task collects them, in the same guest, and in a guest with
+           two CPUs at the same time
+  native   the time of the same system calls in user-mode Linux, which runs at native speed
   size     code, data, fields of a task, memory of descriptors, handles and areas
 
-A missed target is marked in the table; the status is 1 only if something could not be measured. The ticks are
-comparable with each other, not with those of another machine; nothing else should run meanwhile.
+A missed target is marked in the table. The status is 1 only if something could not be measured. Ticks can be compared
+with each other, not with ticks of another machine. Nothing else should run during the measurement.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from harness.hostlib import BUILD, Failure, Progress, command_output, die, main,
 
 OUT = BUILD / "bench"
 PARTS = ("hooks", "calls", "native", "remote", "size")
-# Of the guests with two CPUs, of which several are booted.
+# The number of boots of the guest with two CPUs.
 TIMED_BOOTS = 3
 PICTURE = "KCOV in Rust against C"
 
@@ -37,7 +37,7 @@ Objects = Dict[str, Path]
 
 
 def object_directories(given: List[str]) -> Objects:
-    """The kernels: those that are named, or both implementations built from the same tree."""
+    """Returns the kernels: the named ones, or both implementations built from the same tree."""
     objs: Objects = {}
     for pair in given:
         impl, separator, directory = pair.partition("=")
@@ -45,7 +45,7 @@ def object_directories(given: List[str]) -> Objects:
             die(f"--obj takes c=DIR or rust=DIR, not '{pair}'.")
         objs[impl] = Path(directory).absolute()
         if not (objs[impl] / ".config").exists():
-            die(f"{directory} is no object directory of a kernel: it has no .config.")
+            die(f"{directory} is not an object directory of a kernel: it has no .config.")
     for impl in IMPLS:
         if impl not in objs:
             objs[impl] = kernel.build(kernel.Kernel(impl=impl, arch="x86_64"))
@@ -56,7 +56,7 @@ def object_directories(given: List[str]) -> Objects:
 
 
 def different_options(objs: Objects) -> List[str]:
-    """Options that only one of the two kernels has, apart from what the choice of the implementation decides."""
+    """Returns options that only one of the two kernels has, except those that the choice of the implementation decides."""
     configs = [
         {line for line in (objs[impl] / ".config").read_text().splitlines() if line.startswith("CONFIG_")}
         for impl in IMPLS
@@ -65,11 +65,11 @@ def different_options(objs: Objects) -> List[str]:
 
 
 def measure_counting(objs: Objects, parts: List[str], smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
-    """The guest that counts instructions."""
+    """Measures in the guest that counts instructions."""
     outcomes: Dict[str, guest.Outcome] = {}
     for impl in IMPLS:
         work = []
-        # First, as long as no memory is there that somebody else has left.
+        # This part runs first, because later parts leave memory allocated.
         if "size" in parts:
             work.append(size.boot(smoke))
         if "calls" in parts:
@@ -84,7 +84,7 @@ def measure_counting(objs: Objects, parts: List[str], smoke: bool, progress: Cal
 
 
 def measure_timed(objs: Objects, smoke: bool, progress: Callable[[str], None]) -> List[Figure]:
-    """The guests with two CPUs; the implementations take turns."""
+    """Measures in the guests with two CPUs. The implementations take turns."""
     outcomes: Dict[str, List[guest.Outcome]] = {impl: [] for impl in IMPLS}
     for number in range(1 if smoke else TIMED_BOOTS):
         for impl in IMPLS if number % 2 else reversed(IMPLS):
@@ -94,13 +94,13 @@ def measure_timed(objs: Objects, smoke: bool, progress: Callable[[str], None]) -
 
 
 def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[List[Figure], List[str]]:
-    """All figures, and what could not be measured."""
+    """Returns all figures, and a message for each measurement that failed."""
     found: List[Figure] = []
     failures: List[str] = []
     counting = [part for part in parts if part not in ("hooks", "native")]
-    # Kernels of their own, which are built before anything is measured.
+    # These kernels are built before anything is measured.
     user_mode = native_calls.kernels() if "native" in parts else {}
-    # The short run shows what it can; who wants the figures has to know that they are not all there.
+    # The short run skips measurements that the machine does not support. For a full run, they count as failed.
     sections = "remote" in parts and not (smoke and native_sections.cpus_missing())
     steps: List[Tuple[str, bool, Callable[[Callable[[str], None]], List[Figure]]]] = [
         ("the hooks", "hooks" in parts, lambda progress: hooks.measure(objs, cpu, smoke, progress)),
@@ -124,7 +124,7 @@ def measure(objs: Objects, parts: List[str], cpu: int, smoke: bool) -> Tuple[Lis
 
 
 def part_of(figure: Figure) -> str:
-    """The part that measures a figure."""
+    """Returns the part that measures a figure."""
     return "native" if figure.name.startswith("calls.") and figure.name.endswith(".native") else figure.name.split(".")[0]
 
 
@@ -133,7 +133,7 @@ def in_order(found: List[Figure]) -> List[Figure]:
 
 
 def machine() -> str:
-    """What the figures were measured on, in words."""
+    """Describes the machine and the programs with which the figures were measured."""
     model = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     emulator = (command_output("qemu-system-x86_64", "--version") or "no QEMU").splitlines()[0]
     compiler = kernel.Kernel(arch="x86_64").compiler_name()
@@ -145,7 +145,7 @@ def machine() -> str:
 
 
 def markdown(found: List[Figure]) -> str:
-    """The table for the documentation."""
+    """Returns the table for the documentation."""
     lines = ["| " + " | ".join(figures.COLUMNS) + " |", "| --- | --- | ---: | ---: | ---: | --- | --- |"]
     lines += ["| " + " | ".join(row) + " |" for row in figures.rows(found)]
     return "\n".join(lines)
@@ -153,8 +153,8 @@ def markdown(found: List[Figure]) -> str:
 
 def document(path: Path, found: List[Figure], parts: List[str]) -> None:
     """
-    Puts the results into a document, between two marks, and the picture next to it. What belongs to parts that were
-    not measured stays.
+    Writes the results into a document, between two marks, and the picture next to it. Results of parts that were not
+    measured stay.
     """
     plot_path = path.with_suffix(".svg")
     head = f"{machine()}\n\n![Rust against C, for each figure]({plot_path.name})"
@@ -168,7 +168,7 @@ def document(path: Path, found: List[Figure], parts: List[str]) -> None:
 
 
 def update_counts(given: List[str]) -> None:
-    """Renews the list of counted instructions for one kernel."""
+    """Updates the list of counted instructions for one kernel."""
     named = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(named) != len(given) or set(named) - {"rust"}:
         die("--update-counts counts the implementation in Rust: --obj takes rust=DIR.")
@@ -183,13 +183,13 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already")
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="a part (repeatable)")
-    parser.add_argument("--smoke", action="store_true", help="measure briefly: shows that it works, not what it costs")
+    parser.add_argument("--smoke", action="store_true", help="measure briefly: tests the benchmark; the figures are not usable")
     parser.add_argument("--cpu", type=int, help="the CPU that the hooks and user-mode Linux are measured on (the last one)")
     parser.add_argument(
         "--document",
         type=Path,
         metavar="FILE",
-        help="also put the results into this document, where those of other parts stay",
+        help="also write the results into this document; results of other parts stay",
     )
     parser.add_argument(
         "--update-counts",
@@ -202,14 +202,14 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         update_counts(options.obj)
         return None
     if options.document:
-        # Rather now than after the measurements.
+        # A document without marks must fail now, not after the measurements.
         results_in(options.document)
     if os.uname().machine != "x86_64" or (os.environ.get("ARCH") or "x86_64") not in ("x86_64", "x86"):
-        die("the benchmark measures kernels for x86_64, on such a machine.")
+        die("the benchmark needs an x86_64 machine, and measures kernels for x86_64.")
     cpu = max(os.sched_getaffinity(0)) if options.cpu is None else options.cpu
 
     objs = object_directories(options.obj)
-    # The short run does with the kernels that are there.
+    # The short run leaves out `native`, for which other kernels would have to be built.
     parts = options.only or [part for part in PARTS if part != "native" or not options.smoke]
     found, failures = measure(objs, parts, cpu, options.smoke)
 
@@ -233,7 +233,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         f"({shown(results)}, {shown(plot_path)})"
     )
     if options.smoke:
-        step("This was a short run: take no figure from it.")
+        step("This was a short run: do not use its figures.")
     for failure in failures:
         warn(f"not measured: {failure}")
     return 1 if failures else 0

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-Counts sizes, unsafe code, tests and comments of this repository, and of known parts of a kernel tree to compare with.
+Counts sizes, unsafe code, tests and comments of this repository, and of known parts of a kernel tree for comparison.
 
   count.py [--top DIRECTORY] [--kernel TREE]
 
-The output is a table in Markdown, a row for each part. --top counts another checkout of the repository. The kernel tree
-is the one that --kernel or KERNEL names, or else build/linux; without a tree, its rows are missing.
+The output is a table in Markdown with a row for each part. --top counts another checkout of the repository. The kernel
+tree is the tree that --kernel or KERNEL names, or else build/linux; without a tree, its rows are missing.
 
 Columns:
   files / lines   files without tests, and their lines
   median, > 500   lines of the median file, and the number of files with more than 500 lines
   no unsafe       Rust files without an unsafe block or implementation, of all Rust files
-  unsafe / kLOC   unsafe blocks in 1,000 lines of Rust
+  unsafe / kLOC   unsafe blocks per 1,000 lines of Rust
   outside         unsafe blocks and implementations outside rust/kernel
-  tests / code    lines of tests in a line of other files; tests inside a file count as that file
+  tests / code    lines of tests per line of other files; tests inside a file count as that file
   longest         lines of the longest function
   comments        share of comments in the lines that are not empty
   openings        share of doc comments that begin with What, How, Which, Says, Notes, Whether or That
@@ -74,12 +74,12 @@ def line_of(text: str, offset: int) -> int:
 
 
 def blanked(text: str) -> str:
-    """TEXT as spaces, with the same line breaks."""
+    """Returns TEXT as spaces, with the same line breaks."""
     return re.sub(r"[^\n]", " ", text)
 
 
 def split_code(text: str, language: "re.Pattern[str]") -> Tuple[str, List[Tuple[int, str]]]:
-    """The code of a C or Rust file with blanks in place of comments and strings, and the comments with their offsets."""
+    """Returns the code of a C or Rust file with blanks in place of comments and strings, and the comments with their offsets."""
     comments: List[Tuple[int, str]] = []
 
     def replace(match: "re.Match[str]") -> str:
@@ -92,7 +92,7 @@ def split_code(text: str, language: "re.Pattern[str]") -> Tuple[str, List[Tuple[
 
 
 def body_end(code: str, brace: int) -> int:
-    """The offset after the brace that closes the one at BRACE, or of the next closing brace at the left margin."""
+    """Returns the offset after the brace that closes the one at BRACE, or after the next closing brace at the left margin."""
     depth = 0
     for match in re.finditer(r"[{}]", code[brace:]):
         depth += 1 if match.group(0) == "{" else -1
@@ -109,7 +109,7 @@ def longest_function(code: str, function: "re.Pattern[str]") -> int:
 
 
 def rust_docs(comments: Sequence[Tuple[int, str]], text: str) -> Iterator[str]:
-    """The first line of each doc comment: a run of `///` or `//!` in lines that follow each other."""
+    """Yields the first line of each doc comment: a run of `///` or `//!` in consecutive lines."""
     last = (-1, "")
     for offset, comment in comments:
         marker, line = comment[:3], line_of(text, offset)
@@ -120,7 +120,7 @@ def rust_docs(comments: Sequence[Tuple[int, str]], text: str) -> Iterator[str]:
 
 
 def c_docs(comments: Sequence[Tuple[int, str]], text: str) -> Iterator[str]:
-    """The first sentence of each comment at the left margin; for kernel-doc, of what follows the name."""
+    """Yields the first sentence of each comment at the left margin; for kernel-doc, the sentence after the name."""
     for offset, comment in comments:
         if (offset == 0 or text[offset - 1] == "\n") and "SPDX-License-Identifier" not in comment:
             lines = re.sub(r"\s*\*+/$", "", comment).splitlines()
@@ -139,7 +139,7 @@ def python_docs(tree: ast.AST) -> Iterator[str]:
 
 
 def python_comment_lines(text: str, tree: ast.AST) -> Set[int]:
-    """The numbers of the lines, from 0, that consist of comments or docstrings."""
+    """Returns the numbers, from 0, of the lines that consist of comments or docstrings."""
     result = set()
     lines = text.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -190,7 +190,7 @@ def count(path: Path) -> Source:
 
 @dataclass(frozen=True)
 class Part:
-    """A row of the table: files that match one of the patterns below a directory, and how its tests are told."""
+    """A row of the table: the files below a directory that match one of the patterns, and the pattern of its tests."""
 
     name: str
     files: Sequence[str]
@@ -220,12 +220,12 @@ PRODUCTS = {"build", "target", "__pycache__"}
 
 
 def files_of(top: Path, patterns: Sequence[str]) -> List[Path]:
-    """The files below TOP that match a pattern, without those that builds write."""
+    """Returns the files below TOP that match a pattern, without the products of builds."""
     found = {path for pattern in patterns for path in top.glob(pattern) if path.is_file()}
     return sorted(path for path in found if not PRODUCTS & set(path.relative_to(top).parts))
 
 
-# A cell of the table without a figure.
+# The text of a table cell without a figure.
 NOTHING = "-"
 
 
@@ -240,7 +240,7 @@ COLUMNS = (
 
 
 def row(top: Path, part: Part) -> Optional[List[str]]:
-    """The cells of a part, or None if TOP has no file of it."""
+    """Returns the cells of a part, or None if TOP has no file of it."""
     files = files_of(top, part.files)
     is_test = re.compile(part.tests)
     tests = {path for path in files if is_test.search(path.relative_to(top).as_posix())}
@@ -273,7 +273,7 @@ def row(top: Path, part: Part) -> Optional[List[str]]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """ROWS in Markdown; the first has the titles."""
+    """Formats ROWS as a table in Markdown; the first row has the titles."""
     lines = ["| " + " | ".join(cells) + " |" for cells in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 

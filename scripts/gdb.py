@@ -26,14 +26,14 @@ from harness.arch import ARCHITECTURES
 from harness.hostlib import TOP, die, main, shown, step
 
 PROGRAM = TOP / "samples/kcov/pc.c"
-# A person who thinks for an hour is no failure.
+# A person who thinks for an hour must not be interrupted.
 SECONDS = 24 * 3600
-# Signals of the host by which user-mode Linux gets its interrupts, and takes faults of its programs.
+# Signals of the host that user-mode Linux uses for its interrupts and for the faults of its programs.
 UM_SIGNALS = "handle SIGSEGV SIGUSR1 SIGUSR2 SIGALRM SIGIO SIGWINCH nostop noprint pass"
 
 
 def debugger(arch: str) -> str:
-    """The gdb for guests of an architecture."""
+    """Returns the gdb for guests of an architecture."""
     native = ARCHITECTURES[arch].runs_host_programs
     names = ("gdb", "gdb-multiarch") if native else ("gdb-multiarch",)
     found = [name for name in names if shutil.which(name)]
@@ -43,7 +43,7 @@ def debugger(arch: str) -> str:
 
 
 def waiting_guest(boot: guest.Guest, initrd: Path, socket: Path) -> "subprocess.Popen[bytes]":
-    """QEMU with a guest that waits for gdb at a socket."""
+    """Starts QEMU with a guest that waits for gdb at a socket."""
     command = [*machine.command_line(boot, initrd), "-S", "-gdb", f"unix:{socket},server=on,wait=off"]
     # Ctrl-C is for gdb, not for the guest.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=boot.run, start_new_session=True)
@@ -59,12 +59,12 @@ def waiting_guest(boot: guest.Guest, initrd: Path, socket: Path) -> "subprocess.
 
 
 def debug(boot: guest.Guest, gdb: List[str]) -> int:
-    """A guest and gdb; the status is that of gdb."""
+    """Runs a guest and gdb; returns the status of gdb."""
     machine.check_emulator(boot.architecture)
     with guest.run_directory(boot):
         initrd, log = boot.run / "initramfs.cpio", boot.run / "console.log"
         machine.write_initramfs(boot, initrd)
-        # The paths in the debug information begin at the objects.
+        # The paths in the debug information are relative to the directory of the objects.
         sources = ["-ex", f"directory {boot.obj}"]
         step(f"Debugging {shown(boot.obj / 'vmlinux')} (console: {shown(log)})")
         if boot.architecture.qemu is None:
@@ -72,7 +72,7 @@ def debug(boot: guest.Guest, gdb: List[str]) -> int:
             line = f"{shlex.join(arguments)} >{shlex.quote(str(log))} 2>&1"
             prepared = [*sources, "-ex", UM_SIGNALS, "-ex", f"set args {line}", "-ex", f"set cwd {boot.run}"]
             return subprocess.call([*gdb[:1], program, *prepared, *gdb[1:]])
-        # Not in the guest's directory: the path of a socket has at most 107 bytes.
+        # The guest's directory does not suit: the path of a socket has at most 107 bytes.
         with tempfile.TemporaryDirectory() as place:
             socket = Path(place) / "gdb"
             process = waiting_guest(boot, initrd, socket)
@@ -100,7 +100,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
         timeout=SECONDS,
         smp=1,
         kvm=False,
-        # The parameter is given here.
+        # The parameter is given here, so the guest must not add its own.
         default_hooks=True,
         kernel_args=("nokaslr", "kcov_hooks=always"),
     )

@@ -3,14 +3,14 @@
 """
 Prepares the kernel tree, configures it and builds it, each time with the overlay up to date.
 
-  kernel.py tree                    unpack the tree and install the overlay; prints where it is
+  kernel.py tree                    unpack the tree, install the overlay and print the path of the tree
   kernel.py config [OPTION...]      configure
   kernel.py build [OPTION...] [TARGET...]
                                     configure and build; TARGETs (also NAME=VALUE) go to the kernel's make
   kernel.py path [OPTION...]        print the directory of the objects
 
-Of the kernel's own targets, `headers` puts the headers for user space into usr/include of that directory.
-What the options leave open is taken from the variables IMPL, ARCH, LLVM, KCOV_BINDGEN, KERNEL, J and O.
+Of the kernel's own targets, `headers` puts the headers for user space into usr/include of that directory. The variables
+IMPL, ARCH, LLVM, KCOV_BINDGEN, KERNEL, J and O give the values of options that are missing.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def run(arguments: List[str]) -> int:
     texts = {"config": "configure", "build": "configure and build", "path": "print the directory of the objects"}
     for name, text in texts.items():
         command = commands.add_parser(name, help=text)
-        command.add_argument("--impl", choices=sorted(IMPLEMENTATIONS), help="which implementation (rust)")
+        command.add_argument("--impl", choices=sorted(IMPLEMENTATIONS), help="the implementation (rust)")
         command.add_argument("--arch", help=f"one of {' '.join(ARCHITECTURES)} ({DEFAULT})")
         command.add_argument("--small", action="store_true", help="without what only the tests need")
         command.add_argument("--fragment", action="append", default=[], metavar="NAME", help="more options")

@@ -3,24 +3,24 @@
 """
 The leaf check: proves on a linked kernel that KCOV's hooks are leaves.
 
-Compiled code calls the hooks at every edge, in every context. If anything that a hook runs were itself
-instrumented, it would call the hook again without end; if it could panic, sleep or fault, so could every line of
-the kernel. The check follows every path from each hook through calls, jumps, both sides of static branches,
-alternatives and exception fix-ups, and demands that
+Compiled code calls the hooks at every edge, in every context. If code that a hook runs were itself instrumented, it
+would call the hook again without end. If it could panic, sleep or fault, so could every line of the kernel. The check
+follows every path from each hook through calls, jumps, both sides of static branches, alternatives and exception
+fix-ups, and demands that
 
-  - no path leaves the code of the implementation's object (or only by a return thunk),
-  - nothing on the way is an indirect call or jump, except a jump table of the compiler,
-  - nothing on the way raises an exception on purpose (BUG, WARN, Rust's panics),
+  - all paths stay in the code of the implementation's object (except for return thunks),
+  - no path has an indirect call or jump, except through a jump table of the compiler,
+  - no path raises an exception on purpose (BUG, WARN, Rust's panics),
   - nothing in the whole object is instrumented or open to the function tracer (helpers in C that the kernel's build has
-    inlined are instrumented; then the crate is looked at as it was before, and no hook may reach them),
+    inlined are instrumented; then the check reads the crate as it was before, and no hook may reach the helpers),
   - the count of the area is stored before the record that it counts (x86_64).
 
 It also follows every path on which the implementation in Rust starts or stops a remote section (x86_64), and demands
-that the section's header is complete before the task leads to it, and that the task's mode is 0 while the other fields
+that the section's header is complete before the task points to it, and that the task's mode is 0 while the other fields
 of its recording change.
 
-Where the implementation in Rust appends the records of a section to a buffer, it demands that the count is stored
-last, behind a barrier.
+At the places where the implementation in Rust appends the records of a section to a buffer, it demands that the count
+is stored last, after a barrier.
 """
 
 import argparse
@@ -55,8 +55,8 @@ def main(arguments):
         epilog="Exit status: 0 all proved, 1 a violation, 2 the check could not be done.")
     parser.add_argument("vmlinux", nargs="?", metavar="VMLINUX", help="the linked kernel, with its symbols")
     parser.add_argument("--object", action="append", metavar="KCOV.O",
-                        help="the implementation's object (default: found beside VMLINUX); may be repeated")
-    parser.add_argument("--impl", choices=("rust", "c"), help="which implementation's object to look for")
+                        help="the implementation's object (default: found next to VMLINUX); may be repeated")
+    parser.add_argument("--impl", choices=("rust", "c"), help="the implementation whose object to look for")
     parser.add_argument("--objdump", help="the disassembler (default: llvm-objdump, else objdump)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--self-test", action="store_true",

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make matrix`: builds kernels with other compilers, architectures and options, boots each and puts it through the
-conformance suite.
+`make matrix`: builds kernels with other compilers, architectures and options, boots each and runs the conformance suite
+on it.
 
   matrix.py [--list] [--again] [--table] [--document FILE] [CELL...]
 
-ONLY=CELL,CELL in the environment names cells too. What became of a cell is kept in build/matrix: one that passed with
-the same sources, options and tools is not run again, so a run that was interrupted goes on where it was. The table
-at the end has every cell; --table only prints it. --document puts it into a document too, where the rows of cells that
-have not run here stay as they are.
+ONLY=CELL,CELL in the environment names cells too. The result of each cell is kept in build/matrix. A cell that passed
+with the same sources, options and tools is not run again, so an interrupted run continues where it ended. The table at
+the end has every cell; --table only prints it. --document also writes it into a document, in which the rows of cells
+that have not run here stay as they are.
 """
 
 import argparse
@@ -55,10 +55,10 @@ GREEN, RED, FORBIDDEN = "green", "red", "forbidden by the tree"
 
 
 def kernel_of(cell: Cell) -> kernel.Kernel:
-    """The kernel of a cell, in a directory that belongs to the cell."""
+    """Returns the kernel of a cell, in a directory that belongs to the cell."""
     fragment = STATE / f"{cell.name}.config"
     write_if_changed(fragment, kconfig.text_of(values(cell)).encode())
-    # Not LLVM and KCOV_BINDGEN of the environment, or the table would say something else than what was built.
+    # LLVM and KCOV_BINDGEN of the environment are ignored, because the table must describe the kernel that was built.
     return kernel.Kernel(
         impl="rust",
         arch=cell.arch,
@@ -70,30 +70,30 @@ def kernel_of(cell: Cell) -> kernel.Kernel:
 
 
 def logs_of(cell: Cell) -> Path:
-    """What is left of a cell's guests."""
+    """Returns the directory with the logs of a cell's guests."""
     return BUILD / "guest" / f"matrix-{cell.name}"
 
 
 def tools(built: kernel.Kernel) -> List[str]:
-    """What compiled, in words."""
+    """Returns the compilers of a kernel, in words."""
     rustc = (command_output("rustc", "--version") or "no rustc").split(" (")[0]
     bindgen = command_output(built.bindgen_program, "--version") or "no bindgen"
     return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc, bindgen]
 
 
 def tree_label() -> List[str]:
-    """Changes with the source of the kernel."""
+    """Returns a label that changes with the source of the kernel."""
     tree = os.environ.get("KERNEL")
     if not tree:
         return [first_line(CACHE / "linux.version") or "", first_line(CACHE / "linux.path") or ""]
     head = git_output("rev-parse", "HEAD", cwd=Path(tree))
     changes = git_output("diff", "HEAD", cwd=Path(tree))
-    # Nobody knows what has changed in a tree that git does not know.
+    # Changes in a tree without git cannot be detected, so the label differs each time.
     return [tree, head, changes or ""] if head else [tree, str(time.time())]
 
 
 def label_of(cell: Cell, built: kernel.Kernel) -> str:
-    """Changes with everything that may change the outcome."""
+    """Returns a label that changes with everything that may change the result."""
     parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label()]
     qemu = ARCHITECTURES[cell.arch].qemu
     if qemu:
@@ -115,7 +115,7 @@ def remembered(cell: Cell) -> Dict[str, Any]:
 
 
 def forbidding_line(cell: Forbidden, tree: Path) -> int:
-    """Where the tree says no."""
+    """Returns the number of the line in the tree that forbids the configuration."""
     option = ""
     for number, line in enumerate((tree / cell.file).read_text(encoding="utf-8").splitlines(), 1):
         words = line.split()
@@ -124,19 +124,19 @@ def forbidding_line(cell: Forbidden, tree: Path) -> int:
         if option == cell.option and line.strip() == cell.line:
             return number
     die(
-        f"{cell.file} has no line `{cell.line}` for {cell.option} any more; see what the tree says now, and correct "
+        f"{cell.file} has no line `{cell.line}` for {cell.option} any more; look at the tree, and correct "
         "scripts/harness/cells.py."
     )
 
 
 def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
-    """Has Kconfig refuse the options, so that the list is corrected once the tree takes them."""
+    """Checks that Kconfig refuses the options, so that the list is corrected when the tree accepts them."""
     tree = kernel.prepare_tree()
     number = forbidding_line(cell, tree)
     try:
         kernel.configure(built, tree)
     except Failure as failure:
-        # Without Rust nothing else is taken either, so the line has to be about one of these.
+        # Without Rust, many options are not accepted, so the message must be about one of these options.
         refused = [name for name in (*values(cell), "CONFIG_RUST") if f"{name}=" in str(failure)]
         if "Kconfig did not take" not in str(failure) or "Rust is not available" in str(failure) or not refused:
             raise
@@ -149,7 +149,7 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     objects = kernel.build(built)
     built_at = time.monotonic()
     progress = Progress(f"Testing {cell.name}")
-    # The logs of a cell that failed outlive the next cell.
+    # The logs of a cell that failed are kept when the next cell runs.
     machine.RUNS = logs_of(cell)
     context = Context(arch=cell.arch, impls=("rust",), objects={"rust": objects}, progress=progress.show)
     for name in cell.checks:
@@ -167,7 +167,7 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
 
 
 def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
-    """Runs one cell, or takes what is known of it; says a line about it."""
+    """Runs one cell, or takes its stored result; prints a line about it."""
     built = kernel_of(cell)
     label = label_of(cell, built)
     known = remembered(cell)
@@ -182,7 +182,7 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
             outcome, said = run_checks(cell, built)
     except Failure as failure:
         outcome, said = RED, str(failure)
-    except Exception:  # whatever it is, the other cells shall still run
+    except Exception:  # any error: the other cells must still run
         outcome, said = RED, f"the check itself broke\n{traceback.format_exc()}"
     result = {
         "label": label,
@@ -193,7 +193,7 @@ def run_cell(cell: Cell, again: bool) -> Dict[str, object]:
         "tools": tools(built),
     }
     write_if_changed(STATE / f"{cell.name}.json", (json.dumps(result, indent=1) + "\n").encode())
-    # Objects of a configuration that nobody looks at again take two gigabytes.
+    # The objects take two gigabytes per configuration and are not needed again.
     if outcome != RED:
         shutil.rmtree(built.objects, ignore_errors=True)
         shutil.rmtree(logs_of(cell), ignore_errors=True)
@@ -205,13 +205,13 @@ COLUMNS = ("cell", "what", "outcome", "time", "date", "with", "details")
 
 
 def versions(lines: List[str]) -> str:
-    """What compiled, in a few words."""
+    """Shortens the description of the compilers."""
     found = (re.search(r"(clang|gcc|rustc|bindgen).*?(\d+\.\d+\.\d+)", line) for line in lines)
     return ", ".join(f"{match[1]} {match[2]}" for match in found if match)
 
 
 def row(cell: Cell) -> Tuple[str, ...]:
-    """What was seen last of a cell, here."""
+    """Returns the row with the last result of a cell on this machine."""
     known = remembered(cell)
     if not known:
         return (cell.name, cell.title, "not run yet", "", "", "", "")
@@ -226,12 +226,12 @@ def as_table(rows: Iterable[Tuple[str, ...]]) -> List[str]:
 
 
 def table() -> List[str]:
-    """Every cell with what was seen last."""
+    """Returns the table of every cell with its last result."""
     return as_table(map(row, CELLS))
 
 
 def document(path: Path) -> None:
-    """Renews the rows of a document that something was seen of here."""
+    """Updates the rows of a document for cells that have results on this machine."""
     earlier: Dict[str, Tuple[str, ...]] = {}
     for line in results_in(path).splitlines():
         cells = tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
@@ -242,7 +242,7 @@ def document(path: Path) -> None:
 
 
 def setup_parts(cells: Iterable[Cell]) -> List[str]:
-    """The parts of setup.sh that cells need beyond the usual ones."""
+    """Returns the parts of setup.sh that cells need in addition to the default ones."""
     parts: Set[str] = set()
     for cell in cells:
         parts.update(cell.needs, {ARCHITECTURES[cell.arch].setup_part} - {"base"})
@@ -264,10 +264,10 @@ def chosen(names: List[str]) -> List[Cell]:
 def command_interface(arguments: List[str]) -> Optional[int]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="list the cells")
-    parser.add_argument("--table", action="store_true", help="print the table of what was seen last")
+    parser.add_argument("--table", action="store_true", help="print the table of the last results")
     parser.add_argument("--document", type=Path, metavar="FILE", help="also put the table into this document")
-    parser.add_argument("--again", action="store_true", help="run also what passed already")
-    parser.add_argument("--no-setup", action="store_true", help="take the machine as it is")
+    parser.add_argument("--again", action="store_true", help="also run cells that have passed")
+    parser.add_argument("--no-setup", action="store_true", help="install nothing")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="only these (default: ONLY=, or all)")
     options = parser.parse_args(arguments)
     if options.list:
@@ -280,7 +280,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
             document(options.document)
         return 0
     if options.document:
-        # Rather now than after an hour.
+        # A document without marks must fail now, not after an hour.
         results_in(options.document)
     cells = chosen(options.cells or (os.environ.get("ONLY") or "").replace(",", " ").split())
     if not options.no_setup:
@@ -291,7 +291,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     if options.document:
         document(options.document)
     red = sum(result["outcome"] == RED for result in results)
-    say(f"\n{len(results)} cells, {red} red; what became of each is kept in {shown(STATE)}.")
+    say(f"\n{len(results)} cells, {red} red; the results are kept in {shown(STATE)}.")
     return 1 if red else 0
 
 

@@ -5,14 +5,14 @@
 
   models.py [--only litmus|gate|sections] [--deep] [--states] [NAME...]
 
-  litmus     what the ORDERING comments claim, by herd7 in the kernel's memory model, or Rust's; and that each order is
-             needed: without it, the test has another result
+  litmus     the claims of the ORDERING comments, by herd7 in the kernel's memory model, or Rust's. Each order is needed:
+             without it, the test must have another result.
   gate       kcov/gate.c as it is compiled, by cbmc
-  sections   descriptors, sections and softirqs, by spin; and that a broken model is caught
+  sections   descriptors, sections and softirqs, by spin. A broken model must be detected.
 
-A tool that is missing is named, and what it would check is left out; the status is 1 then. HERD7, CBMC and SPIN name a
-tool that is not in PATH. NAME is a litmus test, or a configuration of the others. --deep adds configurations of
-`sections` that take minutes and a gigabyte. --states prints rows of the table in the litmus tests' README.md.
+If a tool is missing, a message names it, its checks are skipped, and the status is 1. HERD7, CBMC and SPIN name a tool
+that is not in PATH. NAME is a litmus test, or a configuration of the others. --deep adds configurations of `sections`
+that take minutes and a gigabyte. --states prints rows of the table in the litmus tests' README.md.
 """
 
 import argparse
@@ -32,12 +32,12 @@ LITMUS = HERE / "litmus"
 MODELS = HERE / "models"
 BASE = "as it is"
 
-# A line of a litmus test may end with what takes its place in a variant, after "// weak NAME:" or "// spare NAME:".
+# A line of a litmus test may end with its replacement in a variant, after "// weak NAME:" or "// spare NAME:".
 VARIANT = re.compile(r"//[ \t]*(weak|spare)[ \t]+([\w-]+):")
 OBSERVATION = re.compile(r"^Observation \S+ (\w+)", re.M)
 STATES = re.compile(r"^States (\d+)", re.M)
 
-# Tools that were wanted and are not there.
+# Tools that were needed and were not found.
 missing: List[str] = []
 
 REMEDIES = {
@@ -48,11 +48,11 @@ REMEDIES = {
 
 
 def tool(name: str) -> Optional[str]:
-    """Returns the program, or nothing after one sentence that says how to get it."""
+    """Returns the program's path. If it is missing, prints how to install it and returns None."""
     path = shutil.which(os.environ.get(name.upper()) or name)
     if not path:
         missing.append(name)
-        say(f"{name} was not found, so what it checks is left out. {REMEDIES[name]}")
+        say(f"{name} was not found, so its checks are left out. {REMEDIES[name]}")
     return path
 
 
@@ -80,7 +80,7 @@ class Test(NamedTuple):
         return re.sub(r"\s*\n \*\s+", " ", found[1]) if found else ""
 
     def variants(self) -> List[Variant]:
-        """The test as it is, and with each of its changes."""
+        """Returns the test as it is, and with each of its changes."""
         opposite = {"Never": "Sometimes"}
         expected = self.header("Result")
         kinds = {name: kind for kind, name in VARIANT.findall(self.text)}
@@ -92,7 +92,7 @@ class Test(NamedTuple):
 
 
 def changed(text: str, name: str) -> str:
-    """The text of a test with the change NAME, or with none."""
+    """Returns the text of a test with the change NAME, or without a change if NAME is empty."""
     lines = []
     for line in text.splitlines():
         parts = VARIANT.split(line)
@@ -109,7 +109,7 @@ def tests() -> List[Test]:
 
 
 def run_herd(herd: str, model: Path, test: Test, text: str) -> Tuple[str, str]:
-    """Returns what herd7 observed, and the number of states."""
+    """Runs herd7; returns its observation and the number of states."""
     rust = test.header("Model")
     options = ["-model", rust] if rust else ["-conf", "linux-kernel.cfg"]
     with tempfile.NamedTemporaryFile("w", suffix=".litmus") as file:
@@ -124,13 +124,13 @@ def run_herd(herd: str, model: Path, test: Test, text: str) -> Tuple[str, str]:
 
 
 def table_rows() -> Dict[str, str]:
-    """The rows of the tests in README.md, by test."""
+    """Returns the rows of the tests in README.md, by test."""
     text = (LITMUS / "README.md").read_text()
     return {row[1]: row[0] for row in re.finditer(r"^\| ([\w-]+)\.litmus \|.*$", text, re.M)}
 
 
 def row_of(test: Test, results: Sequence[Tuple[str, str, str]]) -> str:
-    """The row of README.md: the test, what it is for, the result, the states, and those of each variant."""
+    """Returns the row for README.md: the test, its purpose, the result, the states, and result and states of each variant."""
     (_, observed, states), *others = results
     changes = "; ".join(f"{name}: {result}, {number}" for name, result, number in others)
     return f"| {test.name}.litmus | {test.header('Stands for')} | {observed} | {states} | {changes} |"
@@ -257,7 +257,7 @@ def run_spin(spin: str, configuration: Sections) -> Tuple[str, str]:
     definitions = [f"-D{definition}" for definition in configuration.definitions.split()]
     steps = (
         [spin, *definitions, "-a", str(MODELS / "sections.pml")],
-        # Without the reduction, which takes no notice of processes that stop each other.
+        # Without partial-order reduction, which ignores that processes can stop each other.
         [os.environ.get("CC") or "cc", "-O2", "-w", "-DSAFETY", "-DCOLLAPSE", "-DNOREDUCE", "-o", "pan", "pan.c"],
         ["./pan", "-m1000000", "-w24"],
     )
@@ -270,7 +270,7 @@ def run_spin(spin: str, configuration: Sections) -> Tuple[str, str]:
     errors = re.search(r", errors: (\d+)", output)
     states = re.search(r"^ *(\S+) states, stored", output, re.M)
     if not errors or not states or "max search depth too small" in output:
-        die(f"spin did not look at all of {configuration.name}:\n{output.strip()[-3000:]}")
+        die(f"spin did not explore all of {configuration.name}:\n{output.strip()[-3000:]}")
     assert errors and states
     error = re.search(r"^pan:1: (.*)", output, re.M)
     return (error[1] if error else "an error without a text") if int(errors[1]) else "", states[1]
@@ -296,7 +296,7 @@ def sections(names: Sequence[str], deep: bool) -> Iterator[str]:
 def run(arguments: List[str]) -> int:
     parser = argparse.ArgumentParser(description="Checks formal models of the kernel part.")
     parser.add_argument("--only", choices=("litmus", "gate", "sections"))
-    parser.add_argument("--deep", action="store_true", help="also what takes minutes and gigabytes")
+    parser.add_argument("--deep", action="store_true", help="also run checks that take minutes and gigabytes")
     parser.add_argument("--states", action="store_true", help="print the table of the litmus tests")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args(arguments)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make report`: a coverage report of the kernel for a browser. Builds the kernel, boots it, runs a demonstration there
+`make report`: a coverage report of the kernel for a browser. Builds the kernel, boots it, runs a demonstration in it
 under kcov-trace (scripts/guest/workload.sh), and symbolises the recording on the host.
 
   report.py [--impl rust|c] [--obj DIR]
 
-Writes build/report/index.html, which needs nothing but itself, and build/report/workload.kcov, from which
-`kcov-trace report` makes other forms.
+Writes build/report/index.html, which needs no other file, and build/report/workload.kcov, from which `kcov-trace
+report` makes other formats.
 """
 
 import argparse
@@ -23,40 +23,40 @@ from harness.hostlib import BUILD, SCRIPTS, die, main, shown, step
 
 OUT = BUILD / "report"
 WORKLOAD = SCRIPTS / "guest/workload.sh"
-# A task that runs long between two stops needs room; what is not used costs no memory.
+# A task that runs long between two stops needs a large buffer. Unused parts of the buffer take no memory.
 COMMAND = "exec kcov-trace --buffer 1048576 -o /results/workload.kcov -- sh /guest/workload.sh"
-# Many times what it takes.
+# Many times the usual duration.
 RENDER_SECONDS = 600
 # The numbers at the head of the page: `Blocks</dt><dd>12 / 345 (3.5 %)`.
 NUMBERS = re.compile(r"<dt>(Blocks|Functions|Files|Tasks)</dt><dd>([^<]+)</dd>")
 
 
 def demonstration(obj: Path, trace: Path, arch: str, name: str = "report") -> guest.Guest:
-    """The guest that records the workload."""
+    """Returns the guest that records the workload."""
     files: Dict[str, initramfs.Source] = {"/bin/kcov-trace": trace, "/guest/workload.sh": WORKLOAD}
     return guest.Guest(obj=obj, name=name, arch=arch, command=COMMAND, files=files)
 
 
 def recording_of(outcome: guest.Outcome) -> Path:
-    """The recording that the guest left."""
+    """Returns the recording that the guest has sent."""
     problems = outcome.failures("the workload")
     recording = outcome.results / "workload.kcov"
     if not recording.exists() and not problems:
-        problems.append(f"the guest left no recording; what it said is in {shown(outcome.guest.run / 'ports/output')}.")
+        problems.append(f"the guest sent no recording; its output is in {shown(outcome.guest.run / 'ports/output')}.")
     if problems:
         die("\n".join(problems))
     return recording
 
 
 def render(trace: Path, vmlinux: Path, recording: Path, page: Path) -> Dict[str, str]:
-    """Writes the page; the numbers at its head."""
+    """Writes the page; returns the numbers at its head."""
     command = [str(trace), "report", "--vmlinux", str(vmlinux), "-o", str(page), str(recording)]
     try:
         status = subprocess.call(command, timeout=RENDER_SECONDS)
     except subprocess.TimeoutExpired:
-        die(f"no report was made of {shown(recording)} within {RENDER_SECONDS} seconds.")
+        die(f"no report was made from {shown(recording)} within {RENDER_SECONDS} seconds.")
     if status != 0:
-        die(f"no report was made of {shown(recording)}; see the message above.")
+        die(f"no report was made from {shown(recording)}; see the message above.")
     return dict(NUMBERS.findall(page.read_text(encoding="utf-8")))
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make run`: shows which kernel code one read(2) runs. Builds a small kernel, boots it, has the C program
+`make run`: shows the kernel code that one read(2) runs. Builds a small kernel, boots it, has the C program
 samples/kcov/pc.c record the system call in the guest, and lets kcov-trace name every recorded PC.
 
   run.py [--impl rust|c] [--obj DIR] [--format FORMAT]
 
-The guest only prints addresses, and hands out its build id beside them: `kcov-trace import` makes a recording of both
-on the host. So a guest of any architecture will do, whatever kcov-trace was built for.
+The guest only prints addresses and its build id: `kcov-trace import` makes a recording of both on the host. So a guest
+of any architecture works, independent of the architecture for which kcov-trace was built.
 """
 
 import argparse
@@ -24,7 +24,7 @@ COMMAND = "cat /sys/kernel/notes >/results/notes; exec pc >/results/pcs"
 
 
 def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
-    """The recording of what the guest printed."""
+    """Makes a recording of the guest's output."""
     problems = outcome.failures("the program")
     if problems:
         die("\n".join(problems))
@@ -34,7 +34,7 @@ def recording_of(outcome: guest.Outcome, trace: Path) -> Path:
     if notes.exists() and notes.stat().st_size:
         command += ["--notes", notes]
     if subprocess.call([str(word) for word in command]) != 0:
-        die(f"what the program printed ({shown(outcome.results / 'pcs')}) is no recording; see the message above.")
+        die(f"the program's output ({shown(outcome.results / 'pcs')}) is not a recording; see the message above.")
     return recording
 
 

@@ -1,29 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Brings what a build needs and the machine lacks: Debian packages, bindgen, the Rust library source that
+# Installs the requirements of a build that the machine lacks: Debian packages, bindgen, the Rust library source that
 # belongs to rustc, and the Linux source. Everything that is not a Debian package goes to the user's cache
-# directory. Every part is looked at first, so a second run takes a moment.
+# directory. Parts that are installed are not installed again, so a second run takes a moment.
 #
 #   setup.sh [PART...]
 #
-#   base       compilers, QEMU, what the kernel's own build wants, bindgen, the Rust library source (default)
+#   base       compilers, QEMU, tools of the kernel's own build, bindgen, the Rust library source (default)
 #   linux      the Linux source as a tarball in the cache (default)
 #   lint       shellcheck, and ruff and mypy in the cache
 #   arm64      QEMU, a compiler and a busybox for ARCH=arm64
 #   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
-#   browser    Chromium, to look at the coverage report
-#   symbols    what CONFIG_GENDWARFKSYMS is built with
+#   browser    Chromium, to view the coverage report
+#   symbols    libraries for building with CONFIG_GENDWARFKSYMS
 #   clang-N    clang N with its tools, such as clang-19
 #   bindgen-V  bindgen V, such as bindgen-0.72.1, in a directory of its own in the cache; bindgen-newest is the
 #              newest on crates.io
 #
-# The part `base` reads the variables KERNEL, LLVM and KCOV_BINDGEN (see `make help`), and refuses what cannot work
-# before it installs or builds anything. KCOV_BINDGEN=V also gets bindgen-V.
+# The part `base` reads the variables KERNEL, LLVM and KCOV_BINDGEN (see `make help`). It refuses values that cannot work
+# before it installs or builds anything. KCOV_BINDGEN=V also installs bindgen-V.
 
 . "$(dirname "$0")/harness/lib.sh"
 
-# The Debian suite that carries the Linux source and Rust library sources, and the series of the kernel.
+# The Debian suite with the Linux source and Rust library sources, and the series of the kernel.
 SUITE=trixie-backports
 LINUX_SERIES=7.3
 
@@ -36,20 +36,20 @@ BINDGEN_MIN_CLANG_22=0.72.1
 # Every rustc from RUSTC_MIN on can build this bindgen.
 BINDGEN_FALLBACK=0.72.1
 
-# What judges the scripts in Python, from PyPI: other versions complain about other things.
+# The tools that check the scripts in Python, from PyPI. Other versions have other complaints.
 PYTHON_TOOLS=(ruff==0.17.6 mypy==2.4.1)
 
 LOGS=$CACHE/log
 APT_LISTS_READ=
 
-# at_least MINIMUM VERSION: compares two versions; what is not a version is too old.
+# at_least MINIMUM VERSION: compares two versions; a string that is not a version is too old.
 at_least() { [[ $2 == [0-9]* ]] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 is_debian() { have dpkg-query && have apt-get; }
 
 installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
 
-# The command prefix that makes apt-get privileged, or failure.
+# Prints the command prefix that makes apt-get privileged, or fails.
 privilege() {
 	if [ "$(id -u)" -eq 0 ]; then
 		printf 'env'
@@ -60,7 +60,7 @@ privilege() {
 	fi
 }
 
-# read_lists PRIVILEGE: has apt read its package lists, once in a run.
+# read_lists PRIVILEGE: lets apt read its package lists, once per run.
 read_lists() {
 	[ -z "$APT_LISTS_READ" ] || return 0
 	run_logged "$LOGS/apt-update.log" "Reading the package lists" "$1" apt-get update || return
@@ -85,7 +85,7 @@ refresh_lists() {
 # offered NAME: tests whether the machine's package lists have a package.
 offered() { apt-cache show "$1" >/dev/null 2>&1; }
 
-# want_packages NAME...: installs those that are missing.
+# want_packages NAME...: installs the packages that are missing.
 want_packages() {
 	local missing=() name as
 	for name; do
@@ -93,7 +93,7 @@ want_packages() {
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
 	as=$(privilege) ||
-		die "packages are missing and neither root nor sudo is at hand. Install them with:  su -c 'apt-get update && apt-get install -y --no-install-recommends ${missing[*]}'"
+		die "packages are missing and neither root nor sudo is available. Install them with:  su -c 'apt-get update && apt-get install -y --no-install-recommends ${missing[*]}'"
 	read_lists "$as"
 	run_logged "$LOGS/apt-install.log" "Installing ${#missing[@]} packages: ${missing[*]}" \
 		"$as" DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
@@ -116,8 +116,8 @@ newest_clang() {
 
 have_or_offered() { have "$1" || offered "$1"; }
 
-# Sets CLANG to the version of the default clang. The choice is kept: it changes only if that clang goes, or if rustc
-# gets another LLVM.
+# Sets CLANG to the version of the default clang. The choice is kept: it changes only if that clang is removed, or if
+# rustc gets another LLVM.
 choose_clang() {
 	local llvm
 	llvm=$(rustc_llvm)
@@ -129,7 +129,7 @@ choose_clang() {
 	if privilege >/dev/null; then
 		CLANG=$(newest_clang have_or_offered) || CLANG=
 	else
-		# Nothing can be installed: prefer what is there.
+		# Nothing can be installed: prefer an installed clang.
 		CLANG=$(newest_clang have) || CLANG=$(newest_clang offered) || CLANG=
 	fi
 	[ -n "$CLANG" ] ||
@@ -161,7 +161,7 @@ open_suite() {
 			awk '$1 !~ /security/ { print $1; exit }')
 	}
 	[ -n "$mirror" ] ||
-		die "no Debian mirror stands in the machine's own apt configuration; add one, or name a tree of your own with KERNEL=/path/to/linux."
+		die "the machine's own apt configuration has no Debian mirror; add one, or name a tree of your own with KERNEL=/path/to/linux."
 	[ -e "$keyring" ] || want_packages debian-archive-keyring
 	mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
 	keep "$root/sources.list" "deb [signed-by=$keyring] $mirror $SUITE main"
@@ -179,7 +179,7 @@ fetch_deb() {
 	(cd "$dir" && "$@" -q download "$name") >"$LOGS/download.log" 2>&1 || {
 		tail -n 5 "$LOGS/download.log" >&2
 		rm -rf "$dir"
-		die "the package $name could not be downloaded (log: $LOGS/download.log); see to the network, and start again."
+		die "the package $name could not be downloaded (log: $LOGS/download.log); check the network, and start again."
 	}
 	file=$(find "$dir" -name '*.deb' -printf '%f\n')
 	mv "$dir/$file" "$CACHE/debs/$file"
@@ -199,7 +199,7 @@ part_linux() {
 	mkdir -p "$work"
 	dpkg-deb -x "$deb" "$work"
 	tarball=$(find "$work/usr/src" -name 'linux-source-*.tar.xz')
-	[ -n "$tarball" ] || die "$deb holds no source tarball; report this."
+	[ -n "$tarball" ] || die "$deb contains no source tarball; report this."
 	version=$(dpkg-deb -f "$deb" Version)
 	mv "$tarball" "$CACHE/linux-${version%%-*}.tar.xz"
 	rm -rf "$work" "$deb"
@@ -255,7 +255,7 @@ part_rust_src() {
 # bindgen_version PROGRAM: prints the version of a bindgen; nothing if there is no such program.
 bindgen_version() { "$1" --version 2>/dev/null | awk '{ print $2 }' || true; }
 
-# install_bindgen DIRECTORY [OPTION...]: has cargo build the newest bindgen, or another, into a directory.
+# install_bindgen DIRECTORY [OPTION...]: builds the newest bindgen, or another, into a directory with cargo.
 install_bindgen() {
 	local dir=$1
 	shift
@@ -303,11 +303,11 @@ default_bindgen() {
 part_bindgen() {
 	local dir=$CACHE/bindgen-$1
 	if [ "$1" = newest ]; then
-		# cargo builds only what is newer than the one that is there.
+		# cargo builds only a version that is newer than the installed one.
 		step "Looking for the newest bindgen"
 		install_bindgen "$dir" && return 0
 		[ -x "$dir/bin/bindgen" ] || bindgen_failed "the newest bindgen"
-		warn "a newer bindgen could not be looked for or built; $(bindgen_version "$dir/bin/bindgen") stays (log: $LOGS/bindgen.log)."
+		warn "a newer bindgen could not be found or built; $(bindgen_version "$dir/bin/bindgen") stays (log: $LOGS/bindgen.log)."
 		return 0
 	fi
 	[ ! -x "$dir/bin/bindgen" ] || return 0
@@ -329,7 +329,7 @@ check_rust() {
 		die "rustc is $(rustc_version), but the kernel needs $RUSTC_MIN or later; update it ('rustup update')."
 }
 
-# Refuses a tree that the overlay does not fit.
+# Refuses a tree in which the overlay does not fit.
 check_tree() {
 	local version
 	[ -n "${KERNEL:-}" ] || return 0
@@ -360,7 +360,7 @@ check_llvm() {
 	*) die "LLVM=$LLVM does not name a compiler; write LLVM=1, a suffix such as LLVM=-22, a path that ends in /, or LLVM=gcc." ;;
 	esac
 	[ -z "$program" ] || have "$program" || die "LLVM=$LLVM: there is no $program, and no package has it; $remedy."
-	[[ $version =~ ^[0-9]+$ ]] || die "LLVM=$LLVM: $program does not say which clang it is; $remedy."
+	[[ $version =~ ^[0-9]+$ ]] || die "LLVM=$LLVM: $program does not print its version; $remedy."
 	[ "$version" -ge "$CLANG_MIN" ] || die "LLVM=$LLVM: the kernel needs clang $CLANG_MIN or later; $remedy."
 }
 
@@ -382,7 +382,7 @@ part_base() {
 	check_llvm
 	check_bindgen 0
 	if ! is_debian; then
-		warn "this is not a Debian system; nothing is installed, and the kernel's build will say what is missing."
+		warn "this is not a Debian system; nothing is installed, and the kernel's build reports missing tools."
 	else
 		choose_clang
 		# The clang of LLVM=-N, or else the default, also brings the libclang for bindgen.
@@ -398,12 +398,12 @@ part_base() {
 		part_clang "$libclang"
 	fi
 	part_rust_src
-	# First the one that may not exist.
+	# The package that may not exist comes first.
 	[ -z "${KCOV_BINDGEN:-}" ] || part_bindgen "$KCOV_BINDGEN"
 	default_bindgen "$minimum"
 }
 
-# new_python_tools DIRECTORY: installs them in a virtual environment.
+# new_python_tools DIRECTORY: installs the tools for Python in a virtual environment.
 new_python_tools() {
 	rm -rf "$1"
 	python3 -m venv "$1" && "$1/bin/python" -m pip --disable-pip-version-check --no-input install "${PYTHON_TOOLS[@]}"
@@ -420,18 +420,18 @@ part_lint() {
 	if run_logged "$LOGS/lint.log" "Installing ${PYTHON_TOOLS[*]}" new_python_tools "$dir"; then
 		keep "$dir/complete" "$label"
 	else
-		warn "without ruff and mypy the style check fails, and nothing else does."
+		warn "without ruff and mypy the style check fails, but all other checks work."
 	fi
 }
 
 part_symbols() { want_packages libdw-dev zlib1g-dev; }
 part_browser() { have chromium || want_packages chromium; }
 
-# foreign_busybox DEBIAN-ARCHITECTURE: a static busybox of another architecture in the cache.
+# foreign_busybox DEBIAN-ARCHITECTURE: puts a static busybox of another architecture into the cache.
 foreign_busybox() {
 	local deb suite
 	[ -x "$CACHE/busybox-$1/bin/busybox" ] || [ -x "$CACHE/busybox-$1/usr/bin/busybox" ] && return 0
-	# Mirrors may lack an architecture in one suite; any busybox will do.
+	# Mirrors may lack an architecture in one suite; any version of busybox suffices.
 	for suite in trixie testing unstable; do
 		if deb=$(fetch_foreign "$1" "$suite" busybox-static); then
 			unpack_deb "$deb" "$CACHE/busybox-$1"
@@ -443,7 +443,7 @@ foreign_busybox() {
 
 # fetch_foreign DEBIAN-ARCHITECTURE SUITE NAME: downloads a package of another architecture and prints the file's path.
 fetch_foreign() {
-	# What the functions below go by.
+	# The functions below use these variables.
 	local CACHE=$CACHE/foreign-$1-$2 SUITE=$2
 	local PRIVATE_ARCH=(-o "APT::Architecture=$1" -o "APT::Architectures=$1")
 	mkdir -p "$CACHE/debs"
@@ -454,7 +454,7 @@ fetch_foreign() {
 	fetch_deb "$3:$1"
 }
 
-# rust_library TARGET: Rust's compiled library for programs in guests of another architecture.
+# rust_library TARGET: installs Rust's compiled library for programs in guests of another architecture.
 rust_library() {
 	[ -z "$(find "$(rustc --print sysroot)/lib/rustlib/$1/lib" -name 'libstd-*' 2>/dev/null)" ] || return 0
 	have rustup || {
@@ -484,7 +484,7 @@ case ${1:-} in
 esac
 
 mkdir -p "$LOGS" "$CACHE/debs"
-# Other clones fill the same cache.
+# Other clones may write to the same cache.
 exec 9>"$CACHE/setup.lock"
 flock -n 9 2>/dev/null || {
 	step "Waiting for another set-up that works in $CACHE"
@@ -495,6 +495,6 @@ for part; do
 	case $part in
 	base | linux | lint | browser | symbols | arm64 | riscv64) "part_$part" ;;
 	clang-[0-9]* | bindgen-[0-9]* | bindgen-newest) "part_${part%%-*}" "${part#*-}" ;;
-	*) die "setup.sh knows no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64 clang-N bindgen-V." ;;
+	*) die "setup.sh has no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64 clang-N bindgen-V." ;;
 	esac
 done

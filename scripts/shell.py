@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make shell`: boots a kernel with a small initramfs to a shell, debugfs mounted; leave with `poweroff -f`.
+`make shell`: boots a kernel with a small initramfs to a shell with debugfs mounted; leave it with `poweroff -f`.
 
   shell.py [OPTION...]                  an interactive shell
-  shell.py [OPTION...] -- COMMAND...    run a command (a shell line) in the guest; its exit status is the status
+  shell.py [OPTION...] -- COMMAND...    run a command (a shell line) in the guest, and return its exit status
 
-The guest runs with KVM if a trial boot has shown that it works here; KVM=0 in the environment asks for QEMU's emulation.
+The guest runs with KVM if a trial boot has shown that KVM works here; KVM=0 in the environment asks for QEMU's
+emulation.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--file", action="append", default=[], metavar="GUEST=HOST", help="a file for the guest (repeatable)"
     )
-    result.add_argument("--timeout", type=float, default=300, help="seconds that a command may take with the boot")
+    result.add_argument("--timeout", type=float, default=300, help="maximum seconds for the boot and the command")
     result.add_argument("command", nargs="*", help="a line for the guest's shell")
     return result
 
@@ -42,7 +43,7 @@ def from_options(options: argparse.Namespace) -> guest.Guest:
         if not separator or not name.startswith("/"):
             die(f"--file takes GUEST=HOST with an absolute path in the guest, not '{pair}'.")
         if not Path(source).is_file():
-            die(f"--file {pair}: {source} is no file.")
+            die(f"--file {pair}: {source} is not a file.")
         files[name] = Path(source)
     obj = options.obj.absolute() if options.obj else guest.object_directory(options.impl, options.arch)
     return guest.Guest(

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make stress`: puts KCOV under stress in a kernel that looks for its own mistakes, and judges what is left.
+`make stress`: runs KCOV under stress in a kernel with debugging options, and checks the results.
 
   stress.py [--impl rust|c] [--rounds N] [--seed N] [--smp N] [--obj DIR]
 
 The kernel has scripts/config/debug.config. A round takes half a minute or more in emulation. The program in
-tools/testing/selftests/kcov/stress hits what the kernel offers from many threads, in random order. The same seed gives
-the same order in each thread.
+tools/testing/selftests/kcov/stress calls the kernel from many threads, in random order. The same seed gives the same
+order in each thread.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from harness.hostlib import TOP, Progress, die, duration, main, say, shown, text
 SAMPLES = TOP / "samples/kcov"
 DEVICES = ("kcov-sample", "rust-kcov-sample")
 
-# Where the hooks can be switched, they are switched so many times a round.
+# The number of switches per round, on kernels whose hooks can be switched.
 SWITCHES = 4
-# What the program counts, but need not find everywhere.
+# Events that the program counts, but that need not happen on every kernel.
 OPTIONAL = {"usb_devices", "switches", "peak_descriptors", "lost_sections", "areas", "area_bytes", "unknown"}
-# What only the implementation in Rust has.
+# Events that only the implementation in Rust has.
 ONLY_RUST = {"nested_sections", "unique_enabled", "unique_traces", "both_enabled", "both_traces", "remote_divided", "resets"}
 LEAST_DESCRIPTORS = 100
 
@@ -46,7 +46,7 @@ cat /proc/lockdep_stats >/results/lockdep 2>/dev/null
 
 
 def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds: float) -> guest.Guest:
-    """The guest of a run, which may take so many seconds."""
+    """Returns the guest of a run, which may take SECONDS."""
     files = {
         "/stress": programs.of_suite("stress/stress", obj, arch),
         "/collect": programs.build(SAMPLES / "collect.c", obj, arch),
@@ -60,7 +60,7 @@ def make_guest(impl: str, obj: Path, arch: str, rounds: int, seed: int, seconds:
 
 
 def counters(text: str) -> Dict[str, int]:
-    """What happened how often."""
+    """Returns the number of times that each event happened."""
     return {match[1]: int(match[2]) for match in re.finditer(r"^(\w+) (-?\d+)$", text, re.MULTILINE)}
 
 
@@ -107,7 +107,7 @@ def judge_debugging(impl: str, outcome: guest.Outcome) -> Iterator[Result]:
 
 
 def judge(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
-    """All that a run says about the kernel."""
+    """Yields all results of a run."""
     yield boot_result(f"{impl}: the kernel stays sound", outcome)
     if outcome.death:
         return
@@ -117,7 +117,7 @@ def judge(impl: str, rounds: int, outcome: guest.Outcome) -> Iterator[Result]:
 
 
 def run(impl: str, arch: str, obj: Path, rounds: int, seed: int, smp: int) -> Tuple[List[Result], guest.Outcome]:
-    # Several times what it takes on a machine that does nothing else.
+    # Several times the duration on an idle machine.
     boot = replace(make_guest(impl, obj, arch, rounds, seed, 1800 + 300 * rounds), smp=smp)
     progress = Progress(f"Stress of {shown(obj)}, {rounds} rounds")
 

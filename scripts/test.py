@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-`make test`: runs what this project can check about itself, but for what is on demand.
+`make test`: runs all checks of this project, except those that run only on demand.
 
   test.py [--only NAME[:PART]]... [--impl rust|c]... [--list]
 
-A PART is a program of the conformance suite: `--only conformance:pc_test` runs that one. ONLY=NAME[:PART],... in the
-environment names checks too.
+A PART is a program of the conformance suite: `--only conformance:pc_test` runs that program. ONLY=NAME[:PART],... in
+the environment names checks too.
 
-The last line says `N passed, N failed, N skipped`; the status is 0 if something passed and nothing failed. A check
-that ends early, or finds nothing to look at, has failed. On the usual kernels, so has one that skips something that
-scripts/harness/skips.py does not expect.
+The last line is `N passed, N failed, N skipped`; the status is 0 if at least one result passed and none failed. A check
+that ends early, or finds nothing to check, has failed. On the default kernels, a skip that scripts/harness/skips.py
+does not expect is a failure too.
 """
 
 import argparse
@@ -31,25 +31,25 @@ CHECKS = SCRIPTS / "checks"
 
 
 def load_checks() -> Dict[str, ModuleType]:
-    """The modules in scripts/checks by name, in the order in which they run: quick ones first."""
+    """Returns the modules in scripts/checks by name, in the order in which they run: quick ones first."""
     modules = {}
     for path in sorted(CHECKS.glob("[!_]*.py")):
         try:
             modules[path.stem] = importlib.import_module(f"checks.{path.stem}")
-        except Exception as error:  # one broken check shall not hide the others
+        except Exception as error:  # one broken check must not hide the others
             modules[path.stem] = broken_check(path.stem, f"{type(error).__name__}: {error}")
     return dict(sorted(modules.items(), key=lambda item: (item[1].ORDER, item[0])))
 
 
 def broken_check(name: str, error: str) -> ModuleType:
-    """Stands for a check that cannot be loaded, and fails in its place."""
+    """Returns a module that fails in place of a check that cannot be loaded."""
     module = ModuleType(name, f"Cannot be loaded: {error}.")
     vars(module).update(ORDER=0, run=lambda context: iter([failed("cannot be loaded", error)]))
     return module
 
 
 def title(module: ModuleType) -> str:
-    return (module.__doc__ or "does not say what it checks").strip().splitlines()[0].rstrip(".")
+    return (module.__doc__ or "has no description").strip().splitlines()[0].rstrip(".")
 
 
 def on_demand(module: ModuleType) -> bool:
@@ -57,7 +57,7 @@ def on_demand(module: ModuleType) -> bool:
 
 
 def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
-    """All results of one check; what goes wrong with the check itself is a failure too, and so is an unexpected skip."""
+    """Returns all results of one check. An error in the check itself is a failure too, and so is an unexpected skip."""
     results: List[Result] = []
     try:
         for result in module.run(context):
@@ -67,10 +67,10 @@ def run_check(name: str, module: ModuleType, context: Context) -> List[Result]:
         results.append(failed("could not go on", str(failure)))
     except KeyboardInterrupt:
         raise
-    except Exception:  # whatever it is, the other checks shall still run
+    except Exception:  # any error: the other checks must still run
         results.append(failed("the check itself broke", traceback.format_exc()))
     if not results:
-        results.append(failed("found nothing to check", f"scripts/checks/{name}.py gave no result; mend or remove it."))
+        results.append(failed("found nothing to check", f"scripts/checks/{name}.py gave no result; repair or remove it."))
     return list(skips.judge(name, results, context.impls)) if context.usual else results
 
 
@@ -101,7 +101,7 @@ def report(name: str, results: List[Result], seconds: float, verbose: bool) -> N
 
 
 def chosen_checks(words: List[str], checks: Dict[str, ModuleType]) -> Dict[str, List[str]]:
-    """The checks that the words name, each with its parts if not all of it is asked for."""
+    """Returns the checks that the words name, each with its parts, or with an empty list for the whole check."""
     chosen: Dict[str, List[str]] = {}
     for word in words:
         name, _, part = word.partition(":")
@@ -115,7 +115,7 @@ def chosen_checks(words: List[str], checks: Dict[str, ModuleType]) -> Dict[str, 
 
 
 def not_run(checks: Dict[str, ModuleType]) -> str:
-    """What a run of everything does not come to, in one line."""
+    """Describes in one line the checks that a run of everything leaves out."""
     names = [name for name, module in checks.items() if on_demand(module)]
     kernels = "kernels with KASAN, lockdep and more (make matrix, make stress)"
     return f"Not run, but on demand: {', '.join(names)} (--only NAME); {kernels}"
@@ -132,7 +132,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument(
         "--obj", action="append", default=[], metavar="IMPL=DIR", help="a kernel that is built already (repeatable)"
     )
-    parser.add_argument("--no-setup", action="store_true", help="take the machine as it is")
+    parser.add_argument("--no-setup", action="store_true", help="install nothing")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every result")
     options = parser.parse_args(arguments)
 
@@ -157,7 +157,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     broken: List[str] = []
     started = time.monotonic()
     for name, module in checks.items():
-        # A check that is asked for by its name only says so.
+        # With --only, the named checks run; otherwise all except those on demand.
         if name not in only and (only or on_demand(module)):
             continue
         progress = Progress(f"Checking {name}: {title(module)}")

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-Brings a Linux tree what this repository has for it, the overlay, and takes it out again.
+Installs the files of this repository, the overlay, in a Linux tree, and removes them again.
 
-  tree.py install TREE [--force]    put the overlay in, or bring it up to date
-  tree.py uninstall TREE [--force]  take it out; the tree is then as it was before
-  tree.py fits TREE                 tell whether it would go in; writes nothing
-  tree.py status TREE               list what of it is in the tree
-  tree.py series TREE [--out DIR]   write it as mails for `git am`
-  tree.py refresh [PATCH] [TREE]    take changes of patched files in TREE (build/linux) over into PATCH, and write
-                                    all patches anew
+  tree.py install TREE [--force]    install the overlay, or bring it up to date
+  tree.py uninstall TREE [--force]  remove it; the tree is then as it was before
+  tree.py fits TREE                 check whether it could be installed; writes nothing
+  tree.py status TREE               list the files of the overlay in the tree
+  tree.py series TREE [--out DIR]   write the overlay as mails for `git am`
+  tree.py refresh [PATCH] [TREE]    take changes of patched files in TREE (build/linux) over into PATCH, and rewrite all
+                                    patches
 """
 
 import argparse
@@ -26,13 +26,13 @@ def run(arguments: List[str]) -> int:
     for name in ("install", "uninstall", "fits", "status", "series", "refresh"):
         command = commands.add_parser(name)
         if name == "refresh":
-            command.add_argument("patch", nargs="?", default="", metavar="PATCH", help="its name, or the number it has")
+            command.add_argument("patch", nargs="?", default="", metavar="PATCH", help="its name or number")
         if name == "refresh":
             command.add_argument("tree", nargs="?", type=Path, default=BUILD / "linux", metavar="TREE")
         else:
             command.add_argument("tree", type=Path, metavar="TREE")
         if name in ("install", "uninstall"):
-            command.add_argument("--force", action="store_true", help="give up changes made to its files in the tree")
+            command.add_argument("--force", action="store_true", help="discard changes to its files in the tree")
         if name == "series":
             command.add_argument("--out", type=Path, metavar="DIR", default=BUILD / "series", help="default: build/series")
     options = parser.parse_args(arguments)

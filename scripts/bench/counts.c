@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts instructions: a user program around the kernel's own object of KCOV in Rust.
+ * Counts instructions in a user program that is linked with the kernel's own object of KCOV in Rust.
  *
  *   counts
  *
@@ -26,7 +26,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-/* That of the kernel's tree. */
+/* The header of the kernel's tree. */
 #include KCOV_H
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -37,12 +37,12 @@
 #define WORDS 8192
 #define SET_WORDS 4096
 #define AREA_WORDS 1024
-/* In a hook's buffer, and for a set that covers the program. */
+/* The range of code that a set of SET_WORDS words covers, which contains the whole program. */
 #define TEXT_START 0x400000UL
 #define TEXT_SIZE (SET_WORDS * 64UL * 4)
 
 #define COLLECTED (KCOV_SUBSYSTEM_USB | 1)
-/* Is not collected, and has another bit in the summary of its bucket, or another bucket. */
+/* A handle that is not collected, with another bit in its bucket's summary or another bucket. */
 #define UNKNOWN (KCOV_SUBSYSTEM_USB | 2)
 
 extern unsigned char __start_kcov_code[], __stop_kcov_code[], __start_callers[], __stop_callers[];
@@ -80,7 +80,7 @@ int __preempt_count;
 int cpu_number;
 #endif
 
-/* Kernels whose hooks have to call a function to find the task, its preempt count, or the processor. */
+/* Kernels whose hooks must call a function to find the task, its preempt count, or the CPU. */
 #if defined(CONFIG_KCOV_GENERIC_ARCH) || (defined(UML) && defined(CONFIG_SMP))
 #define HOOKS_CALL 1
 #else
@@ -132,7 +132,7 @@ static void run_as(unsigned int number)
 	current_task = tasks[number];
 }
 
-/* The kernel's functions that KCOV calls on the way. What is missing here is at address 0. */
+/* The kernel's functions that KCOV calls. Missing functions have the address 0. */
 
 struct kcov_text {
 	unsigned long start;
@@ -210,7 +210,7 @@ unsigned long rust_helper__copy_from_user(void *to, const void *from, unsigned l
 	return _copy_from_user(to, from, size);
 }
 
-/* Zeroed, as a caller may ask for that. */
+/* Zeroed, because a caller may ask for zeroed memory. */
 static void *reallocate(void *old, size_t size, size_t align)
 {
 	size_t used = old ? malloc_usable_size(old) : 0;
@@ -363,7 +363,7 @@ unsigned long __msecs_to_jiffies(unsigned int milliseconds)
 	return milliseconds;
 }
 
-/* There is one thread, so nothing has to be locked, and no order of memory to be kept. */
+/* There is one thread, so locks and memory barriers do nothing. */
 #define NOTHING(name)		\
 	void name(void);	\
 	void name(void)		\
@@ -485,7 +485,7 @@ static void on_step(int signal, siginfo_t *info, void *context)
 
 	(void)signal, (void)info;
 	steps += now;
-	/* KCOV is left by a return to its caller, or by a call. */
+	/* A return to KCOV's caller, or a call, leaves KCOV. */
 	calls += inside && !now && !(pc >= __start_callers && pc < __stop_callers);
 	inside = now;
 }
@@ -506,7 +506,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 static uint64_t argument;
 static uint64_t cases[2 + 4] = { 4, 32, 1, 2, 3, 4 };
 
-/* They have a section of their own, and do not end with a jump. */
+/* These functions have a section of their own, and do not end with a jump. */
 #define CALL(name, call)							\
 	static __attribute__((noinline, section("callers"))) void name(void)	\
 	{									\
@@ -542,7 +542,7 @@ static const struct hook {
 	const char *name;
 	void (*call)(void);
 	unsigned int mode;
-	/* The number of records of a call, and of words of one. */
+	/* The number of records of a call, and of words of a record. */
 	unsigned int records, words;
 } hooks[] = {
 	{ "trace_pc", trace_pc, KCOV_TRACE_PC, 1, 1 },
@@ -618,7 +618,7 @@ static void count_in_task(const struct hook *hook)
 #endif
 }
 
-/* In the section of a softirq. The records come to the buffer when it ends. */
+/* In the section of a softirq. Its records go to the buffer when it ends. */
 static void count_in_softirq(const struct hook *hook)
 {
 	unsigned char *file = open_file();
@@ -642,7 +642,7 @@ static void print_section(const char *name, const char *state)
 	printf("%s.%s.instructions %lu\n%s.%s.calls %lu\n", name, state, steps, name, state, calls);
 }
 
-/* Start and stop. If PCS is not 0, so many are recorded in between, and have to be in BUFFER at the end. */
+/* Start and stop. In between, PCS PCs are recorded, which must be in BUFFER at the end. */
 static void count_section(const char *state, uint64_t handle, uint64_t *buffer, unsigned int pcs)
 {
 	uint64_t before = buffer ? buffer[0] : 0;
@@ -671,7 +671,7 @@ static void count_sections(void)
 	call(file, KCOV_INIT_TRACE, WORDS);
 	buffer = last_buffer;
 	enable_remote(file, KCOV_TRACE_PC, 0);
-	/* Sections run in another task than the one that has enabled. */
+	/* Sections run in another task than the one that has enabled KCOV. */
 	run_as(1);
 	count_section("zero_while_collecting", 0, buffer, 0);
 	count_section("unknown_while_collecting", UNKNOWN, buffer, 0);

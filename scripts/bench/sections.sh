@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash
 #
-# In the guest: measures one case by loading the module, and leaves a line for the host.
+# In the guest: measures one case by loading the module, and writes a line for the host.
 #
 #   sections NAME CALLS PARAMETER...
 

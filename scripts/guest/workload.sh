@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What `make report` shows the coverage of: a walk through the system calls that ordinary programs make. Every program
-# of it is a task of its own, so that each has a buffer to itself. Ends at the first command that fails.
+# The workload whose coverage `make report` shows: system calls that ordinary programs make. Every program in it is a
+# task of its own, so each has its own buffer. Ends at the first command that fails.
 
 set -eu
 work=$(mktemp -d)
 cd "$work"
 
-# wait_for COMMAND...: tries until it succeeds. What works in the background may be a while on a busy host.
+# wait_for COMMAND...: repeats a command until it succeeds. Work in the background may take a while on a busy host.
 wait_for() {
 	for _ in $(seq 300); do
 		"$@" && return
@@ -41,7 +41,7 @@ tar -t -f archive.tar >listing
 sync
 df . >space
 
-# Directories, and the files that the kernel makes up.
+# Directories, and the files of procfs and sysfs.
 find . >tree
 find /proc/self /sys/kernel -maxdepth 2 >/dev/null 2>&1 || :
 ls -lR /dev >devices
@@ -76,7 +76,7 @@ syslogd -n -O log &
 server=$!
 wait_for test -S /dev/log
 logger hello
-# What it has not read when it is ended is lost.
+# Packets that it has not read when it is killed are lost.
 wait_for grep -q -s hello log
 kill $server
 wait $server || :

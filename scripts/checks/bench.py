@@ -15,16 +15,16 @@ ORDER = 75
 # Numbers of instructions that show the advantages of the implementation in Rust. They do not depend on the machine.
 RULES: Tuple[Tuple[str, str], ...] = (
     # The entry is a return instruction.
-    ("hooks.trace_pc.nobody.instructions", "rust == 1"),
-    ("hooks.trace_cmp4.nobody.instructions", "rust == 1"),
-    ("hooks.switch16.nobody.instructions", "rust == 1"),
+    ("hooks.trace_pc.idle.instructions", "rust == 1"),
+    ("hooks.trace_cmp4.idle.instructions", "rust == 1"),
+    ("hooks.switch16.idle.instructions", "rust == 1"),
     ("hooks.trace_pc.off.instructions", "rust < c"),
     ("hooks.trace_pc.collecting.instructions", "rust <= c"),
     ("hooks.trace_cmp4.collecting.instructions", "rust < c"),
     ("hooks.switch16.collecting.instructions", "rust < c / 2"),
     # In a booted kernel the entry is patched too.
-    ("calls.getppid.nobody.instructions", "rust < c"),
-    ("calls.udp_round_trip.nobody.instructions", "rust < c"),
+    ("calls.getppid.idle.instructions", "rust < c"),
+    ("calls.udp_round_trip.idle.instructions", "rust < c"),
     ("remote.zero.64.1cpu.instructions", "rust < c"),
     ("remote.hit.64.1cpu.instructions", "rust < c"),
 )

@@ -16,7 +16,7 @@ ORDER = 15
 
 # A directory apart from a person's own series, which may have another author.
 OUT = BUILD / "check/series"
-NOBODY = {"GIT_AUTHOR_NAME": "A Tester", "GIT_AUTHOR_EMAIL": "tester@example.org"}
+TESTER = {"GIT_AUTHOR_NAME": "A Tester", "GIT_AUTHOR_EMAIL": "tester@example.org"}
 
 
 def author(tree: Path) -> Dict[str, str]:
@@ -24,7 +24,7 @@ def author(tree: Path) -> Dict[str, str]:
     try:
         return series.identity(tree)
     except Failure:
-        return NOBODY
+        return TESTER
 
 
 def run(context: Context) -> Iterator[Result]:

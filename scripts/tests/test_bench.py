@@ -104,8 +104,8 @@ class Harness(unittest.TestCase):
         counted = {name: value for kind, name, value in hooks.run(program, CPU, 0) if kind == "instructions"}
         self.assertEqual(counted["empty"], 1)
         # The entry is a return instruction until a buffer exists.
-        self.assertEqual(counted["trace_pc.nobody"], 1)
-        self.assertGreater(counted["trace_pc.off"], counted["trace_pc.nobody"] + 2)
+        self.assertEqual(counted["trace_pc.idle"], 1)
+        self.assertGreater(counted["trace_pc.off"], counted["trace_pc.idle"] + 2)
         self.assertGreater(counted["trace_pc.collecting"], counted["trace_pc.off"])
         samples = hooks.run(program, CPU, 2)
         self.assertEqual(len(samples), 2 * len(counted))
@@ -282,7 +282,7 @@ class Results(unittest.TestCase):
     def test_values(self):
         found = {figure.name: figure for figure in self.guest_figures()}
         self.assertEqual(len(found), len(self.guest_figures()))
-        name = "calls.getppid.nobody.instructions"
+        name = "calls.getppid.idle.instructions"
         self.assertEqual(found[name], Figure(name, "instr.", 200, 100))
         self.assertEqual(found["remote.zero.64.2cpus.time"].c, 202)
         self.assertEqual(found["remote.hit.64.throughput_of_2cpus"].rust, 2)

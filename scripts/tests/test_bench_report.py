@@ -27,7 +27,7 @@ class Targets(unittest.TestCase):
         self.assertIs(Figure(name, "ticks", 4.0, 3.219).met, True)
 
     def test_the_value_itself(self):
-        name = "hooks.trace_pc.nobody.against_empty"
+        name = "hooks.trace_pc.idle.against_empty"
         self.assertIs(Figure(name, "x empty", 1.57, 1.10).met, True)
         self.assertIs(Figure(name, "x empty", 1.0, 1.2).met, False)
 

@@ -112,8 +112,8 @@ class Series(unittest.TestCase):
             return series.author(Path("/"))
 
     def test_author(self):
-        self.assertEqual(self.author(None), series.NOBODY)
-        self.assertEqual(self.author("somebody")["GIT_AUTHOR_NAME"], "somebody")
+        self.assertEqual(self.author(None), series.TESTER)
+        self.assertEqual(self.author("A Person")["GIT_AUTHOR_NAME"], "A Person")
 
 
 class Tools(unittest.TestCase):

@@ -13,7 +13,7 @@ from ..hostlib import die, shown
 from .boots import Boot, lines_of
 from .figures import IMPLS, Figure, pair
 
-MODES = {"none": "nobody", "pc": "pc", "cmp": "cmp"}
+MODES = {"none": "idle", "pc": "pc", "cmp": "cmp"}
 
 
 def command(unit: str, rounds: int) -> str:

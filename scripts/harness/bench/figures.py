@@ -35,7 +35,7 @@ def rust(limit: float) -> Target:
 
 # The targets of figures: a pattern for the whole name, and the target. The first pattern that matches counts.
 TARGETS: Tuple[Tuple[str, Target], ...] = (
-    (r"hooks\.\w+\.nobody\.against_empty", rust(1.10)),
+    (r"hooks\.\w+\.idle\.against_empty", rust(1.10)),
     (r"hooks\.trace_pc\.unique_repeated\.against_plain", rust(1.30)),
     (r"hooks\.trace_pc\.unique_new\.against_plain", rust(3.00)),
     (r"hooks\.switch16\.off\.minimum", ratio(0.15)),
@@ -43,7 +43,7 @@ TARGETS: Tuple[Tuple[str, Target], ...] = (
     (r"hooks\.\w+\.off\.minimum", ratio(0.80)),
     (r"hooks\.trace_pc\.collecting\.minimum", ratio(0.95)),
     (r"hooks\.trace_cmp4\.collecting\.minimum", ratio(0.75)),
-    (r"calls\.\w+\.nobody\.instructions", ratio(0.97)),
+    (r"calls\.\w+\.idle\.instructions", ratio(0.97)),
     (r"calls\.\w+\.(?:pc|cmp)\.instructions", ratio(0.99)),
     (r"remote\.(?:zero|unknown)\.native\.2cpus", ratio(0.05)),
     (r"remote\.hit\.64\.1cpu\.time", ratio(0.70)),

@@ -97,7 +97,7 @@ def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]
         for kind, pick in (("minimum", min), ("median", median)):
             result.append(pair(f"hooks.{name}.{kind}", "ticks", {impl: pick(ticks[impl][name]) for impl in IMPLS}))
         result.append(pair(f"hooks.{name}.instructions", "instr.", {impl: instructions[impl][name] for impl in IMPLS}))
-        if name.endswith(".nobody"):
+        if name.endswith(".idle"):
             empty = "empty" if name.startswith("trace_pc.") else "empty_with_arguments"
             values = {impl: min(ticks[impl][name]) / min(ticks[impl][empty]) for impl in IMPLS}
             result.append(pair(f"hooks.{name}.against_empty", "x empty", values))

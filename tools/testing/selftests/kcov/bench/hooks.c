@@ -110,7 +110,7 @@ LOOP(loop_switch4, __sanitizer_cov_trace_switch(7, cases4))
 LOOP(loop_switch16, __sanitizer_cov_trace_switch(7, cases16))
 
 enum state {
-	NOBODY,		/* no buffer exists */
+	IDLE,		/* no buffer exists */
 	OFF,		/* somebody does, but not this task */
 	COLLECTING,
 	FULL,		/* collecting, but there is no room left */
@@ -132,7 +132,7 @@ static const struct figure {
 } figures[] = {
 	{ "empty", loop_empty, OFF, 0, 0, NULL },
 	{ "empty_with_arguments", loop_empty_with_arguments, OFF, 0, 0, NULL },
-	{ "trace_pc.nobody", loop_pc, NOBODY, 0, 0, loop_empty },
+	{ "trace_pc.idle", loop_pc, IDLE, 0, 0, loop_empty },
 	{ "trace_pc.off", loop_pc, OFF, 0, 0, loop_empty },
 	{ "trace_pc.collecting", loop_pc, COLLECTING, MODE_PC, 1, loop_empty },
 	{ "trace_pc.full", loop_pc, FULL, MODE_PC, 0, loop_empty },
@@ -141,17 +141,17 @@ static const struct figure {
 	/* An implementation that does not know this mode records everything. */
 	{ "trace_pc.unique_repeated", loop_pc, REPEATED, MODE_PC, 1, loop_empty },
 	{ "trace_pc.unique_new", loop_pc, NEW, MODE_PC, 1, loop_empty },
-	{ "trace_cmp4.nobody", loop_cmp4, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "trace_cmp4.idle", loop_cmp4, IDLE, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.off", loop_cmp4, OFF, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.collecting", loop_cmp4, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
-	{ "const_cmp8.nobody", loop_const_cmp8, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "const_cmp8.idle", loop_const_cmp8, IDLE, 0, 0, loop_empty_with_arguments },
 	{ "const_cmp8.off", loop_const_cmp8, OFF, 0, 0, loop_empty_with_arguments },
 	{ "const_cmp8.collecting", loop_const_cmp8, COLLECTING, MODE_CMP, 1,
 	  loop_empty_with_arguments },
-	{ "switch4.nobody", loop_switch4, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "switch4.idle", loop_switch4, IDLE, 0, 0, loop_empty_with_arguments },
 	{ "switch4.off", loop_switch4, OFF, 0, 0, loop_empty_with_arguments },
 	{ "switch4.collecting", loop_switch4, COLLECTING, MODE_CMP, 4, loop_empty_with_arguments },
-	{ "switch16.nobody", loop_switch16, NOBODY, 0, 0, loop_empty_with_arguments },
+	{ "switch16.idle", loop_switch16, IDLE, 0, 0, loop_empty_with_arguments },
 	{ "switch16.off", loop_switch16, OFF, 0, 0, loop_empty_with_arguments },
 	{ "switch16.collecting", loop_switch16, COLLECTING, MODE_CMP, 16,
 	  loop_empty_with_arguments },
@@ -272,7 +272,7 @@ static void prepare(const struct figure *figure)
 	void *area = buffer;
 
 	memset(task, 0, sizeof(task));
-	set_gate(figure->state != NOBODY);
+	set_gate(figure->state != IDLE);
 	memcpy(task + OFFSET_AREA, &area, sizeof(area));
 #ifdef CAPACITY_IN_RECORDS
 	set_field(OFFSET_CAPACITY, capacity(figure->mode));

@@ -21,6 +21,7 @@ BENCH_HELP = '  make bench      measure what the hooks cost'
 STRESS_HELP = '  make stress     remote sections under load, on a kernel that checks itself'
 REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
 MODELS_HELP = '  make models     check formal models of the memory orders, the gate and the sections'
+EDITOR_HELP = '  make editor     describe the sources for rust-analyzer and clangd'
 MATRIX_HELP = '  make matrix     build and boot with other compilers, architectures and options'
 
 .PHONY: help
@@ -31,6 +32,7 @@ help:
 	@echo '  make test       run every check that is not on demand (scripts/test.py --list)'
 	@echo '  make shell      boot to a shell in the guest'
 	@echo '  make proof      the kernel part on the host: its properties, and models of what takes no lock'
+	$(if $(call have,editor.py),@echo $(EDITOR_HELP))
 	$(if $(call have,gdb.py),@echo $(GDB_HELP))
 	$(if $(call have,bench.py),@echo $(BENCH_HELP))
 	$(if $(call have,stress.py),@echo $(STRESS_HELP))
@@ -81,6 +83,13 @@ shell: setup
 
 proof: setup
 	@scripts/test.py --only proof
+
+ifneq ($(call have,editor.py),)
+# The kernel's name for the half of it.
+.PHONY: editor rust-analyzer
+editor rust-analyzer: setup
+	@scripts/editor.py
+endif
 
 ifneq ($(call have,gdb.py),)
 .PHONY: gdb

@@ -29,6 +29,7 @@ help:
 	@echo 'KCOV for Linux in Rust'
 	@echo
 	@echo '  make run        build a kernel, boot it, show the coverage of a system call'
+	@echo '  make check-quick the checks that take less than a minute together, without building anything'
 	@echo '  make test       run every check that is not on demand (scripts/test.py --list)'
 	@echo '  make shell      boot to a shell in the guest'
 	@echo '  make proof      the kernel part on the host: its properties, and models of what takes no lock'
@@ -65,7 +66,7 @@ help:
 	@echo '  FORCE=1         install, uninstall: give up changes made to the overlay in the tree'
 	@echo '  ONLY=NAME,…     test, matrix: only these checks or cells'
 
-.PHONY: setup kernel run test shell proof
+.PHONY: setup kernel run test check-quick shell proof
 setup:
 	@scripts/setup.sh $(SETUP_PARTS)
 
@@ -77,6 +78,9 @@ run: setup
 
 test: setup
 	@scripts/test.py
+
+check-quick:
+	@scripts/test.py --quick
 
 shell: setup
 	@scripts/shell.py

@@ -4,9 +4,13 @@
 `make test`: runs all checks of this project, except those that run only on demand.
 
   test.py [--only NAME[:PART]]... [--impl rust|c]... [--list]
+  test.py --quick
 
 A PART is a program of the conformance suite: `--only conformance:pc_test` runs that program. ONLY=NAME[:PART],... in
 the environment names checks too.
+
+--quick (`make check-quick`) takes less than a minute: style, the quick tests of scripts, and the leaf check of the kernel
+that was built last. It builds nothing.
 
 The last line is `N passed, N failed, N skipped`; the status is 0 if at least one result passed and none failed. A check
 that ends early, or finds nothing to check, has failed. On the default kernels, a skip that scripts/harness/skips.py
@@ -25,7 +29,7 @@ from typing import Dict, List, Optional
 
 from harness import arch, skips
 from harness.checklib import FAILED, PASSED, SKIPPED, Context, Result, failed
-from harness.hostlib import SCRIPTS, Failure, Progress, die, duration, main, say, setup
+from harness.hostlib import BUILD, SCRIPTS, Failure, Progress, die, duration, main, say, setup
 
 CHECKS = SCRIPTS / "checks"
 
@@ -114,6 +118,16 @@ def chosen_checks(words: List[str], checks: Dict[str, ModuleType]) -> Dict[str, 
     return chosen
 
 
+def is_quick(module: ModuleType) -> bool:
+    return bool(getattr(module, "QUICK", False))
+
+
+def last_built(base: Path) -> Dict[str, Path]:
+    """The object directory of the kernel in Rust that was linked last, by its implementation."""
+    linked = sorted(base.glob("*-rust*/vmlinux"), key=lambda path: path.stat().st_mtime)
+    return {"rust": linked[-1].parent} if linked else {}
+
+
 def not_run(checks: Dict[str, ModuleType]) -> str:
     """Describes in one line the checks that a run of everything leaves out."""
     names = [name for name, module in checks.items() if on_demand(module)]
@@ -126,6 +140,7 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME[:PART]", help="run this check, or this part of it, only (repeatable)"
     )
+    parser.add_argument("--quick", action="store_true", help="less than a minute: what is quick, without building anything")
     parser.add_argument("--list", action="store_true", help="list the checks")
     parser.add_argument("--impl", action="append", choices=("rust", "c"), help="only this implementation (repeatable)")
     parser.add_argument("--arch", choices=sorted(arch.ARCHITECTURES), default=arch.chosen())
@@ -145,12 +160,17 @@ def command_interface(arguments: List[str]) -> Optional[int]:
     objects = dict(pair.split("=", 1) for pair in options.obj if "=" in pair)
     if len(objects) != len(options.obj):
         die("--obj takes IMPL=DIR, such as c=build/obj/x86_64-c.")
+    if options.quick:
+        options.no_setup, options.impl = True, ["rust"]
+        only = only or {name: [] for name, module in checks.items() if is_quick(module)}
+        objects = objects or {impl: str(place) for impl, place in last_built(Path(os.environ.get("O") or BUILD / "obj")).items()}
     if not options.no_setup:
         setup("base", "linux", "lint")
     context = Context(
         arch=options.arch,
         impls=tuple(options.impl or ("rust", "c")),
         objects={impl: Path(place).absolute() for impl, place in objects.items()},
+        quick=options.quick,
     )
 
     everything: List[Result] = []

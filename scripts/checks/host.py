@@ -12,6 +12,7 @@ from harness.checklib import Context, Result, failed, passed, skipped, verdict
 from harness.hostlib import SCRIPTS, TOP
 
 ORDER = 10
+QUICK = True
 
 # The oldest Python on which the scripts must run.
 LANGUAGE = (3, 9)
@@ -44,9 +45,25 @@ class Collector(unittest.TestResult):
         self.results.append(failed(test.id(), "passes, but is marked as an expected failure"))
 
 
-def unit_tests() -> List[Result]:
+def each_test(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from each_test(test)
+        else:
+            yield test
+
+
+def is_slow(test: unittest.TestCase) -> bool:
+    """Whether a test has the mark of tests/__init__.py."""
+    return bool(getattr(getattr(test, test.id().rpartition(".")[2], None), "slow", False))
+
+
+def unit_tests(quick: bool = False) -> List[Result]:
+    """With QUICK, without those that are slow."""
     directory = SCRIPTS / "tests"
     suite = unittest.defaultTestLoader.discover(str(directory), top_level_dir=str(SCRIPTS))
+    if quick:
+        suite = unittest.TestSuite(test for test in each_test(suite) if not is_slow(test))
     collector = Collector()
     suite.run(collector)
     return collector.results or [failed("unit tests", f"no test was found in {directory}.")]
@@ -66,4 +83,4 @@ def python_syntax() -> Result:
 def run(context: Context) -> Iterator[Result]:
     yield python_syntax()
     context.progress("unit tests")
-    yield from unit_tests()
+    yield from unit_tests(context.quick)

@@ -9,19 +9,25 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from harness.checklib import Context, Result, each_kernel, failed, output_of, passed
+from harness.checklib import Context, Result, each_kernel, failed, output_of, passed, skipped
 from harness.hostlib import SCRIPTS
 
 ORDER = 40
+QUICK = True
 
 LEAFCHECK = SCRIPTS / "leafcheck.py"
 
 
 def run(context: Context) -> Iterator[Result]:
-    context.progress("self-test")
-    status, output = output_of([sys.executable, LEAFCHECK, "--self-test"])
-    # A check that cannot fail proves nothing, so the check first shows that it detects bad objects.
-    yield failed("the check catches bad objects", output[-4000:]) if status else passed("the check catches bad objects")
+    if context.quick:
+        if not context.objects:
+            yield skipped("the hooks are leaves", "no kernel was built yet; `make run ARCH=um` builds one.")
+            return
+    else:
+        context.progress("self-test")
+        status, output = output_of([sys.executable, LEAFCHECK, "--self-test"])
+        # A check that cannot fail proves nothing, so the check first shows that it detects bad objects.
+        yield failed("the check catches bad objects", output[-4000:]) if status else passed("the check catches bad objects")
 
     def one(impl: str, obj: Path) -> Iterator[Result]:
         context.progress(f"{impl} kernel")

@@ -57,6 +57,8 @@ class Context:
     progress: Callable[[str], None] = lambda text: None
     # The parts of the check to run; empty: all.
     parts: Tuple[str, ...] = ()
+    # Without what takes long.
+    quick: bool = False
     _kernels: Dict[str, Path] = field(default_factory=dict)
     _broken: Dict[str, str] = field(default_factory=dict)
 
@@ -66,7 +68,7 @@ class Context:
         Returns True if the kernels are the default kernels of `make test` and no part is left out. Other kernels may
         lack anything.
         """
-        other = self.parts or any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
+        other = self.parts or self.quick or any(os.environ.get(name) for name in ("LLVM", "KERNEL", "KCOV_BINDGEN"))
         return self.arch == "x86_64" and not self.objects and not other
 
     def kernel(self, impl: str) -> Path:

@@ -2,6 +2,7 @@
 """Tests of the frame of `make test`, and of the conformance check's evaluation of a suite's output."""
 
 import fcntl
+import os
 import tempfile
 import types
 import unittest
@@ -9,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import test as frame
-from checks import bench, conformance, kunit, samples, selftest, series, style, unique
+from checks import bench, conformance, kunit, leaf, samples, selftest, series, style, unique
 from harness import allowances, tap
 from harness import kunit as reports
 from harness.bench.figures import Figure
@@ -58,6 +59,21 @@ class Frames(unittest.TestCase):
             checks[name].ON_DEMAND = True
         self.assertIn(": slow, never (", frame.not_run(checks))
         self.assertNotIn("\n", frame.not_run(checks))
+
+    def test_quick(self):
+        """Of the kernels in Rust, the one that was linked last."""
+        with tempfile.TemporaryDirectory() as temporary:
+            base = Path(temporary)
+            self.assertEqual({}, frame.last_built(base))
+            for age, name in enumerate(("um-c", "um-rust-small", "x86_64-rust", "um-rust")):
+                (base / name).mkdir()
+                if name != "um-rust":
+                    (base / name / "vmlinux").touch()
+                    os.utime(base / name / "vmlinux", (1000 - age, 1000 - age))
+            self.assertEqual({"rust": base / "um-rust-small"}, frame.last_built(base))
+        without = list(leaf.run(Context(impls=("rust",), quick=True)))
+        self.assertEqual([result.outcome for result in without], [SKIPPED])
+        self.assertFalse(Context(quick=True).usual)
 
     def test_parts(self):
         checks = {name: module(None, name) for name in ("whole", "parted")}

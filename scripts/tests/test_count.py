@@ -9,6 +9,7 @@ from pathlib import Path
 
 import count
 from harness.hostlib import Failure
+from tests import slow
 
 RUST = '''\
 //! What the module has.
@@ -166,6 +167,7 @@ class Table(unittest.TestCase):
         self.assertEqual(len(lines), 3)
         self.assertEqual({line.count("|") for line in lines}, {len(count.COLUMNS) + 1})
 
+    @slow
     def test_anchors_have_rows(self):
         """Every part is found in this repository."""
         for part in count.OURS:

@@ -22,6 +22,7 @@ from leaf.elf import STB_GLOBAL, STT_FUNC, Symbol
 from leaf.helpers import instrumented_calls
 from leaf.image import Image, Insn
 from leaf.walk import HOOKS_CMP
+from tests import slow
 
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -56,6 +57,7 @@ declare void @__sanitizer_cov_trace_cmp4(i32, i32)
 
 
 class Programs(unittest.TestCase):
+    @slow
     def test_every_case_with_every_disassembler(self):
         tools = [None] + [tool for tool in ("objdump",) if shutil.which(tool)]
         for kind, compiler in compilers().items():
@@ -380,6 +382,7 @@ class OtherArchitectures(unittest.TestCase):
                     else:
                         self.assertTrue(any(reason in v.reason for v in violations), violations)
 
+    @slow
     def test_merges(self):
         if "clang" not in compilers():
             raise unittest.SkipTest("there is no clang")

@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 from harness.hostlib import TOP
+from tests import slow
 
 OFFSETS = TOP / "kcov/offsets.rs"
 
@@ -89,6 +90,7 @@ class Offsets(unittest.TestCase):
         status, said = self.build()
         self.assertEqual(status, 0, said)
 
+    @slow
     def test_every_field_counts(self):
         for name, path, constant in self.fields:
             rust = self.constants[constant]
@@ -97,6 +99,7 @@ class Offsets(unittest.TestCase):
             sentence = f"bindgen 0.0.1 puts {name}.{path} at byte {rust}, but C has {rust + 48}; use another version"
             self.assertIn(sentence, " ".join(said.split()))
 
+    @slow
     def test_every_size_counts(self):
         for name, size, alignment in self.sizes:
             rust = self.constants[size]

@@ -148,7 +148,7 @@ clean:
 
 distclean: clean
 	@echo "removing $(BUILD)"
-	@rm -rf "$(BUILD)"
+	@rm -rf "$(BUILD)" rust-project.json compile_commands.json
 	@echo 'The cache of downloads and tools stays; see KCOV_CACHE in `make help`.'
 
 # make asks itself whether it can remake this file; it can not, and need not.

@@ -125,7 +125,8 @@ def selftests(obj: Path, arch: str = "x86_64") -> Dict[str, Path]:
 
 def of_suite(name: str, obj: Path, arch: str = "x86_64") -> Path:
     """Builds a program that is next to the conformance suite with its Makefile: `stress/stress`, for example."""
-    suite, target = suite_of(obj), BUILD / "programs" / arch / name
+    # In a directory of its own: an older build has left a file named `stress` next to it.
+    suite, target = suite_of(obj), BUILD / "programs" / arch / "suite" / name
     with locked(target.with_name(f".{target.name}.lock"), name):
         made = make_selftests(suite, target.with_name(f"{target.name}.new"), tree_of(obj), arch, name)
         # Another run may be packing the present program.

@@ -22,6 +22,7 @@ STRESS_HELP = '  make stress     remote sections under load, on a kernel that ch
 REPORT_HELP = '  make report     write a coverage report of the kernel for a browser'
 MODELS_HELP = '  make models     check formal models of the memory orders, the gate and the sections'
 EDITOR_HELP = '  make editor     describe the sources for rust-analyzer and clangd'
+MUTANTS_HELP = '  make mutants    make small wrong changes of the kernel part; name those that no check finds'
 MATRIX_HELP = '  make matrix     build and boot with other compilers, architectures and options'
 
 .PHONY: help
@@ -40,6 +41,7 @@ help:
 	$(if $(call have,report.py),@echo $(REPORT_HELP))
 	$(if $(call have,matrix.py),@echo $(MATRIX_HELP))
 	$(if $(call have,models.py),@echo $(MODELS_HELP))
+	$(if $(call have,mutants.py),@echo $(MUTANTS_HELP))
 	@echo '  make kernel     build the kernel, no more'
 	@echo '  make setup      get what the machine lacks: packages, bindgen, the Linux source'
 	@echo
@@ -129,6 +131,12 @@ ifneq ($(call have,models.py),)
 .PHONY: models
 models:
 	@scripts/models.py
+endif
+
+ifneq ($(call have,mutants.py),)
+.PHONY: mutants
+mutants: setup
+	@scripts/mutants.py
 endif
 
 .PHONY: install uninstall fits status series

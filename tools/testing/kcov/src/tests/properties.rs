@@ -2,6 +2,7 @@
 
 //! Properties of the format and the layout, for inputs of all kinds.
 
+mod descriptors;
 mod filters;
 mod handles;
 mod layouts;

@@ -48,11 +48,11 @@ PLACE = BUILD / "mutants"
 
 CRATE = TOP / "tools/testing/kcov"
 STEPS = ("properties", "models", "runs")
-# The files that the properties and the models are about; the runs are about the others, and those in RUNS.
-PROPERTIES = {f"kcov/{name}.rs" for name in "filter layout memory mode recorder records set remote/handle".split()}
-PROPERTIES.add("rust/kernel/sync/rcu_table.rs")
+# The files that the models are about, and those that the properties or the runs are not about.
 MODELS = {"kcov/remote/pool.rs", "rust/kernel/sync/rcu_table.rs", "rust/kernel/sync/slot.rs"}
-RUNS = {"kcov/layout.rs", "kcov/memory.rs", "kcov/records.rs", "kcov/remote/pool.rs"}
+NO_PROPERTIES = {"rust/kernel/sync/slot.rs"}
+NO_RUNS = {f"kcov/{name}.rs" for name in "filter mode recorder set remote/handle".split()}
+NO_RUNS |= {"rust/kernel/sync/rcu_table.rs", "rust/kernel/sync/slot.rs"}
 # These take a minute on a busy machine. A change may make a model, or a program of the suite, run for ever.
 STEP_SECONDS = 420
 PROGRAM_SECONDS = 100
@@ -73,7 +73,7 @@ def changed(mutant: Mutant) -> Iterator[None]:
 
 def steps_of(path: str) -> List[str]:
     """What the crate on the host has to say about a file, the cheapest first."""
-    about = (path in PROPERTIES, path in MODELS, path in RUNS or path not in PROPERTIES | MODELS)
+    about = (path not in NO_PROPERTIES, path in MODELS, path not in NO_RUNS)
     return [name for name, wanted in zip(STEPS, about) if wanted]
 
 
@@ -81,7 +81,9 @@ class Host:
     """The crate that compiles the kernel part as an ordinary program."""
 
     COMPILER = re.compile(r"^error: could not compile", re.MULTILINE)
-    FAILED = re.compile(r"^test (\S+) \.\.\. FAILED$|^(thread '\S+' .*panicked|.*\(signal: .*\))", re.MULTILINE)
+    FAILED = re.compile(r"^test (\S+) \.\.\. FAILED$", re.MULTILINE)
+    # A program that ends early names no test.
+    ENDED = re.compile(r"\((signal: .*)\)$", re.MULTILINE)
 
     def __init__(self) -> None:
         script = (CRATE / "build.rs").read_text(encoding="utf-8")
@@ -114,8 +116,8 @@ class Host:
             if status is None:
                 return Record(mutant.digest, KILLED, name, "did not end")
             if status:
-                found = self.FAILED.search(output)
-                return Record(mutant.digest, KILLED, name, (found[1] or found[2]).strip()[:120] if found else f"status {status}")
+                found = self.FAILED.search(output) or self.ENDED.search(output)
+                return Record(mutant.digest, KILLED, name, found[1].replace("tests::", "") if found else f"status {status}")
         return Record(mutant.digest, SURVIVED if compiled else NO_BUILD)
 
 
@@ -271,29 +273,34 @@ def chosen(mutants: List[Mutant], options: argparse.Namespace) -> List[Mutant]:
     return own + sorted(others, key=lambda mutant: (mutant.path, mutant.name))
 
 
-def run_stage(stage: str, mutants: List[Mutant], records: Dict[str, Records], again: bool) -> None:
+def run_stage(stage: str, mutants: List[Mutant], place: Path, again: bool) -> None:
     """Runs one stage here, in the copy, for the changes that have no record yet."""
     worker = Host() if stage == "host" else UserMode()
-    todo = []
-    for mutant in mutants:
-        if not worker.fits(mutant):
-            continue
-        known = records[stage].of(mutant)
-        others = [records[other].of(mutant) for other in STAGES if other != stage]
-        found = any(record and record.outcome == KILLED for record in [known, *others])
-        if not found and (not known or (again and known.outcome == SURVIVED)):
-            todo.append(mutant)
+    records = Records(place / f"{stage}.json")
+    others = [place / f"{other}.json" for other in STAGES if other != stage]
+
+    def wanted(mutant: Mutant) -> bool:
+        known = records.of(mutant)
+        # The other stage may run at the same time.
+        found = [record for record in (known, *(Records(path).of(mutant) for path in others)) if record]
+        if any(record.outcome == KILLED for record in found):
+            return False
+        return worker.fits(mutant) and (not known or (again and known.outcome == SURVIVED))
+
+    todo = [mutant for mutant in mutants if wanted(mutant)]
     if not todo:
         return
     progress = Progress(f"Preparing the copy for {stage}")
     worker.prepare()
     progress.end("done")
     for number, mutant in enumerate(todo, 1):
+        if not wanted(mutant):
+            continue
         started = time.monotonic()
         with changed(mutant):
             record = worker.judge(mutant)
         record = replace(record, seconds=int(time.monotonic() - started))
-        records[stage].keep(mutant, record)
+        records.keep(mutant, record)
         by = f" by {record.check}: {record.test}" if record.check else ""
         say(f"    {stage} {number}/{len(todo)} {mutant.name}: {record.outcome}{by} ({record.seconds} s)")
 
@@ -351,14 +358,14 @@ def command_interface(arguments: List[str]) -> int:
 
     everything, reasons = all_mutants()
     mutants = chosen(everything, options)
-    records = {stage: Records(options.records / f"{stage}.json") for stage in STAGES}
     if options.inside:
-        run_stage(options.inside, mutants, records, options.again)
+        run_stage(options.inside, mutants, options.records, options.again)
         return 0
     if not options.list and not options.table:
         for stage in STAGES if not options.only else (options.only,):
             in_copy(stage, arguments)
-        records = {stage: Records(PLACE / f"{stage}.json") for stage in STAGES}
+    records = {stage: Records(PLACE / f"{stage}.json") for stage in STAGES}
+    if not options.list and not options.table:
         return summary(mutants, records, reasons)
     results = [(mutant, mutation.verdict([records[stage].of(mutant) for stage in STAGES])) for mutant in mutants]
     if options.list:

@@ -12,9 +12,10 @@ use crate::{
         handle::{Handle, HandleList, Key},
         pool, registry, section,
     },
+    statistics,
     task::{self, Stopped},
 };
-use kernel::{bindings, host, prelude::*, sync::Arc};
+use kernel::{bindings, host, prelude::*, sync::Arc, workqueue};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Makes the current thread a new task. The tests share the pool and the registry, so one of them
@@ -93,7 +94,10 @@ fn pcs(descriptor: &Descriptor) -> Vec<usize> {
 fn errors_have_an_order() {
     let _alone = alone();
     let (first, second, bare) = (opened(8), opened(8), Descriptor::new().unwrap());
-    assert_eq!(first.init(1), Err(EINVAL), "the size before the state");
+    for size in [0, 1, (1 << 31) / 8, usize::MAX] {
+        assert_eq!(bare.init(size), Err(EINVAL), "{size} words");
+        assert_eq!(first.init(size), Err(EINVAL), "the size before the state");
+    }
     assert_eq!(first.init(8), Err(EBUSY));
     assert_eq!(enable(&first, Err(ENOTSUPP), 0), Err(ENOTSUPP));
     assert_eq!(enable_remote(&first, Err(ENOTSUPP), 0, 8, 1), Err(ENOTSUPP));
@@ -302,6 +306,54 @@ fn a_section_without_an_area_is_lost() {
     );
     assert_eq!(descriptor.summary().lost_sections, 1);
     descriptor.disable(0).unwrap();
+}
+
+#[test]
+fn areas_stay_for_a_while() {
+    const DRAIN: u64 = 0;
+    let _alone = alone();
+    let softirq_areas = 2;
+    let descriptor = opened(64);
+    enable_remote(&descriptor, Ok(Mode::Pc), 0, 64, 1).unwrap();
+    let areas = statistics::areas();
+    assert!(areas > softirq_areas);
+    // What was queued before, by this test or another one, finds a user.
+    while workqueue::run(DRAIN) {}
+    assert_eq!(statistics::areas(), areas);
+    descriptor.disable(0).unwrap();
+    assert!(workqueue::run(DRAIN), "the last user starts the worker");
+    assert_eq!(
+        statistics::areas(),
+        areas,
+        "the next user may come in a moment"
+    );
+    assert!(workqueue::run(DRAIN), "the worker starts itself again");
+    assert_eq!(statistics::areas(), softirq_areas);
+    assert!(!workqueue::run(DRAIN));
+}
+
+#[test]
+fn a_disable_inside_sections_ends_what_is_outside_of_them() {
+    let _alone = alone();
+    let (own, other) = (opened(8), opened(8));
+    enable(&own, Ok(Mode::Pc), 0).unwrap();
+    enable_remote(&other, Ok(Mode::Pc), 0, 8, 1).unwrap();
+    section::start(1);
+    reach(1);
+    section::start(1);
+    let paused = task::pause();
+    reach(2);
+    drop(paused);
+    reach(3);
+    own.disable(0).unwrap();
+    reach(4);
+    section::stop();
+    reach(5);
+    section::stop();
+    reach(6);
+    assert_eq!(pcs(&other), [3, 4, 1, 5]);
+    assert_eq!(pcs(&own), []);
+    other.disable(0).unwrap();
 }
 
 #[test]

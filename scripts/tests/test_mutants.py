@@ -297,6 +297,27 @@ class Stages(unittest.TestCase):
         found = command.Host.ENDED.search("  process didn't exit successfully: `a` (signal: 11, SIGSEGV: x)\n")
         self.assertEqual(found[1], "signal: 11, SIGSEGV: x")
 
+    def test_first_failure_of_user_mode(self):
+        usual = {"rust: a: x": "passed", "rust: a: y": "skipped", "rust: sound": "failed"}
+        for name, outcome, expected in (
+            ("rust: a: x", "passed", ""),
+            ("rust: a: x", "failed", "a: x"),
+            # What cannot be tried any more has not passed.
+            ("rust: a: x", "skipped", "a: x"),
+            ("rust: a: y", "skipped", ""),
+            ("rust: a: y", "failed", "a: y"),
+            # The machine may be the reason.
+            ("rust: sound", "failed", ""),
+            ("rust: a", "failed", "a"),
+            ("rust: b", "skipped", ""),
+        ):
+            with self.subTest(name=name, outcome=outcome):
+                worker = command.UserMode.__new__(command.UserMode)
+                worker.usual = usual
+                results = [command.Result("rust: a: x", "passed"), command.Result(name, outcome)]
+                self.assertEqual(worker.first_failure(results), expected)
+        self.assertEqual([command.UserMode.program(name) for name in ("rust: a: x", "rust: a", "x")], ["a", "a", ""])
+
     def test_suite_stops(self):
         self.assertRegex(command.conformance.COMMAND, command.UserMode.LOOP)
         self.assertIn(f"KILL {command.conformance.PROGRAM_SECONDS} ", command.conformance.COMMAND)

@@ -138,8 +138,9 @@ class UserMode:
         self.kernel = kernel.Kernel(impl="rust", arch="um")
         self.obj = self.kernel.objects
         self.suite: Dict[str, Path] = {}
-        # The results of the unchanged files.
+        # The results of the unchanged files, and the time that the suite takes with them.
         self.usual: Dict[str, str] = {}
+        self.suite_seconds = 0.0
         self.code = ""
 
     def fits(self, mutant: Mutant) -> bool:
@@ -188,6 +189,12 @@ class UserMode:
     def kunit(self) -> Iterator[Result]:
         yield from kunit.run(Limited(arch="um", impls=("rust",), objects={"rust": self.obj}))
 
+    def time_for_suite(self) -> float:
+        """The seconds after which a guest that runs the suite has hung."""
+        if not self.suite_seconds:
+            return BOOT_SECONDS + PROGRAM_SECONDS * len(self.suite)
+        return BOOT_SECONDS + PROGRAM_SECONDS + 3 * self.suite_seconds
+
     def conformance(self) -> Iterator[Result]:
         """The results of the suite's programs up to the first that fails."""
         files: Dict[str, initramfs.Source] = {f"/kcov/{name}": path for name, path in self.suite.items()}
@@ -200,10 +207,11 @@ class UserMode:
             arch="um",
             command=self.LOOP.sub(lambda _: self.STOP, command),
             files=files,
-            timeout=BOOT_SECONDS + PROGRAM_SECONDS * 4,
+            timeout=self.time_for_suite(),
             expected=conformance.RUST_EXPECTED,
         )
         outcome = guest.boot(kmemleak.watched(boot))
+        self.suite_seconds = self.suite_seconds or outcome.total_time
         for program in sorted(self.suite):
             if not (outcome.results / f"{program}.status").exists():
                 if outcome.death:

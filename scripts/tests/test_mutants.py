@@ -318,6 +318,15 @@ class Stages(unittest.TestCase):
                 self.assertEqual(worker.first_failure(results), expected)
         self.assertEqual([command.UserMode.program(name) for name in ("rust: a: x", "rust: a", "x")], ["a", "a", ""])
 
+    def test_time_for_the_suite(self):
+        worker = command.UserMode.__new__(command.UserMode)
+        worker.suite = dict.fromkeys("abcdefgh")
+        worker.suite_seconds = 0.0
+        # Every program may take as long as it may, until a run has shown how long they take.
+        self.assertGreaterEqual(worker.time_for_suite(), 8 * command.PROGRAM_SECONDS)
+        worker.suite_seconds = 1000.0
+        self.assertGreaterEqual(worker.time_for_suite(), 1000 + command.PROGRAM_SECONDS)
+
     def test_suite_stops(self):
         self.assertRegex(command.conformance.COMMAND, command.UserMode.LOOP)
         self.assertIn(f"KILL {command.conformance.PROGRAM_SECONDS} ", command.conformance.COMMAND)

@@ -22,7 +22,7 @@ from harness.kernel import Kernel, build
 
 # The objects of these come with what all objects need: the bindings, the macros, the generated headers.
 DIRECTORIES = ("kernel/kcov/", "samples/kcov/")
-# What `make` of the kernel writes its own description of Rust by.
+# The script by which the kernel's `make` writes its own description of Rust.
 DESCRIBE = "rust-analyzer"
 
 

@@ -72,7 +72,7 @@ def changed(mutant: Mutant) -> Iterator[None]:
 
 
 def steps_of(path: str) -> List[str]:
-    """What the crate on the host has to say about a file, the cheapest first."""
+    """The checks of the crate on the host for a file, the cheapest first."""
     about = (path not in NO_PROPERTIES, path in MODELS, path not in NO_RUNS)
     return [name for name, wanted in zip(STEPS, about) if wanted]
 

@@ -29,7 +29,7 @@ ARCHITECTURES = re.compile(r"kcov/arch/\w+\.rs$")
 
 
 def lines_shown(output: str) -> Iterator[str]:
-    """What a terminal shows in each line in turn: rust-analyzer goes back to change parts of its progress line."""
+    """Returns the lines as a terminal shows them: rust-analyzer goes back to change parts of its progress line."""
     line, place = "", 0
     for piece in re.findall(r"\x08+|\n|[^\x08\n]+", output):
         if piece[0] in "\n\x08":

@@ -54,7 +54,7 @@ def each_test(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 def is_slow(test: unittest.TestCase) -> bool:
-    """Whether a test has the mark of tests/__init__.py."""
+    """Returns whether a test has the mark of tests/__init__.py."""
     return bool(getattr(getattr(test, test.id().rpartition(".")[2], None), "slow", False))
 
 

@@ -148,7 +148,7 @@ def change_line(path: str, line: str, code: str) -> Iterator[Tuple[str, str]]:
     """The operators that fit a line, and what becomes of it. CODE is the line without what is not changed."""
     if LEFT_ALONE.search(code):
         return
-    # What is blank there stays as it is: positions are the same in both.
+    # Blank parts are not changed: positions are the same in both texts.
     code = code.rstrip()
     for operator in OPERATORS:
         if not path.endswith(operator.suffixes):
@@ -271,7 +271,7 @@ NO_BUILD, SAME_CODE = "does not compile", "same machine code"
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a change in one stage."""
+    """The result of a change in one stage."""
 
     digest: str
     outcome: str

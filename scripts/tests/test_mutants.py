@@ -302,7 +302,7 @@ class Stages(unittest.TestCase):
         for name, outcome, expected in (
             ("rust: a: x", "passed", ""),
             ("rust: a: x", "failed", "a: x"),
-            # What cannot be tried any more has not passed.
+            # A change that cannot be tried any more has not passed.
             ("rust: a: x", "skipped", "a: x"),
             ("rust: a: y", "skipped", ""),
             ("rust: a: y", "failed", "a: y"),

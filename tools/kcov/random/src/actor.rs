@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::sys::{self, Call, Mailbox, PAGE};
 
-/// What an actor may be told to do.
+/// An order for an actor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request {
     /// Makes a system call.
@@ -209,15 +209,15 @@ pub(crate) struct Look {
     pub(crate) words: usize,
     /// The words of a set, in the front of the buffer.
     pub(crate) set: usize,
-    /// Whether the buffer is filled with a pattern first.
+    /// The buffer is filled with a pattern first.
     pub(crate) prepare: bool,
-    /// Whether a part of a record may be in the words after the last one that fits.
+    /// A part of a record may be in the words after the last record that fits.
     pub(crate) ragged: bool,
     pub(crate) parts: [Part; 2],
     /// The counts, before the call and after it.
     pub(crate) before: [u64; 2],
     pub(crate) after: [u64; 2],
-    /// Which of the checks found something: see [`Look::complaint`].
+    /// The check that found something: see [`Look::complaint`].
     pub(crate) wrong: u64,
     pub(crate) wrong_at: usize,
 }

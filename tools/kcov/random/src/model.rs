@@ -27,7 +27,7 @@ pub(crate) struct Kernel {
     pub(crate) comparisons: bool,
 }
 
-/// What is recorded.
+/// The kind of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Pc,

@@ -146,7 +146,7 @@ pub(crate) struct Report {
     pub(crate) calls: AtomicU64,
     /// The number of bytes of the text.
     length: AtomicU64,
-    /// How often each call had each result.
+    /// The number of times that each call had each result.
     pub(crate) counters: [AtomicU64; COUNTERS],
 }
 

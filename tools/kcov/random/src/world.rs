@@ -160,7 +160,7 @@ const SAMPLE_WORK: usize = 0x7c92;
 const SAMPLE_PAIR: usize = 0x4018_7ca1;
 const SAMPLE_COMMON_HANDLE: usize = 0xc010_7ca3;
 
-/// What the sample module calls contexts.
+/// The contexts of the sample module.
 const CONTEXTS: [(Context, u32, &str); 3] = [
     (Context::Task, 0, "task"),
     (Context::Softirq, 5, "softirq"),
@@ -184,10 +184,10 @@ const LARGE_SIZE: usize = 65536;
 const HUGE_SIZES: [usize; 4] = [MAX_WORDS, MAX_WORDS + 1, usize::MAX / 8, usize::MAX];
 /// The most files and the most mappings that there are at one time.
 const MOST: usize = 12;
-/// How long an actor may take, and a world, in seconds.
+/// The limits for an actor, and for a world, in seconds.
 const PATIENCE: i64 = 60;
 
-/// What the numbers of the whole system are.
+/// The numbers of the whole system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) descriptors: i64,

@@ -240,7 +240,7 @@ FIXTURE(pieces) {
 	int log;
 };
 
-/* What comes between two pieces. */
+/* The call that comes between two pieces. */
 FIXTURE_VARIANT(pieces) {
 	bool reset;
 };

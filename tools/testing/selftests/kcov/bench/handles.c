@@ -34,7 +34,7 @@ static pthread_barrier_t registered, over;
 
 struct share {
 	unsigned int first;
-	/* How many handles in each phase, one phase after the other; 0 ends them. */
+	/* The number of handles in each phase, one phase after the other; 0 ends them. */
 	unsigned int counts[3];
 	unsigned int words;
 };
@@ -119,7 +119,7 @@ static long kernel_memory(void)
 	char name[64];
 	long kib, sum = 0;
 
-	/* What is freed after a grace period or by a worker shall be freed. */
+	/* Memory that is freed after a grace period, or by a worker, must be free by now. */
 	sleep(1);
 	file = fopen("/proc/meminfo", "re");
 	if (!file)
@@ -162,7 +162,7 @@ static void measure_memory(void)
 	/* The table of files grows once and stays. */
 	memory_of_open("/dev/null");
 	file = memory_of_open("/dev/null");
-	/* What an open file takes, whatever it is, is no matter of KCOV. */
+	/* The memory of an open file of any kind is not KCOV's. */
 	printf("descriptor %.1f\n", memory_of_open(KCOV_DEVICE) - file);
 
 	register_handles(MAX_THREADS, 1, KCOV_REMOTE_MAX_HANDLES, 4096);

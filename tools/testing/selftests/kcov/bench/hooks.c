@@ -42,7 +42,7 @@
 #define MODE_CMP 3
 #endif
 
-/* What the kernel's object file wants to have. */
+/* Symbols that the kernel's object file needs. */
 static _Alignas(64) unsigned char task[TASK_SIZE];
 void *current_task = task;
 unsigned long __preempt_count;
@@ -62,7 +62,7 @@ __asm__(".pushsection .text\n.balign 64\n.globl empty, empty_with_arguments\n"
 
 static uint64_t buffer[BUFFER_WORDS] __attribute__((aligned(4096)));
 
-/* What kcov/layout.rs calls a layout, and where it believes the kernel's code to be. */
+/* A layout of kcov/layout.rs, and the range of the kernel's code that it assumes. */
 #define SET_WORDS 65536
 static uint64_t set[SET_WORDS] __attribute__((aligned(4096)));
 static struct {
@@ -125,9 +125,9 @@ static const struct figure {
 	void (*loop)(unsigned long calls);
 	enum state state;
 	unsigned int mode;
-	/* How many records a call makes when there is room. */
+	/* The number of records that a call makes if there is space. */
 	unsigned int records;
-	/* What the loop costs without a hook. */
+	/* The cost of the loop without a hook. */
 	void (*reference)(unsigned long calls);
 } figures[] = {
 	{ "empty", loop_empty, OFF, 0, 0, NULL },
@@ -227,7 +227,7 @@ static enum state state_of(const struct figure *figure)
 	return figure->state;
 }
 
-/* How many records a call makes. */
+/* Returns the number of records that a call makes. */
 static unsigned int records_of(const struct figure *figure)
 {
 	return state_of(figure) == REPEATED ? 0 : figure->records;
@@ -288,7 +288,7 @@ static void prepare(const struct figure *figure)
 	prepare_layout(figure);
 }
 
-/* Whether the last CALLS calls did what they should have done. */
+/* Returns whether the last CALLS calls had the effect that they must have. */
 static void check(const struct figure *figure, unsigned long calls)
 {
 	uint64_t expected = figure->state == FULL ? capacity(figure->mode) :

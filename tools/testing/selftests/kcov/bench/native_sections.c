@@ -87,7 +87,7 @@ struct worker {
 	uint64_t handle;
 	uint64_t start;
 	uint64_t end;
-	/* How often something else got the CPU meanwhile. */
+	/* The number of times that another program got the CPU. */
 	long switches;
 } __attribute__((aligned(64)));
 

@@ -85,7 +85,7 @@ long sample_pair(int device, const struct kcov_sample_pair *pair);
 long sample_pairs(int device, const struct kcov_sample_pair *pair, int number,
 		  long (*prepare)(void *data), void *data);
 
-/* How often a mode has recorded what ran @times: once, if it records each PC once. */
+/* Returns the number of records of code that ran @times: 1 in modes that record each PC once. */
 static inline uint64_t times_in_mode(uint32_t mode, uint64_t times)
 {
 	return mode == KCOV_TRACE_UNIQUE_PC && times ? 1 : times;

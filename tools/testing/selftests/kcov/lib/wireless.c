@@ -117,7 +117,7 @@ static int request(union message *message, uint16_t wanted, void *value, size_t 
 			result = ((struct nlmsgerr *)NLMSG_DATA(&answer.header))->error;
 			break;
 		} else if (value) {
-			/* What did not fit is not there. */
+			/* The rest did not fit. */
 			if (answer.header.nlmsg_len > got)
 				answer.header.nlmsg_len = got;
 			find(&answer, wanted, value, size);

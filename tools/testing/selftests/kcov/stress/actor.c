@@ -148,7 +148,7 @@ static void close_slot(struct state *state, unsigned int slot)
 		COUNT(closed);
 }
 
-/* What is in front of the trace, in the modes that divide the buffer: any size. */
+/* The part in front of the trace, in the modes that divide the buffer: any size. */
 static unsigned long front_words(struct state *state)
 {
 	static const unsigned long unusual[] = {
@@ -311,7 +311,7 @@ static void forge(struct state *state)
 	COUNT(forged);
 }
 
-/* Whether PCs are behind so many words of a buffer. */
+/* Returns whether PCs follow so many words of a buffer. */
 static bool holds_pcs(unsigned int slot, unsigned long front)
 {
 	volatile uint64_t *trace = buffer(slot) + front;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What makes the kernel run annotated sections: the sample modules' worker, work
+ * The callers that make the kernel run annotated sections: the sample modules' worker, work
  * item and timer, workers of vhost and io_uring, and the hub of the USB.
  */
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the parts of the stress program share: the counters of what has happened
+ * Declarations that the parts of the stress program share: the counters of what has happened
  * so far, the random numbers, and the end with a reason.
  */
 #ifndef KCOV_STRESS_H
@@ -12,7 +12,7 @@
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-/* What must have happened at least once for a run to mean anything. */
+/* Events that must have happened at least once for a run to mean anything. */
 #define COUNTERS(X)							\
 	X(opened)							\
 	X(mapped)							\
@@ -134,7 +134,7 @@ bool sections_usb_exist(void);
 
 /* gate.c: the code at the entry of the hooks. */
 void gate_open(void);
-/* Whether the code has changed since the call before. */
+/* Returns whether the code has changed since the call before. */
 bool gate_changed(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the programs of system calls share with those that run and record them. */
+/* Declarations that the programs of system calls share with those that run and record them. */
 #ifndef KCOV_TRACES_H
 #define KCOV_TRACES_H
 
@@ -56,7 +56,7 @@ static inline void *nowhere(void)
 }
 
 /*
- * What runs between the two is not part of the trace: waiting for another task takes a way
+ * Code that runs between the two is not part of the trace: waiting for another task takes a way
  * through the kernel that depends on which of the two is quicker.
  */
 void quiet_begin(void);

@@ -64,7 +64,7 @@ static size_t front, image_words, words;
 static uint64_t image, modules;
 static volatile uint64_t *area, *trace;
 /*
- * What quiet_begin() keeps: the count, and the set. In memory that a child does not get, or the
+ * The count and the set that quiet_begin() keeps, in memory that a child does not get, or the
  * first access after fork() would be a fault, whose PCs would be in the set that is kept and
  * not in the trace.
  */
@@ -102,7 +102,7 @@ void quiet_begin(void)
 {
 	/* After fork(), the first write to a page is a fault, which would be in the trace. */
 	touch_stack();
-	/* What an interrupt records meanwhile is in the count and in the set, or in neither. */
+	/* A record of an interrupt in between is in the count and in the set, or in neither. */
 	do {
 		kept[0] = trace[0];
 		if (trace != area)

@@ -317,7 +317,7 @@ fn areas_stay_for_a_while() {
     enable_remote(&descriptor, Ok(Mode::Pc), 0, 64, 1).unwrap();
     let areas = statistics::areas();
     assert!(areas > softirq_areas);
-    // What was queued before, by this test or another one, finds a user.
+    // Work that was queued before, by this test or another one, finds a user.
     while workqueue::run(DRAIN) {}
     assert_eq!(statistics::areas(), areas);
     descriptor.disable(0).unwrap();

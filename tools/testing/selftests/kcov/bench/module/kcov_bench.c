@@ -17,7 +17,7 @@
 #include <linux/slab.h>
 #include <linux/timex.h>
 
-/* How many different handles a thread uses, in turn. */
+/* The number of different handles that a thread uses, in turn. */
 #define HANDLES 64
 #define MAX_ROUNDS 64
 

@@ -28,7 +28,7 @@ from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 from harness import kconfig, kernel, machine, overlay, skips
 from harness.arch import ARCHITECTURES
 from harness.cells import CELLS, Cell, Forbidden, values
-from harness.checklib import FAILED, PASSED, Context, Result
+from harness.checklib import FAILED, PASSED, SKIPPED, Context, Result, failed
 from harness.hostlib import (
     BUILD,
     CACHE,
@@ -144,6 +144,14 @@ def run_forbidden(cell: Forbidden, built: kernel.Kernel) -> Tuple[str, str]:
     die("the tree takes this configuration; make it a cell that is built (scripts/harness/cells.py).")
 
 
+def judged(cell: Cell, result: Result) -> Result:
+    """Returns the result, or a failure if a test was skipped that the cell exists for."""
+    for program in cell.unskipped:
+        if result.outcome == SKIPPED and result.name.startswith(f"rust: {program}"):
+            return failed(result.name, f"this cell is there for it, but it was skipped: {result.detail}")
+    return result
+
+
 def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     results: List[Result] = []
     objects = kernel.build(built)
@@ -153,7 +161,7 @@ def run_checks(cell: Cell, built: kernel.Kernel) -> Tuple[str, str]:
     machine.RUNS = logs_of(cell)
     context = Context(arch=cell.arch, impls=("rust",), objects={"rust": objects}, progress=progress.show)
     for name in cell.checks:
-        results += importlib.import_module(f"checks.{name}").run(context)
+        results += [judged(cell, result) for result in importlib.import_module(f"checks.{name}").run(context)]
     progress.end("done")
     failures = [result for result in results if result.outcome == FAILED]
     for result in failures:

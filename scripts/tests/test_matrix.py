@@ -10,6 +10,7 @@ from unittest import mock
 import matrix
 from harness.arch import ARCHITECTURES
 from harness.cells import CELLS, Cell, Forbidden, values
+from harness.checklib import FAILED, PASSED, passed, skipped
 from harness.hostlib import RESULTS_BEGIN, RESULTS_END, SCRIPTS, Failure
 
 NO = Forbidden("no", "no", "KASAN=y", file="init/Kconfig", line="depends on !KASAN", option="RUST")
@@ -32,6 +33,16 @@ class Cells(unittest.TestCase):
         cell = Cell("x", "x", "PREEMPT=y NR_CPUS=4 SMP=n")
         self.assertEqual(values(cell), {"CONFIG_PREEMPT": "y", "CONFIG_NR_CPUS": "4", "CONFIG_SMP": "n"})
 
+    def test_programs_that_they_exist_for(self) -> None:
+        cell = Cell("x", "x", unskipped=("radio_test",))
+        of_it, of_another = skipped("rust: radio_test: radio.up", "no radio"), skipped("rust: pc_test: pc.one", "why")
+        self.assertEqual(FAILED, matrix.judged(cell, of_it).outcome)
+        self.assertIn("no radio", matrix.judged(cell, of_it).detail)
+        self.assertEqual(of_another, matrix.judged(cell, of_another))
+        self.assertEqual(PASSED, matrix.judged(cell, passed("rust: radio_test: radio.up")).outcome)
+        suite = (SCRIPTS.parent / "tools/testing/selftests/kcov/Makefile").read_text(encoding="utf-8").split()
+        for known in CELLS:
+            self.assertLessEqual(set(known.unskipped), set(suite), known.name)
 
     def test_each_has_its_kernel(self) -> None:
         with tempfile.TemporaryDirectory() as place, mock.patch.object(matrix, "STATE", Path(place)), mock.patch.dict(

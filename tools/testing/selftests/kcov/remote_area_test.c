@@ -271,25 +271,25 @@ static long comparisons_with(FIXTURE_DATA(size) *self, uint32_t area_size)
 TEST_F(size, is_honoured_for_comparisons)
 {
 	const long most = room(KCOV_TRACE_CMP, variant->words);
+	/* In C, an area of 32 GiB cannot be allocated, and the sections are lost. */
+	const bool is_lost = statistics_missing() && variant->words == ~0U;
 	long one, count = -1;
+	bool fits = false;
 	int attempt;
 
 	if (comparisons_missing())
 		SKIP(return, "%s", comparisons_missing());
-	for (attempt = 0; attempt < 10; attempt++) {
+	for (attempt = 0; attempt < 10 && !fits; attempt++) {
 		/* Each section has space for one record. */
 		one = comparisons_with(self, 1 + WORDS_PER_CMP);
 		ASSERT_LT(0, one);
 		count = comparisons_with(self, variant->words);
-		if (most > 1 || count == most * one)
-			break;
+		if (most <= 1)
+			fits = count == most * one;
+		else
+			fits = is_lost || (one < count && count <= (double)most * one);
 	}
-	if (most <= 1) {
-		EXPECT_EQ(most * one, count);
-	} else if (!statistics_missing() || variant->words < ~0U) {
-		EXPECT_LT(one, count);
-		EXPECT_GE((double)most * one, count);
-	}
+	EXPECT_TRUE(fits) TH_LOG("%ld, and %ld where sections have space for %ld", one, count, most);
 }
 
 /* Returns whether at most @mebibytes are in use, within 30 seconds. */

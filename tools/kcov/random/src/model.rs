@@ -2,6 +2,11 @@
 //! The model: tasks, files, mappings and descriptors, and the result of each call by the tables of
 //! Documentation/dev-tools/kcov.rst, in the order of their rows.
 
+mod modes;
+
+use modes::check_front;
+pub(crate) use modes::{Kernel, Mode, parts};
+
 use crate::actor::Part;
 use crate::sys::PAGE;
 
@@ -15,91 +20,6 @@ const DIVIDED_AREA_WORDS: usize = 64 << 10;
 
 /// A result: nothing, or an errno.
 pub(crate) type Outcome = Result<(), i32>;
-
-/// The kernel under test.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kernel {
-    /// `CONFIG_KCOV_RUST`.
-    pub(crate) rust: bool,
-    /// `CONFIG_KCOV_UNIQUE`.
-    pub(crate) unique: bool,
-    /// `CONFIG_KCOV_ENABLE_COMPARISONS`.
-    pub(crate) comparisons: bool,
-}
-
-/// The kind of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Pc,
-    Cmp,
-    Unique,
-    PcCmp,
-}
-
-impl Mode {
-    /// Returns the name in fdinfo.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Mode::Pc => "pc",
-            Mode::Cmp => "cmp",
-            Mode::Unique => "unique",
-            Mode::PcCmp => "pc+cmp",
-        }
-    }
-
-    fn plain(self) -> bool {
-        matches!(self, Mode::Pc | Mode::Cmp)
-    }
-}
-
-impl Kernel {
-    fn supported(self, mode: Mode) -> Result<Mode, i32> {
-        let configured = match mode {
-            Mode::Pc => true,
-            Mode::Unique => self.unique,
-            Mode::Cmp | Mode::PcCmp => self.comparisons,
-        };
-        if configured { Ok(mode) } else { Err(ENOTSUPP) }
-    }
-
-    /// Decodes the argument of `KCOV_ENABLE`.
-    fn local_mode(self, raw: usize) -> Result<Mode, i32> {
-        match raw {
-            0 => Ok(Mode::Pc),
-            1 => self.supported(Mode::Cmp),
-            _ => Err(libc::EINVAL),
-        }
-    }
-
-    /// Decodes the mode of `KCOV_REMOTE_ENABLE`. The implementation in C has only the first two.
-    fn remote_mode(self, raw: u32) -> Result<Mode, i32> {
-        match raw {
-            2 if self.rust => self.supported(Mode::Unique),
-            3 if self.rust => self.supported(Mode::PcCmp),
-            _ => self.local_mode(raw as usize),
-        }
-    }
-}
-
-/// The parts of a buffer, or of an area, that have counts.
-pub(crate) fn parts(mode: Mode, words: usize, front: usize) -> [Part; 2] {
-    let part = |at, words, record| Part { at, words, record };
-    match mode {
-        Mode::Pc => [part(0, words, 1), Part::default()],
-        Mode::Cmp => [Part::default(), part(0, words, 4)],
-        Mode::Unique => [part(front, words - front, 1), Part::default()],
-        Mode::PcCmp => [part(0, front, 1), part(front, words - front, 4)],
-    }
-}
-
-fn check_front(mode: Mode, words: usize, front: usize) -> Outcome {
-    let fits = match mode {
-        Mode::Pc | Mode::Cmp => true,
-        Mode::Unique => front > 0 && words.saturating_sub(front) >= 2,
-        Mode::PcCmp => front >= 2 && words.saturating_sub(front) >= 5,
-    };
-    if fits { Ok(()) } else { Err(libc::EINVAL) }
-}
 
 /// A descriptor's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -535,84 +455,4 @@ pub(crate) enum Context {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RUST: Kernel = Kernel {
-        rust: true,
-        unique: true,
-        comparisons: true,
-    };
-    const COMMON: u64 = 7;
-    const USB: u64 = 1 << 56 | 5;
-
-    fn ready(kernel: Kernel, descriptors: usize) -> Model {
-        let mut model = Model::new(kernel, 2);
-        for index in 0..descriptors {
-            model.descriptors.push(Descriptor {
-                words: 0,
-                state: State::Opened,
-            });
-            assert_eq!(model.init(index, 512, true), Ok(()));
-        }
-        model.start(0, 1, None);
-        model
-    }
-
-    fn remote(handles: &[u64], common: u64) -> Remote {
-        let number = handles.len() as u32;
-        Remote {
-            mode: 0,
-            area: 64,
-            front: 0,
-            common,
-            number,
-            handles: handles.to_vec(),
-            readable: Readable::All,
-        }
-    }
-
-    #[test]
-    fn earlier_rows_decide() {
-        let mut model = ready(RUST, 3);
-        assert_eq!(model.init(0, 1, true), Err(libc::EINVAL));
-        assert_eq!(model.init(0, 2, false), Err(libc::ENOMEM));
-        assert_eq!(model.init(0, 2, true), Err(libc::EBUSY));
-        assert_eq!(model.enable(0, 0, 9), Err(libc::EINVAL));
-        assert_eq!(model.enable(0, 0, 0), Ok(()));
-        assert_eq!(model.enable(0, 0, 0), Err(libc::EINVAL));
-        assert_eq!(model.enable(0, 1, 9), Err(libc::EBUSY));
-        assert_eq!(model.remote_enable(1, 1, &remote(&[USB], COMMON)), Ok(()));
-        assert_eq!(model.remote_enable(1, 2, &remote(&[USB], 0)), Err(libc::EBUSY));
-        assert_eq!(
-            model.remote_enable(0, 2, &remote(&[USB, 3], 0)),
-            Err(libc::EEXIST)
-        );
-        assert_eq!(
-            model.remote_enable(0, 2, &remote(&[3, USB], 0)),
-            Err(libc::EINVAL)
-        );
-        assert_eq!(model.disable(0, 1, 0), Err(libc::EINVAL));
-    }
-
-    #[test]
-    fn exit_makes_ready_and_children_inherit_the_common_handle() {
-        let mut model = ready(RUST, 1);
-        assert_eq!(model.remote_enable(1, 0, &remote(&[], COMMON)), Ok(()));
-        model.start(1, 1, None);
-        assert_eq!(model.actor(1).common, COMMON);
-        model.exit(1);
-        assert_eq!(model.descriptors[0].state, State::Ready);
-        assert_eq!(model.registered().count(), 0);
-    }
-
-    #[test]
-    fn only_c_forgets_the_common_handle_when_a_call_fails() {
-        for rust in [true, false] {
-            let mut model = ready(Kernel { rust, ..RUST }, 1);
-            model.actors[0].as_mut().unwrap().common = COMMON;
-            assert_eq!(model.remote_enable(0, 0, &remote(&[3], 0)), Err(libc::EINVAL));
-            assert_eq!(model.actor(0).common, if rust { COMMON } else { 0 });
-        }
-    }
-}
+mod tests;

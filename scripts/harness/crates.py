@@ -2,20 +2,34 @@
 """
 Runs cargo on the crates for user space (tools/kcov), and builds the programs for guests: static ones, since the
 initramfs has no libraries.
+
+The cache of the user keeps the programs, so that a clone whose sources are known compiles none of them.
 """
 
+import hashlib
 import json
+import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List, Mapping, Optional
 
 from . import programs
 from .arch import ARCHITECTURES
-from .hostlib import BUILD, TOP, build_environment, die, run_logged, shown
+from .hostlib import BUILD, CACHE, TOP, build_environment, command_output, die, replacing, run_logged, shown
+from .patches import walk
 
 WORKSPACE = TOP / "tools/kcov"
 TARGET_DIR = BUILD / "cargo"
 LOGS = BUILD / "log"
+KEPT = CACHE / "programs"
+# So many programs are kept.
+MOST_KEPT = 12
+# Variables that cargo, rustc, build scripts and the linker read.
+READ = re.compile(
+    r"(CARGO|RUST|CC|CXX|AR|LD|C_INCLUDE|CPATH|LIBRARY|GCC|COMPILER)_.*|(C|CPP|CXX|LD|RUST)FLAGS|RUSTC|CC|CPATH"
+)
 STATIC = "-C target-feature=+crt-static"
 
 
@@ -34,12 +48,76 @@ def target_of(arch: str) -> str:
     return ARCHITECTURES[arch].rust_target
 
 
+def sources(name: str) -> List[Path]:
+    """Returns the files of the workspace that a program of its crate NAME may be made from."""
+    # The members need all manifests. The other crates are not dependencies of programs.
+    manifests = list(WORKSPACE.glob("*/Cargo.toml"))
+    files = [path for path in WORKSPACE.iterdir() if path.is_file()] + manifests
+    for manifest in manifests:
+        if any(f'name = "{crate}"\n' in manifest.read_text(encoding="utf-8") for crate in ("kcov", name)):
+            files += walk(manifest.parent)
+    return sorted(set(files))
+
+
+def settings(env: Mapping[str, str]) -> List[Path]:
+    """Returns the files with settings that cargo reads."""
+    places = [folder / ".cargo" for folder in (WORKSPACE, *WORKSPACE.parents)]
+    places.append(Path(env.get("CARGO_HOME") or Path.home() / ".cargo"))
+    return [path for place in places for path in (place / "config", place / "config.toml") if path.is_file()]
+
+
+def label_of(name: str, command: List[str], env: Mapping[str, str]) -> str:
+    """Returns a label that changes with everything that a program is made from."""
+    tools = (("rustc", "-vV"), ("cargo", "-vV"), ("cc", "--version"), ("ld", "--version"))
+    parts = [*command, *(command_output(*tool, env=dict(env)) or "" for tool in tools)]
+    parts += [f"{key}={value}" for key, value in sorted(env.items()) if READ.fullmatch(key) and key != "CARGO_TARGET_DIR"]
+    library = Path(command_output("cc", "-print-file-name=libc.a") or "")
+    for path in [*settings(env), *sources(name), *([library] if library.is_absolute() else [])]:
+        place = path.relative_to(WORKSPACE) if WORKSPACE in path.parents else path
+        parts += [str(place), hashlib.sha256(path.read_bytes()).hexdigest()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def inputs(built: Path) -> Optional[List[Path]]:
+    """Returns the files that cargo has compiled into a program, except those of the registry."""
+    try:
+        text = built.with_suffix(".d").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    words = re.split(r"(?<!\\)\s+", text.partition(": ")[2].strip())
+    return [Path(word.replace("\\ ", " ")) for word in words if word]
+
+
+def keep(built: Path, kept: Path, name: str) -> None:
+    """Keeps a program, if it was made from known files only."""
+    known, read = set(sources(name)), inputs(built)
+    if read is None or not set(read) <= known:
+        return
+    with replacing(kept) as partial:
+        shutil.copy2(built, partial)
+    for old in sorted(KEPT.iterdir(), key=lambda path: path.stat().st_mtime)[:-MOST_KEPT]:
+        old.unlink(missing_ok=True)
+
+
 def program(name: str, arch: str) -> Path:
-    """Builds a static program of the workspace, from the crate with its name."""
-    target, log = target_of(arch), LOGS / f"cargo-{name}.log"
+    """Returns a static program of the workspace, from the crate with its name. Builds it unless the cache has it."""
+    target, log, env = target_of(arch), LOGS / f"cargo-{name}.log", static_environment()
     command = ["cargo", "build", "--release", "--locked", "--target", target, "-p", name]
-    run_logged(log, f"Building {name}", command, env=static_environment(), cwd=WORKSPACE)
-    return TARGET_DIR / target / "release" / name
+    built = TARGET_DIR / target / "release" / name
+    before = label_of(name, command, env)
+    kept = KEPT / f"{name}-{before}"
+    # Cargo is quick where it has built the program once.
+    if not built.exists() and kept.exists():
+        place = BUILD / "kept" / name
+        with replacing(place) as partial:
+            shutil.copy(kept, partial)
+        os.utime(kept)
+        return place
+    run_logged(log, f"Building {name}", command, env=env, cwd=WORKSPACE)
+    # A source may have been edited while cargo ran.
+    if not kept.exists() and label_of(name, command, env) == before:
+        keep(built, kept, name)
+    return built
 
 
 def kcov_trace(arch: str = "x86_64") -> Path:

@@ -257,6 +257,7 @@ def run_logged(
             process.wait()
             raise
         status = process.wait()
+        process.stdout.close()
     if status == 0:
         progress.end(done)
         return 0

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the evaluation of the results of test programs in Rust, and of the page of the report."""
 
+import contextlib
+import io
 import os
 import tempfile
 import unittest
@@ -9,6 +11,7 @@ from unittest import mock
 
 from checks import report, tools
 from harness import browser, crates
+from harness.arch import ARCHITECTURES
 from harness.checklib import FAILED, PASSED, SKIPPED, Context
 from harness.hostlib import Failure
 
@@ -83,6 +86,81 @@ class RustTests(unittest.TestCase):
     def test_other_architectures_are_refused(self):
         with self.assertRaisesRegex(Failure, "not for arm64"):
             crates.kcov_trace("arm64")
+
+
+# Makes a program whose file of dependencies names the sources, and $ANOTHER.
+CARGO = """#!/bin/sh
+[ "$1" = build ] || exit 0
+echo "$*" >>"$CALLS"
+mkdir -p "$CARGO_TARGET_DIR/$TARGET/release"
+cat "$SOURCES"/one/src/main.rs >"$CARGO_TARGET_DIR/$TARGET/release/one"
+chmod +x "$CARGO_TARGET_DIR/$TARGET/release/one"
+echo "one: $SOURCES/one/src/main.rs $ANOTHER" >"$CARGO_TARGET_DIR/$TARGET/release/one.d"
+"""
+
+
+class KeptPrograms(unittest.TestCase):
+    """A program is compiled once for all clones with the same sources."""
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        self.top = Path(place.name)
+        self.target = ARCHITECTURES["x86_64"].rust_target
+        (self.top / "bin").mkdir()
+        (self.top / "bin/cargo").write_text(CARGO)
+        (self.top / "bin/cargo").chmod(0o755)
+        self.path = f"{self.top}/bin:{os.environ['PATH']}"
+
+    def clone(self, name, text="fn main() {}", **variables):
+        """Makes the program in a clone; returns its text, and whether cargo has run."""
+        workspace = self.top / name / "tools"
+        for path in ("one/src/main.rs", "kcov/src/lib.rs", "Cargo.lock", "one/Cargo.toml", "kcov/Cargo.toml"):
+            (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+            manifest = f'[package]\nname = "{Path(path).parts[0]}"\n'
+            (workspace / path).write_text(manifest if path.endswith("Cargo.toml") else text)
+        calls = self.top / "calls"
+        calls.write_text("")
+        more = {"PATH": self.path, "CALLS": str(calls), "SOURCES": str(workspace), "TARGET": self.target, "ANOTHER": ""}
+        build = self.top / name / "build"
+        with mock.patch.multiple(
+            crates, WORKSPACE=workspace, BUILD=build, TARGET_DIR=build / "cargo", LOGS=build, KEPT=self.top / "kept"
+        ), mock.patch.dict(os.environ, {**more, **variables}), contextlib.redirect_stdout(io.StringIO()):
+            program = crates.program("one", "x86_64")
+            self.assertTrue(os.access(program, os.X_OK))
+            self.assertTrue(program.is_relative_to(build))
+            return program.read_text(), bool(calls.read_text())
+
+    def test_another_clone_has_the_same_sources(self):
+        self.assertEqual(self.clone("a"), ("fn main() {}", True))
+        self.assertEqual(self.clone("b"), ("fn main() {}", False))
+        self.assertEqual(self.clone("b", "// more"), ("// more", True))
+        self.assertEqual(self.clone("c", "// more"), ("// more", False))
+        # Cargo has the objects of this clone, and is asked what has changed.
+        self.assertEqual(self.clone("a"), ("fn main() {}", True))
+
+    def test_settings_are_part_of_the_label(self):
+        self.clone("a")
+        self.assertTrue(self.clone("b", CARGO_PROFILE_RELEASE_LTO="true")[1])
+        (self.top / "d/tools/.cargo").mkdir(parents=True)
+        (self.top / "d/tools/.cargo/config.toml").write_text("[build]")
+        self.assertTrue(self.clone("d")[1])
+
+    def test_a_program_of_unknown_files_is_not_kept(self):
+        self.clone("a", ANOTHER="/usr/include/stdio.h")
+        self.assertTrue(self.clone("b")[1])
+
+    def test_sources_of_our_programs(self):
+        for name, directory in (("kcov-trace", "kcov-trace"), ("kcov-random", "random")):
+            files = {path.relative_to(crates.WORKSPACE).as_posix() for path in crates.sources(name)}
+            self.assertLessEqual({f"{directory}/src/main.rs", "kcov/src/lib.rs", "Cargo.lock", "Cargo.toml"}, files)
+            self.assertFalse({path for path in files if path.startswith("target/")})
+
+    def test_few_are_kept(self):
+        for number in range(crates.MOST_KEPT + 3):
+            self.clone(f"a{number}", f"// {number}")
+        self.assertEqual(len(list((self.top / "kept").iterdir())), crates.MOST_KEPT)
+        self.assertFalse(self.clone("z", f"// {number}")[1])
 
 
 class Page(unittest.TestCase):

@@ -18,21 +18,23 @@ mod registers;
 mod release;
 #[cfg(test)]
 mod tests;
+mod traced;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use kcov::{Cmp, Device, Kcov, Pc, abi};
+use kcov::{Cmp, Device, Kcov, abi};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::recording::{Records, Task};
+use crate::recording::Task;
 use crate::signals::{self, Catching, Children};
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
+use traced::{Traced, reset};
 
 /// The kind of records to collect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,111 +178,6 @@ fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
     ptrace::seize(child)?;
     go.write_all(&[0])?;
     Ok((child, fs::File::from(failure_read)))
-}
-
-/// A task that is being traced.
-#[derive(Debug)]
-struct Traced {
-    kcov: Option<Kcov>,
-    /// Set if its collection was started, or the attempt failed.
-    started: bool,
-    /// Set if it has reported that it exits. Nothing is recorded for it after that.
-    exiting: bool,
-    parent: Tid,
-    name: String,
-    overflowed: bool,
-    problem: Option<String>,
-    records: Records,
-    /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
-    /// modules.
-    seen: HashSet<u64>,
-}
-
-impl Traced {
-    fn new(options: &Options) -> Self {
-        Self {
-            kcov: None,
-            started: false,
-            exiting: false,
-            parent: 0,
-            name: String::new(),
-            overflowed: false,
-            problem: None,
-            records: match options.mode {
-                Mode::Pcs | Mode::UniquePcs => Records::Pcs(Vec::new()),
-                Mode::Comparisons => Records::Comparisons(Vec::new()),
-            },
-            seen: HashSet::new(),
-        }
-    }
-
-    /// Reads the current name of the task. The name may be missing at the exit, because a kill can
-    /// take a task past the exit stop.
-    fn update_name(&mut self, tid: Tid) {
-        let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-        let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        if !name.is_empty() {
-            self.name = name;
-        }
-    }
-
-    /// Empties the buffer of a task that has reported a stop, as [`Self::empty_buffer`] does.
-    fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, set: usize) {
-        // The report arrives while the task still goes to sleep, in code that is recorded, too. Any
-        // request waits for the end of that. A task that was killed does not answer: its records
-        // are taken after it has exited.
-        if self.kcov.is_some() && ptrace::event_message(tid).is_ok() {
-            self.empty_buffer(from, set);
-        }
-    }
-
-    /// Takes the records from the buffer if it has at least `from` records; 0 means always. The
-    /// task must be asleep or gone.
-    fn empty_buffer(&mut self, from: usize, set: usize) {
-        let Some(kcov) = &mut self.kcov else { return };
-        let overflowed = match &mut self.records {
-            Records::Pcs(pcs) if set > 0 => take_unique(kcov, set, from, &mut self.seen, pcs),
-            Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
-            Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
-        };
-        self.overflowed |= overflowed;
-    }
-}
-
-/// Moves the records out of the buffer; returns whether it was full.
-fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
-    let records = kcov.records::<M>();
-    if records.len() < from {
-        return false;
-    }
-    let overflowed = records.overflowed();
-    to.extend(records.iter());
-    kcov.reset();
-    overflowed
-}
-
-/// Does the same as [`take`] for a buffer with a set, which keeps the PCs.
-fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>, to: &mut Vec<u64>) -> bool {
-    // The buffer was divided at the same word when it was made.
-    let Ok(mut buffer) = kcov.unique_buffer(set) else {
-        return false;
-    };
-    let records = buffer.records();
-    if records.len() < from {
-        return false;
-    }
-    let overflowed = records.overflowed();
-    to.extend(records.iter().filter(|pc| seen.insert(*pc)));
-    buffer.discard();
-    overflowed
-}
-
-/// Discards the records in the buffer, and clears the set.
-fn reset(kcov: &mut Kcov, set: usize) {
-    kcov.reset();
-    if let Ok(mut buffer) = kcov.unique_buffer(set) {
-        buffer.reset();
-    }
 }
 
 #[derive(Debug)]

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A task that is being traced, and what is taken from its buffer.
+
+use std::collections::HashSet;
+use std::fs;
+
+use kcov::{Cmp, Kcov, Pc};
+
+use super::ptrace::{self, Tid};
+use super::{Mode, Options};
+use crate::recording::Records;
+
+/// A task that is being traced.
+#[derive(Debug)]
+pub(super) struct Traced {
+    pub(super) kcov: Option<Kcov>,
+    /// Set if its collection was started, or the attempt failed.
+    pub(super) started: bool,
+    /// Set if it has reported that it exits. Nothing is recorded for it after that.
+    pub(super) exiting: bool,
+    pub(super) parent: Tid,
+    pub(super) name: String,
+    pub(super) overflowed: bool,
+    pub(super) problem: Option<String>,
+    pub(super) records: Records,
+    /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
+    /// modules.
+    pub(super) seen: HashSet<u64>,
+}
+
+impl Traced {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            kcov: None,
+            started: false,
+            exiting: false,
+            parent: 0,
+            name: String::new(),
+            overflowed: false,
+            problem: None,
+            records: match options.mode {
+                Mode::Pcs | Mode::UniquePcs => Records::Pcs(Vec::new()),
+                Mode::Comparisons => Records::Comparisons(Vec::new()),
+            },
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Reads the current name of the task. The name may be missing at the exit, because a kill can
+    /// take a task past the exit stop.
+    pub(super) fn update_name(&mut self, tid: Tid) {
+        let bytes = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+        let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        if !name.is_empty() {
+            self.name = name;
+        }
+    }
+
+    /// Empties the buffer of a task that has reported a stop, as [`Self::empty_buffer`] does.
+    pub(super) fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, set: usize) {
+        // The report arrives while the task still goes to sleep, in code that is recorded, too. Any
+        // request waits for the end of that. A task that was killed does not answer: its records
+        // are taken after it has exited.
+        if self.kcov.is_some() && ptrace::event_message(tid).is_ok() {
+            self.empty_buffer(from, set);
+        }
+    }
+
+    /// Takes the records from the buffer if it has at least `from` records; 0 means always. The
+    /// task must be asleep or gone.
+    pub(super) fn empty_buffer(&mut self, from: usize, set: usize) {
+        let Some(kcov) = &mut self.kcov else { return };
+        let overflowed = match &mut self.records {
+            Records::Pcs(pcs) if set > 0 => take_unique(kcov, set, from, &mut self.seen, pcs),
+            Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
+            Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
+        };
+        self.overflowed |= overflowed;
+    }
+}
+
+/// Moves the records out of the buffer; returns whether it was full.
+fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
+    let records = kcov.records::<M>();
+    if records.len() < from {
+        return false;
+    }
+    let overflowed = records.overflowed();
+    to.extend(records.iter());
+    kcov.reset();
+    overflowed
+}
+
+/// Does the same as [`take`] for a buffer with a set, which keeps the PCs.
+fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>, to: &mut Vec<u64>) -> bool {
+    // The buffer was divided at the same word when it was made.
+    let Ok(mut buffer) = kcov.unique_buffer(set) else {
+        return false;
+    };
+    let records = buffer.records();
+    if records.len() < from {
+        return false;
+    }
+    let overflowed = records.overflowed();
+    to.extend(records.iter().filter(|pc| seen.insert(*pc)));
+    buffer.discard();
+    overflowed
+}
+
+/// Discards the records in the buffer, and clears the set.
+pub(super) fn reset(kcov: &mut Kcov, set: usize) {
+    kcov.reset();
+    if let Ok(mut buffer) = kcov.unique_buffer(set) {
+        buffer.reset();
+    }
+}

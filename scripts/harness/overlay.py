@@ -20,7 +20,7 @@ from .hostlib import TOP, die, git_output, replacing, say, shown, warn, write_if
 from .patches import LINK, PRODUCT, File, Patch, apply_all, is_executable, read_patches, repository_files, scratch_of
 
 # The first release whose interfaces are known to fit.
-OLDEST = (7, 3)
+OLDEST = (7, 2)
 RECORD = "kcov-overlay.json"
 
 
@@ -45,6 +45,10 @@ INTERFACES = (
     Interface("include/uapi/linux/kcov.h", "struct kcov_remote_arg", "the interface to user space"),
     Interface("scripts/Makefile.kcov", "kcov-rflags-y", "the instrumentation of Rust code"),
 )
+
+# Where this is missing, the patches of the folder below patches/ come before the others.
+SPIN_LOCK_IRQ = Interface("rust/kernel/sync/lock/spinlock.rs", "pub type SpinLockIrq<", "SpinLockIrq")
+WITHOUT_SPIN_LOCK_IRQ = "compat-7.2"
 
 
 def digest(data: Optional[bytes]) -> str:
@@ -133,6 +137,16 @@ class Tree:
         original = self.record[path]["original"]
         return None if original is None else base64.b64decode(original)
 
+    def original(self, path: str) -> Optional[bytes]:
+        """Returns the file without the overlay."""
+        # Where it is as committed, the tree may have moved to another commit since the overlay was installed.
+        if path in self.record and not (self.git and path not in self.differing([path])):
+            return self.recorded_original(path)
+        return self.read(path)
+
+    def offers(self, interface: Interface) -> bool:
+        return interface.text.encode() in (self.original(interface.path) or b"")
+
     def ours(self, path: str, current: Optional[bytes]) -> bool:
         """Returns True if the file is as the overlay left it, in the last run or in an interrupted one."""
         entry = self.record.get(path)
@@ -160,9 +174,14 @@ class Plan:
     remarks: List[str]
 
 
+def patches_for(tree: Tree, top: Path = TOP) -> List[Patch]:
+    """Returns the patches that the tree needs, in order."""
+    return ([] if tree.offers(SPIN_LOCK_IRQ) else read_patches(top, WITHOUT_SPIN_LOCK_IRQ)) + read_patches(top)
+
+
 def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False) -> Plan:
     """Checks for everything that may prevent an installation; raises a Failure that names the obstacle."""
-    patches = read_patches(top)
+    patches = patches_for(tree, top)
     files = repository_files(top)
     edits = sorted({path for patch in patches for path in patch.edits})
     leaving = sorted(set(tree.record) - set(files) - set(edits))
@@ -194,7 +213,8 @@ def plan(tree: Tree, *, top: Path = TOP, force: bool = False, link: bool = False
         for _ in apply_all(scratch, patches, originals):
             pass
         for path in edits:
-            files[path] = File((scratch.root / path).read_bytes(), is_executable(tree.root / path))
+            executable = originals[path] is not None and is_executable(tree.root / path)
+            files[path] = File((scratch.root / path).read_bytes(), executable)
     changed = [path for path in changed if path in leaving or tree.read(path) != files[path].content(link)]
     if changed and not force:
         die(

@@ -5,6 +5,9 @@ The patches of this repository, the new files that belong to them, and how both 
 patches/ holds the edits of files that the kernel has, one patch for each mail of the series. The trailer `Adds:` of a
 patch names the files of this repository that belong to it. `Replaces:` names a file of the kernel that one of these
 files replaces, with the git object of the text from which the replacement was written.
+
+A folder of patches/ holds patches for trees that lack something. They come before the others. `Instead:` names files that
+such a patch changes and the others then do not.
 """
 
 import os
@@ -70,8 +73,13 @@ class Patch:
 
     @property
     def edits(self) -> List[str]:
-        """Returns the files that the patch changes."""
+        """Returns the files that the patch changes or creates."""
         return sorted(edited_files(self.diff))
+
+    @property
+    def creates(self) -> Set[str]:
+        """Returns the files that the patch creates."""
+        return set(re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", self.diff, re.M))
 
     def named(self, trailer: str) -> List[str]:
         return [word for name, text in self.trailers if name == trailer for word in text.split()]
@@ -100,12 +108,12 @@ class Patch:
         return f"Subject: [PATCH] {subject}\n\n{body}\n" + (f"\n{trailers}" if trailers else "") + f"---\n{diff}"
 
 
-def read_patches(top: Path = TOP) -> List[Patch]:
-    """Reads the patches in the order of the series. Folders below patches/ are not part of it."""
+def read_patches(top: Path = TOP, folder: str = "") -> List[Patch]:
+    """Reads the patches in the order of the series, or those of a folder, which are not part of the series."""
     patches = []
-    for path in sorted((top / "patches").glob("[0-9]*.patch")):
+    for path in sorted((top / "patches" / folder).glob("[0-9]*.patch")):
         head, dashes, diff = path.read_text(encoding="utf-8").partition("\n---\n")
-        match = re.fullmatch(r"Subject: \[PATCH\] (.+?)\n\n(.+?)((?:\n+(?:Adds|Replaces): .+)*)\n*", head, re.S)
+        match = re.fullmatch(r"Subject: \[PATCH\] (.+?)\n\n(.+?)((?:\n+(?:Adds|Replaces|Instead): .+)*)\n*", head, re.S)
         if not dashes or not match:
             die(f"{shown(path)} is not a patch with a subject, a body, a line `---` and a diff; restore it.")
         trailers = tuple(re.findall(r"^(\w+): (.+)$", match[3], re.M))
@@ -213,7 +221,7 @@ def already_there(scratch: Scratch, patches: Sequence[Patch]) -> Set[Tuple[Path,
     found = set()
     shutil.copyfile(scratch.root / ".git/index", scratch.root / ".git/without")
     for patch in reversed(patches):
-        for path in patch.edits:
+        for path in filter(lambda path: (scratch.root / path).exists(), patch.edits):
             text = (scratch.root / path).read_text(errors="replace")
             if all(line in text for _, line in patch.lines(path, "+")):
                 if scratch.apply(patch, [path], "--cached", "--reverse", index="without")[0]:
@@ -267,13 +275,18 @@ def apply_all(scratch: Scratch, patches: Sequence[Patch], originals: Dict[str, O
     Applies one patch after the other to the originals, and yields after each. Skips changes that the tree already has.
     Merges a patch that does not apply, if the history of the tree has the file from which the patch was made.
     """
+    created = {path for patch in patches for path in patch.creates}
     for path in sorted({path for patch in patches for path in patch.edits}):
         original = originals[path]
+        if original is None and path in created:
+            continue
         if original is None:
             die(f"{scratch.title} has no {path}, which the overlay changes; name another tree.")
         scratch.write(path, original, is_executable(scratch.tree / path))
     scratch.need("add", "-A", "-f")
     known = already_there(scratch, patches)
+    for first in patches:
+        known |= {(patch.path, path) for patch in patches if patch != first for path in first.named("Instead")}
     merging = False
     for patch in patches:
         missing = [path for path in patch.edits if (patch.path, path) not in known]

@@ -12,7 +12,7 @@ from typing import Dict, List
 
 from . import allowances
 from .hostlib import TOP, command_output, die, git_output, say, shown, step, write_if_changed
-from .overlay import Tree, plan, some
+from .overlay import SPIN_LOCK_IRQ, Tree, plan, some
 from .patches import PLACES, Scratch, added_by, apply_all, edited_files, is_executable, read_patches, scratch_of
 
 
@@ -37,6 +37,8 @@ def write(root: Path, out: Path, top: Path = TOP) -> int:
     """Writes the series for the tree at ROOT, which is not changed; returns the status of checkpatch.pl."""
     tree, who = Tree(root), identity(root)
     todo = plan(tree, top=top)
+    if not tree.offers(SPIN_LOCK_IRQ):
+        die(f"{tree} lacks {SPIN_LOCK_IRQ.what}, and the series does not take what replaces it; name a newer tree.")
     trailer = f"Signed-off-by: {who['GIT_AUTHOR_NAME']} <{who['GIT_AUTHOR_EMAIL']}>"
     with scratch_of(tree.root, str(tree), who) as scratch:
         for path, data in todo.originals.items():

@@ -20,6 +20,8 @@ OBJECTS = (
 RUST_OBJECT = "obj-$(CONFIG_KCOV_RUST) += kcov/\n"
 ENTRY = "KCOV\nM:\tA Person\nL:\tlist\nS:\tMaintained\nF:\tkernel/kcov.c\nF:\tscripts/Makefile.kcov\nT:\tgit\n"
 ENTRY += "KCSAN\nM:\tA Person\nL:\tlist\nF:\tkernel/kcsan/\nSAMPLES\nF:\tsamples/a/\nF:\tsamples/m/\nF:\tsamples/z/\n"
+OLDER_LOCK = "pub type SpinLock<T>\n"
+OLDER_TARGETS = "TARGETS := kexec\n"
 TARGETS = "TARGETS += kcmp\nTARGETS += kexec\n"
 NOTHING_DONE: Dict[str, List[str]] = {"added": [], "edited": [], "updated": [], "removed": []}
 
@@ -41,7 +43,7 @@ def small_tree(root: Path) -> None:
         "tools/testing/selftests/Makefile": TARGETS,
         "Documentation/dev-tools/kcov.rst": "the tree's own\n",
     }
-    for interface in overlay.INTERFACES:
+    for interface in (*overlay.INTERFACES, overlay.SPIN_LOCK_IRQ):
         texts[interface.path] = texts.get(interface.path, "") + interface.text + "\n"
     for path, text in texts.items():
         write(root, path, text)
@@ -85,8 +87,15 @@ def small_repository(root: Path) -> None:
     trailers = "Adds: tools/ Documentation/dev-tools/\nReplaces: Documentation/dev-tools/kcov.rst "
     trailers += "ac427245c96470c822046141859894062d2a1545\n"
     write(root, "patches/0002-two.patch", patch_text("kcov: two", trailers, changes))
-    # Folders in patches/ are not part of the series.
-    write(root, "patches/compat-7.2/0003-three.patch", "not for this tree\n")
+    # For trees without SpinLockIrq, and with another Makefile of the selftests, to which the second patch does not apply.
+    lock = overlay.SPIN_LOCK_IRQ
+    changes = {
+        "tools/testing/selftests/Makefile": (OLDER_TARGETS, OLDER_TARGETS + "TARGETS += kcov\n"),
+        lock.path: (OLDER_LOCK, f"{OLDER_LOCK}{lock.text}T>\n"),
+    }
+    text = patch_text("rust: three", "Instead: tools/testing/selftests/Makefile\n", changes)
+    text += "diff --git a/rust/interrupt.rs b/rust/interrupt.rs\nnew file mode 100644\n--- /dev/null\n+++ b/rust/interrupt.rs\n"
+    write(root, f"patches/{overlay.WITHOUT_SPIN_LOCK_IRQ}/0001-three.patch", text + "@@ -0,0 +1,1 @@\n+// compat\n")
 
 
 def without_git_settings(home: Path) -> Dict[str, str]:

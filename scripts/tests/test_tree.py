@@ -12,7 +12,9 @@ from unittest import mock
 from harness import overlay, patches, series
 from harness.hostlib import Failure
 
-from .miniature import ENTRY, MAKEFILE, NOTHING_DONE, RUST_OBJECT, TARGETS, TreeTest, write
+from .miniature import ENTRY, MAKEFILE, NOTHING_DONE, OLDER_LOCK, OLDER_TARGETS, RUST_OBJECT, TARGETS, TreeTest, write
+
+AUTHOR = {"GIT_AUTHOR_NAME": "A Tester", "GIT_AUTHOR_EMAIL": "tester@example.org"}
 
 
 class OverlayTest(TreeTest):
@@ -73,8 +75,30 @@ class OverlayTest(TreeTest):
         self.assertIn("kernel/kcov/\nF:\tscripts", (self.tree / "MAINTAINERS").read_text())
 
     def test_old_tree(self) -> None:
-        write(self.tree, "Makefile", MAKEFILE.replace("= 3", "= 2"))
-        self.refused("is Linux 7.2.4", "needs 7.3 or later")
+        write(self.tree, "Makefile", MAKEFILE.replace("= 3", "= 1"))
+        self.refused("is Linux 7.1.4", "needs 7.2 or later")
+
+    def test_tree_without_spin_lock_irq(self) -> None:
+        """The patches of the folder come before the others, only where the tree lacks the lock."""
+        self.assertNotIn("rust/interrupt.rs", self.install()["added"])
+        overlay.uninstall(self.tree)
+        lock, targets = overlay.SPIN_LOCK_IRQ.path, "tools/testing/selftests/Makefile"
+        write(self.tree, lock, OLDER_LOCK)
+        write(self.tree, targets, OLDER_TARGETS)
+        self.commit()
+        before = self.content()
+        done = self.install()
+        self.assertIn("rust/interrupt.rs", done["added"])
+        self.assertIn(lock, done["edited"])
+        self.assertEqual("// compat\n", (self.tree / "rust/interrupt.rs").read_text())
+        self.assertEqual(f"{OLDER_TARGETS}TARGETS += kcov\n", (self.tree / targets).read_text())
+        self.assertIn("lib/Kconfig.kcov", (self.tree / "MAINTAINERS").read_text())
+        # The tree has the lock now, but only from the overlay.
+        self.assertEqual(NOTHING_DONE, self.install())
+        with self.assertRaisesRegex(Failure, "lacks SpinLockIrq, and the series"), mock.patch.dict(os.environ, AUTHOR):
+            series.write(self.tree, self.scratch / "series", self.top)
+        overlay.uninstall(self.tree)
+        self.assertEqual(before, self.content())
 
     def test_no_tree(self) -> None:
         (self.tree / "Kbuild").unlink()

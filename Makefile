@@ -55,7 +55,7 @@ help:
 	@echo '  make distclean  remove $(BUILD)'
 	@echo
 	@echo 'Variables:'
-	@echo '  KERNEL=DIR      your own Linux tree, 7.3 or later, instead of one that is downloaded'
+	@echo '  KERNEL=DIR      your own Linux tree, 7.2 or later, instead of one that is downloaded'
 	@echo '  IMPL=rust|c     which implementation of KCOV, where one kernel is built (rust)'
 	@echo '  KVM=0|1         0: emulate processors even where KVM works; 1: try again whether it does (one trial for each machine)'
 	@echo '  ARCH=NAME       x86_64, um, arm64 or riscv64 (x86_64)'

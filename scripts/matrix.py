@@ -66,6 +66,7 @@ def kernel_of(cell: Cell) -> kernel.Kernel:
         variant=f"matrix-{cell.name}",
         llvm=cell.llvm or first_line(CACHE / "llvm.suffix") or "1",
         bindgen=cell.bindgen,
+        series=cell.series,
     )
 
 
@@ -81,11 +82,12 @@ def tools(built: kernel.Kernel) -> List[str]:
     return [(command_output(built.compiler, "--version") or "no compiler").splitlines()[0], rustc, bindgen]
 
 
-def tree_label() -> List[str]:
+def tree_label(series: str) -> List[str]:
     """Returns a label that changes with the source of the kernel."""
     tree = os.environ.get("KERNEL")
-    if not tree:
-        return [first_line(CACHE / "linux.version") or "", first_line(CACHE / "linux.path") or ""]
+    if series or not tree:
+        source = "-".join(filter(None, ("linux", series)))
+        return [first_line(CACHE / f"{source}.version") or "", first_line(CACHE / f"{source}.path") or ""]
     head = git_output("rev-parse", "HEAD", cwd=Path(tree))
     changes = git_output("diff", "HEAD", cwd=Path(tree))
     # Changes in a tree without git cannot be detected, so the label differs each time.
@@ -94,13 +96,13 @@ def tree_label() -> List[str]:
 
 def label_of(cell: Cell, built: kernel.Kernel) -> str:
     """Returns a label that changes with everything that may change the result."""
-    parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label()]
+    parts = [repr(cell), repr(sorted(built.wanted.items())), *tools(built), *tree_label(cell.series)]
     qemu = ARCHITECTURES[cell.arch].qemu
     if qemu:
         parts.append(command_output(qemu, "--version") or "")
     for name, file in sorted(repository_files().items()):
         parts += [name, overlay.digest(file.data)]
-    parts += [patch.diff for patch in read_patches()]
+    parts += [patch.diff for patch in [*read_patches(), *read_patches(folder=overlay.WITHOUT_SPIN_LOCK_IRQ)]]
     for path in sorted(SCRIPTS.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             parts += [path.name, overlay.digest(path.read_bytes())]
@@ -256,6 +258,8 @@ def setup_parts(cells: Iterable[Cell]) -> List[str]:
         parts.update(cell.needs, {ARCHITECTURES[cell.arch].setup_part} - {"base"})
         if cell.llvm.startswith("-"):
             parts.add(f"clang{cell.llvm}")
+        if cell.series:
+            parts.add(f"linux-{cell.series}")
         if cell.bindgen:
             parts.add(f"bindgen-{cell.bindgen}")
     return sorted(parts)

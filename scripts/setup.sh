@@ -9,6 +9,7 @@
 #
 #   base       compilers, QEMU, tools of the kernel's own build, bindgen, the Rust library source (default)
 #   linux      the Linux source as a tarball in the cache (default)
+#   linux-7.2  the source of Linux 7.2 as another tarball
 #   lint       shellcheck, and ruff and mypy in the cache
 #   arm64      QEMU, a compiler and a busybox for ARCH=arm64
 #   riscv64    QEMU, a compiler and a busybox for ARCH=riscv64
@@ -23,9 +24,10 @@
 
 . "$(dirname "$0")/harness/lib.sh"
 
-# The Debian suite with the Linux source and Rust library sources, and the series of the kernel.
+# The Debian suite with the Linux source and Rust library sources, the series of the kernel, and the oldest one that works.
 SUITE=trixie-backports
 LINUX_SERIES=7.3
+LINUX_OLDEST=7.2
 
 # The oldest tools that can build the kernel; scripts/min-tool-version.sh in the tree has the same versions.
 RUSTC_MIN=1.85.0
@@ -187,24 +189,45 @@ fetch_deb() {
 	printf '%s' "$CACHE/debs/$file"
 }
 
-# The Linux source: a tarball in the cache, its path in linux.path, its version in linux.version.
-part_linux() {
-	local deb work tarball version
-	[ -e "$CACHE/linux.path" ] && [ -s "$(cat "$CACHE/linux.path")" ] && return 0
+# keep_linux DEB NAME: makes the archive of a Linux source package a tarball in the cache. Its path goes to NAME.path, its
+# version to NAME.version.
+keep_linux() {
+	local work tarball version
+	work=$CACHE/linux.partial.$$
+	mkdir -p "$work"
+	dpkg-deb -x "$1" "$work"
+	tarball=$(find "$work/usr/src" -name 'linux-source-*.tar.xz')
+	[ -n "$tarball" ] || die "$1 contains no source tarball; report this."
+	version=$(dpkg-deb -f "$1" Version)
+	mv "$tarball" "$CACHE/linux-${version%%-*}.tar.xz"
+	rm -rf "$work" "$1"
+	keep "$CACHE/$2.version" "${version%%-*}"
+	keep "$CACHE/$2.path" "$CACHE/linux-${version%%-*}.tar.xz"
+}
+
+# have_linux NAME: tests whether a source is in the cache; if not, makes sure that there is space for it.
+have_linux() {
+	[ -e "$CACHE/$1.path" ] && [ -s "$(cat "$CACHE/$1.path")" ] && return 0
 	need_space "$CACHE" 1200 "fetching the Linux source"
+	return 1
+}
+
+part_linux() {
+	local deb
+	! have_linux linux || return 0
 	open_suite
 	step "Downloading the Linux $LINUX_SERIES source (about 170 MB)"
 	deb=$(fetch_deb "linux-source-$LINUX_SERIES")
-	work=$CACHE/linux.partial.$$
-	mkdir -p "$work"
-	dpkg-deb -x "$deb" "$work"
-	tarball=$(find "$work/usr/src" -name 'linux-source-*.tar.xz')
-	[ -n "$tarball" ] || die "$deb contains no source tarball; report this."
-	version=$(dpkg-deb -f "$deb" Version)
-	mv "$tarball" "$CACHE/linux-${version%%-*}.tar.xz"
-	rm -rf "$work" "$deb"
-	keep "$CACHE/linux.version" "${version%%-*}"
-	keep "$CACHE/linux.path" "$CACHE/linux-${version%%-*}.tar.xz"
+	keep_linux "$deb" linux
+}
+
+# The source of Linux 7.2, which only Debian's unstable suite has.
+part_older_linux() {
+	local deb
+	! have_linux linux-7.2 || return 0
+	is_debian || die "the Linux 7.2 source is taken from a package of Debian, and this is no Debian system."
+	deb=$(fetch_foreign "$(dpkg --print-architecture)" unstable linux-source-7.2)
+	keep_linux "$deb" linux-7.2
 }
 
 # rust_src_package VERSION APT-CACHE...: prints the version of the package rust-src that has this version of Rust.
@@ -337,8 +360,8 @@ check_tree() {
 		version=
 	[[ $version =~ ^[0-9]+\.[0-9]+$ ]] ||
 		die "$KERNEL is not a Linux source tree; name one with KERNEL=/path/to/linux."
-	at_least "$LINUX_SERIES" "$version" ||
-		die "$KERNEL is Linux $version, but the overlay needs $LINUX_SERIES or later; name a newer tree."
+	at_least "$LINUX_OLDEST" "$version" ||
+		die "$KERNEL is Linux $version, but the overlay needs $LINUX_OLDEST or later; name a newer tree."
 }
 
 # Refuses a compiler that is missing or too old.
@@ -494,7 +517,8 @@ flock -n 9 2>/dev/null || {
 for part; do
 	case $part in
 	base | linux | lint | browser | symbols | arm64 | riscv64) "part_$part" ;;
+	linux-7.2) part_older_linux ;;
 	clang-[0-9]* | bindgen-[0-9]* | bindgen-newest) "part_${part%%-*}" "${part#*-}" ;;
-	*) die "setup.sh has no part '$part'; the parts are: base linux lint browser symbols arm64 riscv64 clang-N bindgen-V." ;;
+	*) die "setup.sh has no part '$part'; the parts are: base linux linux-7.2 lint browser symbols arm64 riscv64 clang-N bindgen-V." ;;
 	esac
 done

@@ -21,6 +21,8 @@ class Cell:
     llvm: str = ""
     # The version of bindgen as in the variable KCOV_BINDGEN; empty: the default.
     bindgen: str = ""
+    # An older series of Linux; empty: the default.
+    series: str = ""
     # Names of modules in scripts/checks.
     checks: Tuple[str, ...] = ("leaf", "conformance")
     # Programs of the conformance suite for which the cell exists: none of their tests may be skipped.
@@ -82,6 +84,7 @@ CELLS: Tuple[Cell, ...] = (
     Cell("bindgen-0.71.1", "the oldest bindgen", llvm="-19", bindgen="0.71.1"),
     Cell("bindgen-0.72.1", "bindgen 0.72.1", bindgen="0.72.1"),
     Cell("bindgen-newest", "the newest bindgen", bindgen="newest"),
+    Cell("linux-7.2", "Linux 7.2", series="7.2"),
     Cell("um", "user-mode Linux", arch="um", checks=MORE),
     # On this kernel a hook calls the part that talks to the host to get the number of its CPU.
     Cell("um-smp", "user-mode Linux with several CPUs", "SMP=y", arch="um", checks=MORE[1:]),

@@ -8,6 +8,8 @@ from typing import Dict, Iterable, List, Tuple
 from .hostlib import CONFIG_DIR, die, shown
 
 SET = re.compile(r"(CONFIG_\w+)=(.*)")
+# Options without a prompt in older kernels, each with the option that selects it there.
+SELECTED = {"CONFIG_SYSCTL": "CONFIG_PROC_SYSCTL"}
 UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 
 
@@ -52,6 +54,11 @@ def merged(names: Iterable[str], extra: Dict[str, str]) -> Dict[str, str]:
         path = fragment(name)
         options.update(parse(path.read_text(), shown(path)))
     return {**options, **extra}
+
+
+def request(options: Dict[str, str]) -> Dict[str, str]:
+    """Returns the options with those that select one of them in older kernels; Kconfig ignores an option that is missing."""
+    return {**options, **{other: options[name] for name, other in SELECTED.items() if name in options}}
 
 
 def text_of(options: Dict[str, str]) -> str:

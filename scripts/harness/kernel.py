@@ -34,8 +34,6 @@ from .hostlib import (
 )
 from .patches import repository_files
 
-UNPACKED = BUILD / "linux"
-
 # The steps of a build of roughly this configuration, until one has been counted.
 USUAL_STEPS = 2000
 TREE_MEBIBYTES = 2600
@@ -57,6 +55,8 @@ class Kernel:
     # A version that setup.sh has put into the cache, or "newest"; empty: the default of setup.sh.
     bindgen: str = field(default_factory=lambda: os.environ.get("KCOV_BINDGEN") or "")
     out: Optional[Path] = None
+    # An older series of Linux that setup.sh has put into the cache; empty: the tree that KERNEL= names, or the default.
+    series: str = ""
     # True to leave out what only the tests need, for a kernel that boots and runs a program.
     small: bool = False
 
@@ -191,16 +191,17 @@ class Kernel:
         return ["make", "--no-print-directory", "-C", str(tree), f"-j{self.jobs}", *self.variables(), *targets]
 
 
-def prepare_tree() -> Path:
+def prepare_tree(series: str = "") -> Path:
     """
     Returns the tree to build from, with the overlay up to date: the tree that KERNEL= names, or a tree unpacked from
-    the cached tarball, in which the files of this repository are links.
+    the cached tarball, in which the files of this repository are links. SERIES is another series of Linux.
     """
-    named = os.environ.get("KERNEL")
-    tree = Path(named).absolute() if named else UNPACKED
+    named = os.environ.get("KERNEL") if not series else None
+    source = "-".join(filter(None, ("linux", series)))
+    tree = Path(named).absolute() if named else BUILD / source
     with locked(BUILD / "tree.lock", "the kernel tree"):
         if not named:
-            unpack(tree)
+            unpack(tree, source)
         elif tree.is_dir() and any((tree / name).exists() for name in (".config", "include/config")):
             die(
                 f"{shown(tree)} was built in place, and the kernel builds elsewhere only from a clean tree; "
@@ -212,12 +213,12 @@ def prepare_tree() -> Path:
     return tree
 
 
-def unpack(tree: Path) -> None:
-    """Unpacks the tarball, unless the tree was made from that tarball."""
-    tarball = first_line(CACHE / "linux.path")
+def unpack(tree: Path, name: str) -> None:
+    """Unpacks the tarball that is the part NAME of setup.sh, unless the tree was made from that tarball."""
+    tarball = first_line(CACHE / f"{name}.path")
     if not tarball or not Path(tarball).is_file():
-        setup("linux")
-        tarball = first_line(CACHE / "linux.path") or die("the set-up did not provide the Linux source; report this.")
+        setup(name)
+        tarball = first_line(CACHE / f"{name}.path") or die("the set-up did not provide the Linux source; report this.")
     source = Path(str(tarball))
     label = f"{source.name} {source.stat().st_size}"
     if first_line(tree / ".kcov-source") == label:
@@ -230,8 +231,8 @@ def unpack(tree: Path) -> None:
     # -m: with the time stamps of the archive, make would consider objects of an older release up to date.
     run_logged(
         BUILD / "unpack.log",
-        f"Unpacking the Linux {first_line(CACHE / 'linux.version') or ''} source",
-        ["tar", "-xmf", str(source), "--strip-components=1", "-C", str(partial)],
+        f"Unpacking the Linux {first_line(CACHE / f'{name}.version') or ''} source",
+        ["tar", "-I", "xz -T0", "-xmf", str(source), "--strip-components=1", "-C", str(partial)],
     )
     (partial / ".kcov-source").write_text(label + "\n")
     if tree.exists():
@@ -296,7 +297,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
     label = hashlib.sha256(state.encode()).hexdigest()
     log = objects / "config.log"
     if first_line(stamp) == label and (objects / ".config").exists():
-        if os.environ.get("KERNEL"):
+        if os.environ.get("KERNEL") and not kernel.series:
             # A tree of the user may have changed anywhere.
             title = f"Checking the configuration ({kernel.title()})"
             run_logged(log, title, kernel.make(tree, "olddefconfig"), env=kernel.environment())
@@ -304,7 +305,7 @@ def configure(kernel: Kernel, tree: Path) -> None:
     objects.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
     requested = objects / ".kcov-wanted.config"
-    write_if_changed(requested, kconfig.text_of(wanted).encode())
+    write_if_changed(requested, kconfig.text_of(kconfig.request(wanted)).encode())
     env = {**kernel.environment(), "KCONFIG_ALLCONFIG": str(requested)}
     run_logged(
         log,
@@ -363,7 +364,7 @@ class Counter:
 
 def build(kernel: Kernel, targets: Optional[List[str]] = None, *, strict: bool = False) -> Path:
     """Builds a kernel; returns the directory of its objects. With strict, warnings about our files are failures."""
-    tree = prepare_tree()
+    tree = prepare_tree(kernel.series)
     objects = kernel.objects
     with locked(objects / ".kcov-lock", f"the kernel in {shown(objects)}"):
         if not (objects / "vmlinux").exists():

@@ -56,7 +56,8 @@ class Cells(unittest.TestCase):
 
     def test_what_they_need_is_set_up(self) -> None:
         cells = [Cell("a", "a", llvm="gcc"), Cell("b", "b", llvm="-19", bindgen="0.71.1"), Cell("c", "c", arch="arm64")]
-        self.assertEqual(["arm64", "bindgen-0.71.1", "clang-19"], matrix.setup_parts(cells))
+        cells.append(Cell("d", "d", series="7.2"))
+        self.assertEqual(["arm64", "bindgen-0.71.1", "clang-19", "linux-7.2"], matrix.setup_parts(cells))
 
 
 class Memory(unittest.TestCase):

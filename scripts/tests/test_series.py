@@ -29,6 +29,9 @@ class BuiltTreeTest(unittest.TestCase):
                 with self.subTest(named), mock.patch.dict(os.environ, KERNEL=named):
                     tree = kernel.prepare_tree()
                     installed.assert_called_with(tree, link=link)
+                    # Another series of Linux has a tree of its own here.
+                    self.assertEqual(Path(place) / "linux-7.2", kernel.prepare_tree("7.2"))
+                    installed.assert_called_with(Path(place) / "linux-7.2", link=True)
 
 
 class SeriesTest(TreeTest):

@@ -153,8 +153,8 @@ class Refusals(Setup):
         self.refuses("no clang from 17 to 22", OFFERED="")
 
     def test_tree(self) -> None:
-        (self.here / "Makefile").write_text("# SPDX\nVERSION = 7\nPATCHLEVEL = 2\nSUBLEVEL = 13\n")
-        self.refuses("is Linux 7.2, but the overlay needs 7.3", KERNEL=str(self.here))
+        (self.here / "Makefile").write_text("# SPDX\nVERSION = 7\nPATCHLEVEL = 1\nSUBLEVEL = 13\n")
+        self.refuses("is Linux 7.1, but the overlay needs 7.2", KERNEL=str(self.here))
         self.refuses("not a Linux source tree", KERNEL=str(self.bin))
         (self.here / "Makefile").write_text("VERSION = 7\nPATCHLEVEL = 10\nSUBLEVEL = 0\n")
         self.succeeds(KERNEL=str(self.here))

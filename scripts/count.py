@@ -5,7 +5,8 @@ Counts sizes, unsafe code, tests and comments of this repository, and of known p
 
   count.py [--top DIRECTORY] [--kernel TREE]
 
-The output is a table in Markdown with a row for each part. --top counts another checkout of the repository. The kernel
+The output is a table in Markdown with a row for each part, and a list of this repository's files with more than 500
+lines, each with the reason why it is not divided. --top counts another checkout of the repository. The kernel
 tree is the tree that --kernel or KERNEL names, or else build/linux; without a tree, its rows are missing.
 
 Columns:
@@ -37,6 +38,20 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from harness.hostlib import BUILD, TOP, die, main, say
 
 LARGE = 500
+ONE_PROGRAM = "a program of the suite, which has one part of the interface as its subject"
+# Files that may have more lines, each with the reason.
+NOT_DIVIDED = {
+    "samples/kcov/kcov_sample.c": "a module that is compiled and instrumented as one object",
+    "scripts/bench/counts.c": "a program that is linked with KCOV's object, with the kernel functions that the object calls",
+    "scripts/setup.sh": "runs before Python is installed, so Python cannot take over a part of it",
+    "tools/testing/selftests/kcov/cmp_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/history_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/remote_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/unique_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/lib/symbols.c": "one index of symbols; what decodes calls of each architecture searches it",
+    "tools/testing/selftests/kcov/stress/actor.c": "one table of random calls, and the state that they share",
+}
+SOURCES = {".rs", ".c", ".h", ".py", ".sh"}
 OPENING = re.compile(r"(?:What|How|Which|Says|Notes|Whether|That)\b")
 VAGUE = re.compile(r"\b(?:nobody|somebody|whoever)\b", re.IGNORECASE)
 
@@ -225,6 +240,19 @@ def files_of(top: Path, patterns: Sequence[str]) -> List[Path]:
     return sorted(path for path in found if not PRODUCTS & set(path.relative_to(top).parts))
 
 
+def large_files(top: Path) -> Dict[str, int]:
+    """Returns the lines of each source file below TOP that has more than LARGE."""
+    found = {}
+    for directory, below, names in os.walk(top):
+        below[:] = sorted(name for name in below if name not in PRODUCTS and not name.startswith("."))
+        for path in (Path(directory) / name for name in sorted(names)):
+            if path.suffix in SOURCES and path.is_file() and not path.is_symlink():
+                lines = len(path.read_text(encoding="utf-8", errors="replace").splitlines())
+                if lines > LARGE:
+                    found[path.relative_to(top).as_posix()] = lines
+    return found
+
+
 # The text of a table cell without a figure.
 NOTHING = "-"
 
@@ -289,6 +317,9 @@ def run(arguments: List[str]) -> int:
     if not found:
         die(f"neither {options.top} nor {options.kernel} has any of the files to count.")
     say(table([COLUMNS, *found]))
+    say(f"\nFiles with more than {LARGE} lines:")
+    for path, lines in large_files(options.top).items():
+        say(f"- {path}, {lines}: {NOT_DIVIDED.get(path, 'divide it by subject')}")
     return 0
 
 

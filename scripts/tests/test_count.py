@@ -164,8 +164,19 @@ class Table(unittest.TestCase):
         with contextlib.redirect_stdout(output):
             self.assertEqual(count.run(["--top", str(self.top), "--kernel", str(self.top)]), 0)
         lines = output.getvalue().splitlines()
-        self.assertEqual(len(lines), 3)
-        self.assertEqual({line.count("|") for line in lines}, {len(count.COLUMNS) + 1})
+        self.assertEqual(lines[3:], ["", "Files with more than 500 lines:"])
+        self.assertEqual({line.count("|") for line in lines[:3]}, {len(count.COLUMNS) + 1})
+
+    def test_large_files(self):
+        self.write("kcov/a.rs", "fn b() {}\n" * 501)
+        self.write("kcov/b.rs", "fn b() {}\n" * 500)
+        self.write("kcov/c.md", "Long.\n" * 501)
+        self.write("build/d.rs", "fn b() {}\n" * 501)
+        self.assertEqual(count.large_files(self.top), {"kcov/a.rs": 501})
+
+    def test_large_files_have_reasons(self):
+        """A file with more than 500 lines is divided by subject, or has its reason in count.py."""
+        self.assertEqual(set(count.large_files(count.TOP)), set(count.NOT_DIVIDED))
 
     @slow
     def test_anchors_have_rows(self):

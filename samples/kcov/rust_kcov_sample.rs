@@ -83,12 +83,12 @@ module! {
 }
 
 fn worker_handle() -> Handle {
-    Handle::usb(module_parameters::instance.value())
+    Handle::usb(*module_parameters::instance.value_ref())
 }
 
 fn softirq_handle() -> Handle {
     // `KcovSampleModule::init()` has refused the only value that would wrap.
-    Handle::usb(module_parameters::instance.value().wrapping_add(1))
+    Handle::usb(module_parameters::instance.value_ref().wrapping_add(1))
 }
 
 // The code under test. `black_box` keeps the calls between start and stop.
@@ -315,7 +315,7 @@ impl kernel::InPlaceModule for KcovSampleModule {
 
         try_pin_init!(Self {
             _device <- {
-                if module_parameters::instance.value() == u32::MAX {
+                if *module_parameters::instance.value_ref() == u32::MAX {
                     pr_err!("this instance leaves no number for the softirq: choose a smaller one\n");
                     return Err(EINVAL);
                 }

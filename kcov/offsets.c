@@ -15,7 +15,7 @@
 #include <linux/jump_label.h>
 #include <linux/kbuild.h>
 #include <linux/kcov.h>
-#include <linux/mm_types.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
@@ -80,11 +80,18 @@ int main(void)
 	OFFSET(FILE_OPERATIONS_SHOW_FDINFO, file_operations, show_fdinfo);
 	SIZE(FILE_OPERATIONS, const struct file_operations);
 
-	/* Used by rust/kernel/mm/virt.rs. */
+	/* Used by rust/kernel/mm/virt.rs and fault.rs. */
 	OFFSET(VMA_START, vm_area_struct, vm_start);
 	OFFSET(VMA_END, vm_area_struct, vm_end);
 	OFFSET(VMA_FLAGS, vm_area_struct, vm_flags);
 	OFFSET(VMA_PGOFF, vm_area_struct, vm_pgoff);
+	OFFSET(VMA_OPS, vm_area_struct, vm_ops);
+	OFFSET(VMA_FILE, vm_area_struct, vm_file);
+	OFFSET(VM_FAULT_VMA, vm_fault, vma);
+	OFFSET(VM_FAULT_PGOFF, vm_fault, pgoff);
+	OFFSET(VM_FAULT_FLAGS, vm_fault, flags);
+	OFFSET(VM_FAULT_PAGE, vm_fault, page);
+	OFFSET(VM_OPERATIONS_FAULT, vm_operations_struct, fault);
 
 	/* Types that functions in C use, and that are embedded in memory which Rust allocates. */
 	SIZE(CALLBACK_HEAD, struct callback_head);

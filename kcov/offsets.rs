@@ -185,6 +185,14 @@ field!(
 );
 field!(vm_area_struct, __bindgen_anon_2.vm_flags, VMA_FLAGS);
 field!(vm_area_struct, vm_pgoff, VMA_PGOFF);
+field!(vm_area_struct, vm_ops, VMA_OPS);
+field!(vm_area_struct, vm_file, VMA_FILE);
+
+field!(vm_fault, __bindgen_anon_1.vma, VM_FAULT_VMA);
+field!(vm_fault, __bindgen_anon_1.pgoff, VM_FAULT_PGOFF);
+field!(vm_fault, flags, VM_FAULT_FLAGS);
+field!(vm_fault, page, VM_FAULT_PAGE);
+field!(vm_operations_struct, fault, VM_OPERATIONS_FAULT);
 
 size!(callback_head, CALLBACK_HEAD_SIZE, CALLBACK_HEAD_ALIGN);
 size!(mutex, MUTEX_SIZE, MUTEX_ALIGN);

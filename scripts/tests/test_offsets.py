@@ -21,8 +21,10 @@ BINDINGS = """
 #[repr(C)] pub struct bounds_or_rcu { pub __bindgen_anon_1: bounds }
 #[repr(C)] pub union flags { pub vm_flags: u64 }
 #[repr(C)] pub struct vm_area_struct {
-    pub __bindgen_anon_1: bounds_or_rcu, pub __bindgen_anon_2: flags, pub vm_pgoff: u64
+    pub __bindgen_anon_1: bounds_or_rcu, pub __bindgen_anon_2: flags, pub vm_pgoff: u64, pub vm_ops: u64, pub vm_file: u64
 }
+#[repr(C)] pub struct target { pub vma: u64, pub pgoff: u64 }
+#[repr(C)] pub struct vm_fault { pub __bindgen_anon_1: target, pub flags: u64, pub page: u64 }
 """
 
 
@@ -43,7 +45,7 @@ class Offsets(unittest.TestCase):
         self.fields, self.sizes = places(self.source)
         members = {}
         for name, path, _ in self.fields:
-            if name != "vm_area_struct":
+            if name not in ("vm_area_struct", "vm_fault"):
                 members.setdefault(name, []).append(path)
         for name, _, _ in self.sizes:
             members.setdefault(name, ["only"])
@@ -57,7 +59,8 @@ class Offsets(unittest.TestCase):
         self.constants = {"TASK_KCOV_CTX": 8}
         for name, path, constant in self.fields:
             self.constants[constant] = 8 * members[name].index(path) if name in members else 0
-        self.constants.update(VMA_START=0, VMA_END=8, VMA_FLAGS=16, VMA_PGOFF=24)
+        self.constants.update(VMA_START=0, VMA_END=8, VMA_FLAGS=16, VMA_PGOFF=24, VMA_OPS=32, VMA_FILE=40)
+        self.constants.update(VM_FAULT_VMA=0, VM_FAULT_PGOFF=8, VM_FAULT_FLAGS=16, VM_FAULT_PAGE=24)
         for name, size, alignment in self.sizes:
             self.constants[size], self.constants[alignment] = 8 * len(members[name]), 8
 

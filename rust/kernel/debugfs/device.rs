@@ -13,7 +13,10 @@ use crate::{
     bindings,
     error::{from_result, VTABLE_DEFAULT_ERROR},
     fs::File,
-    mm::virt::VmaNew,
+    mm::{
+        fault::{FaultHandler, Mapped, PageFault},
+        virt::VmaNew, //
+    },
     prelude::*,
     seq_file::SeqFile,
     types::ForeignOwnable, //
@@ -42,6 +45,16 @@ pub trait DeviceFile: Sized {
         _file: &File,
         _vma: &VmaNew,
     ) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Called when a page is accessed that a mapping does not have yet; must map it. May sleep.
+    ///
+    /// See [`FaultHandler::fault`] for the errors.
+    fn fault(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _fault: PageFault<'_>,
+    ) -> Result<Mapped> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -91,7 +104,7 @@ pub unsafe fn create_device<T: DeviceFile + 'static>(name: &'static CStr, mode: 
 
 struct Operations<T: DeviceFile>(PhantomData<T>);
 
-impl<T: DeviceFile> Operations<T> {
+impl<T: DeviceFile + 'static> Operations<T> {
     const TABLE: bindings::file_operations = bindings::file_operations {
         open: Some(Self::open),
         release: Some(Self::release),
@@ -177,6 +190,9 @@ impl<T: DeviceFile> Operations<T> {
         let (device, file) = unsafe { Self::borrow(file) };
         // SAFETY: By this function's requirements.
         let vma = unsafe { VmaNew::from_raw(vma) };
+        if T::HAS_FAULT {
+            vma.set_fault_handler::<Self>();
+        }
         from_result(|| T::mmap(device, file, vma).map(|()| 0))
     }
 
@@ -201,5 +217,15 @@ impl<T: DeviceFile> Operations<T> {
         let (device, file) = unsafe { Self::borrow(file) };
         // SAFETY: By this function's requirements.
         T::show_fdinfo(device, unsafe { SeqFile::from_raw(m) }, file);
+    }
+}
+
+impl<T: DeviceFile + 'static> FaultHandler for Operations<T> {
+    fn fault(fault: PageFault<'_>) -> Result<Mapped> {
+        // SAFETY: The mapping is locked and has a file: only `mmap` above sets this handler.
+        let file = unsafe { (*fault.vma().as_ptr()).vm_file };
+        // SAFETY: The mapping keeps the file open. `open` stored the private data.
+        let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        T::fault(device, fault)
     }
 }

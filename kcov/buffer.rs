@@ -11,7 +11,12 @@ use crate::{
     mode::Mode,
     records::WORD, //
 };
-use core::{alloc, mem::ManuallyDrop, ops::Deref, ptr::NonNull};
+use core::{
+    alloc,
+    mem::ManuallyDrop,
+    ops::{Deref, Range},
+    ptr::NonNull, //
+};
 use kernel::{
     alloc::{
         allocator::Vmalloc,
@@ -23,12 +28,19 @@ use kernel::{
     bindings,
     page::{BorrowedPage, PAGE_SIZE},
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{ordering::Relaxed, Atomic},
+        Arc, //
+    },
     task::might_sleep, //
 };
 
 /// The largest buffer that a user may request, in words: `INT_MAX` bytes.
 const MAX_WORDS: usize = i32::MAX as usize / WORD;
+
+/// The number of bytes at the start of each trace that a program finds mapped, since a page fault
+/// would be recorded. Also the size of the blocks that a page fault maps.
+pub(crate) const AHEAD: usize = 64 * 1024;
 
 /// Memory in whole pages.
 ///
@@ -126,6 +138,7 @@ impl Drop for Pages {
 pub(crate) struct Buffer {
     pages: Pages,
     words: usize,
+    mapping: Atomic<usize>,
     _gate: gate::KeepOpen,
 }
 
@@ -143,6 +156,7 @@ impl Buffer {
         Ok(Self {
             pages: Pages::new(words * WORD, __GFP_ZERO | __GFP_RETRY_MAYFAIL)?,
             words,
+            mapping: Atomic::new(0),
             _gate: gate::KeepOpen::new()?,
         })
     }
@@ -160,17 +174,39 @@ impl Buffer {
         self.pages.start().as_ptr()
     }
 
-    /// Returns the buffer's pages in order, with their offsets in bytes. The buffer may end inside
-    /// the last page.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, BorrowedPage<'_>)> {
-        (0..self.bytes()).step_by(PAGE_SIZE).map(|offset| {
-            let start = self.pages.start();
-            let page_start = start.map_addr(|address| address.saturating_add(offset));
-            // SAFETY: The address is in the allocation, which is valid while the buffer is
-            // borrowed.
-            let page = unsafe { Vmalloc::to_page(page_start) };
-            (offset, page)
-        })
+    /// Returns the page at an offset in bytes; `None` after the end of the buffer. The buffer may
+    /// end inside its last page.
+    pub(crate) fn page(&self, offset: usize) -> Option<BorrowedPage<'_>> {
+        if offset >= self.bytes() {
+            return None;
+        }
+        let start = self.pages.start();
+        let address = start.map_addr(|address| address.saturating_add(offset));
+        // SAFETY: The address is in the allocation, which is valid while the buffer is borrowed.
+        Some(unsafe { Vmalloc::to_page(address) })
+    }
+
+    /// Returns the pages in a range of offsets, in order and with their offsets. All are in bytes,
+    /// and the start of `range` is the start of a page.
+    pub(crate) fn pages(
+        &self,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = (usize, BorrowedPage<'_>)> {
+        let end = range.end.min(self.bytes());
+        (range.start..end)
+            .step_by(PAGE_SIZE)
+            .filter_map(|offset| Some((offset, self.page(offset)?)))
+    }
+
+    /// Remembers the address of the last mapping of the buffer.
+    pub(crate) fn set_mapping(&self, address: usize) {
+        self.mapping.store(address, Relaxed);
+    }
+
+    /// Returns the address of the last mapping of the buffer, which may be gone, or be the mapping
+    /// of another process.
+    pub(crate) fn mapping(&self) -> usize {
+        self.mapping.load(Relaxed)
     }
 
     /// Reads each page, so that the hooks can write to the buffer without a fault.

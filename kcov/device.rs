@@ -3,17 +3,23 @@
 //! The file in debugfs: decodes and checks the requests of user space.
 
 use crate::{
+    buffer::{Buffer, AHEAD},
     descriptor::{Descriptor, RemoteRequest},
     mode::Mode,
+    records::WORD,
     remote::handle::{HandleList, MAX_HANDLES}, //
 };
-use core::mem::offset_of;
+use core::{mem::offset_of, ops::Range};
 use kernel::{
     bindings,
     debugfs::device::{create_device, DeviceFile},
     fs::File,
     ioctl::{_IO, _IOR, _IOW},
-    mm::virt::VmaNew,
+    mm::{
+        fault::{Mapped, PageFault},
+        virt::{VmaNew, VmaRef}, //
+    },
+    page::{PAGE_MASK, PAGE_SIZE},
     prelude::*,
     seq_file::SeqFile,
     seq_print,
@@ -44,15 +50,22 @@ impl DeviceFile for KcovFile {
 
     fn ioctl(
         descriptor: ArcBorrow<'_, Descriptor>,
-        _file: &File,
+        file: &File,
         cmd: u32,
         arg: usize,
     ) -> Result<isize> {
         match cmd {
             INIT_TRACE => descriptor.init(arg)?,
             ENABLE => descriptor.enable(Mode::from_user(arg), 0)?,
-            UNIQUE_ENABLE => descriptor.enable(Mode::Unique.supported(), arg)?,
-            PC_CMP_ENABLE => descriptor.enable(Mode::PcCmp.supported(), arg)?,
+            UNIQUE_ENABLE => {
+                // Programs read and clear the whole set.
+                map_front(&descriptor, file, arg, 0);
+                descriptor.enable(Mode::Unique.supported(), arg)?
+            }
+            PC_CMP_ENABLE => {
+                map_front(&descriptor, file, arg, arg);
+                descriptor.enable(Mode::PcCmp.supported(), arg)?
+            }
             RESET_TRACE => descriptor.reset(arg)?,
             DISABLE => descriptor.disable(arg)?,
             REMOTE_ENABLE => descriptor.remote_enable(&read_request(UserPtr::from_addr(arg))?)?,
@@ -67,11 +80,24 @@ impl DeviceFile for KcovFile {
             return Err(EINVAL);
         }
         vma.set_dontexpand();
+        // With this flag, a fork copies the entries that are present.
         let mixed = vma.set_mixedmap();
-        for (offset, page) in buffer.pages() {
+        for (offset, page) in buffer.pages(0..AHEAD) {
             mixed.vm_insert_page(vma.start() + offset, &page)?;
         }
+        buffer.set_mapping(vma.start());
         Ok(())
+    }
+
+    fn fault(descriptor: ArcBorrow<'_, Descriptor>, fault: PageFault<'_>) -> Result<Mapped> {
+        let buffer = descriptor.buffer().ok_or(EINVAL)?;
+        let offset = fault.page_offset().checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
+        let page = buffer.page(offset).ok_or(EINVAL)?;
+        if !fault.is_copy() {
+            let block = offset - offset % AHEAD;
+            insert(fault.vma(), &buffer, block..block + AHEAD);
+        }
+        fault.map(&page)
     }
 
     fn show_fdinfo(descriptor: ArcBorrow<'_, Descriptor>, m: &SeqFile, _file: &File) {
@@ -82,6 +108,47 @@ impl DeviceFile for KcovFile {
         seq_print!(m, "kcov-handles:\t{}\n", summary.handles);
         seq_print!(m, "kcov-dropped-records:\t{}\n", summary.dropped);
         seq_print!(m, "kcov-lost-sections:\t{}\n", summary.lost_sections);
+    }
+}
+
+/// Maps the pages of a buffer with offsets in `range` that are in `vma` and not present yet.
+///
+/// Without memory, the pages stay absent; a fault maps a page then.
+fn insert(vma: &VmaRef, buffer: &Buffer, range: Range<usize>) {
+    let Some(mixed) = vma.as_mixedmap_vma() else {
+        return;
+    };
+    let first = vma.page_offset() * PAGE_SIZE;
+    let last = first.saturating_add(vma.end() - vma.start());
+    for (offset, page) in buffer.pages(range.start.max(first)..range.end.min(last)) {
+        match mixed.vm_insert_page(vma.start() + (offset - first), &page) {
+            // The page is present, or a private copy of it.
+            Ok(()) | Err(EBUSY) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Maps the pages of a divided buffer that a program accesses while it records: those with words
+/// `from..front`, and the start of the trace after them. Otherwise the first access would fault,
+/// and the fault would be recorded.
+///
+/// Looks only at the last mapping that was made of the file, at its address in this process.
+fn map_front(descriptor: &Descriptor, file: &File, front: usize, from: usize) {
+    let Some(buffer) = descriptor.buffer() else {
+        return;
+    };
+    let task = current!();
+    let Some(mm) = task.mm() else {
+        return;
+    };
+    let front = front.saturating_mul(WORD).min(buffer.bytes());
+    let from = from.saturating_mul(WORD).min(front) & PAGE_MASK;
+    let mappings = mm.mmap_read_lock();
+    if let Some(vma) = mappings.vma_lookup(buffer.mapping()) {
+        if vma.maps(file) {
+            insert(vma, &buffer, from..front + AHEAD);
+        }
     }
 }
 

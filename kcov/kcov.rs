@@ -31,7 +31,8 @@
 //! - The crate is not instrumented, but what it calls outside itself is: functions of the `kernel`
 //!   crate that are neither generic nor inlined, all C helpers. The data path calls none of it. The
 //!   other paths call it while nothing is recorded on the current task, except that opening,
-//!   `KCOV_INIT_TRACE`, mmap, close and fdinfo are recorded like every other system call.
+//!   `KCOV_INIT_TRACE`, mmap, close and fdinfo are recorded like every other system call, and
+//!   page faults on a mapping like every other page fault.
 //! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
 //!   [`arch`], [`gate`], [`task`], [`memory`], [`records`], [`recorder`], [`recording`],
 //!   [`layout`], [`set`], [`filter`], [`buffer`], [`area`], [`ffi`]; in their tests, [`selftest`]

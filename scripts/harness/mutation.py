@@ -20,7 +20,13 @@ from .hostlib import TOP, Failure, replacing, shown
 
 # The kernel part without its tests and without the files of other architectures than user-mode Linux.
 PATTERNS = ("kcov/*.rs", "kcov/remote/*.rs", "kcov/hooks/*.rs", "kcov/arch/um.rs", "kcov/*.c")
-FILES = ("rust/kernel/kcov.rs", "rust/kernel/sync/rcu_table.rs", "rust/kernel/sync/slot.rs", "rust/kernel/debugfs/device.rs")
+FILES = (
+    "rust/kernel/kcov.rs",
+    "rust/kernel/sync/rcu_table.rs",
+    "rust/kernel/sync/slot.rs",
+    "rust/kernel/debugfs/device.rs",
+    "rust/kernel/mm/fault.rs",
+)
 TESTS = ("kcov/selftest.rs", "kcov/tests.rs")
 
 OWN = TOP / "scripts/mutants/own.txt"

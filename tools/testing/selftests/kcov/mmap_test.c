@@ -304,7 +304,7 @@ TEST_F(buffer, at_a_fixed_address)
 	EXPECT_NE(0, area[WORDS - 1]);
 }
 
-/* All pages are mapped at once: a read of each finds its own memory. */
+/* An access to each page finds its own memory. */
 TEST_F(buffer, every_page_is_mapped)
 {
 	uint64_t *one = kcov_map(self->fd, WORDS);

@@ -19,7 +19,7 @@
 )]
 mod native;
 
-pub(crate) use native::{cpu, current_task, preempt_count};
+pub(crate) use native::{cpu, current_task, preempt_count, VMALLOC_FAULTS};
 
 /// The largest number of CPUs, `CONFIG_NR_CPUS`.
 pub(crate) const POSSIBLE_CPUS: usize = kernel::bindings::kcov_sizes_KCOV_POSSIBLE_CPUS as usize;

@@ -5,6 +5,7 @@
 #![expect(unsafe_code)]
 
 use crate::{
+    arch,
     gate,
     layout::Layout,
     memory::Memory,
@@ -214,6 +215,9 @@ impl Buffer {
     /// On some architectures, a task's page tables learn of a vmalloc area only by faults, and the
     /// code that handles faults is instrumented.
     pub(crate) fn fault_in(&self) {
+        if !arch::VMALLOC_FAULTS {
+            return;
+        }
         for offset in (0..self.bytes()).step_by(PAGE_SIZE) {
             // SAFETY: The address is in the allocation.
             unsafe { self.start().wrapping_add(offset).read_volatile() };

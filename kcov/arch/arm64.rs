@@ -10,6 +10,11 @@ use crate::offsets;
 use core::arch::asm;
 use kernel::bindings;
 
+/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+///
+/// All tasks share the page tables of the kernel, including those of vmalloc memory.
+pub(crate) const VMALLOC_FAULTS: bool = false;
+
 /// Returns the task that runs on this CPU.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {

@@ -6,6 +6,11 @@
 
 use kernel::bindings;
 
+/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+///
+/// The architecture is not known, so it may be one whose tasks learn of vmalloc memory by faults.
+pub(crate) const VMALLOC_FAULTS: bool = true;
+
 /// Returns the task that runs on this CPU.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {

@@ -6,6 +6,13 @@ use crate::offsets;
 use core::arch::asm;
 use kernel::bindings;
 
+/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+///
+/// The top level of the page tables of vmalloc memory is allocated at boot and shared by all tasks:
+/// `preallocate_pgd_pages_range()`. Where a processor has cached that there was no entry, the entry
+/// code in assembler removes it and goes back: `new_valid_map_cpus_check`.
+pub(crate) const VMALLOC_FAULTS: bool = false;
+
 /// Returns the task that runs on this CPU.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {

@@ -16,6 +16,11 @@ extern "C" {
     fn current_cpu() -> core::ffi::c_int;
 }
 
+/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+///
+/// The host maps vmalloc memory when it is accessed first: `segv()` in `arch/um/kernel/trap.c`.
+pub(crate) const VMALLOC_FAULTS: bool = true;
+
 /// Returns the task that runs on this CPU.
 ///
 /// With several processors, this calls a function that reads a thread-local variable of the host.

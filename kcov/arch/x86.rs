@@ -34,6 +34,12 @@ macro_rules! per_cpu {
     };
 }
 
+/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+///
+/// The top levels of the page tables of vmalloc memory are allocated at boot and shared by all
+/// tasks: `preallocate_vmalloc_pages()`.
+pub(crate) const VMALLOC_FAULTS: bool = false;
+
 /// Returns the task that runs on this CPU.
 #[inline(always)]
 pub(crate) fn current_task() -> *mut bindings::task_struct {

@@ -4,4 +4,6 @@
 
 pub(crate) use kernel::host::{cpu, current_task, preempt_count};
 
+pub(crate) const VMALLOC_FAULTS: bool = true;
+
 pub(crate) const POSSIBLE_CPUS: usize = kernel::bindings::kcov_sizes_KCOV_POSSIBLE_CPUS as usize;

@@ -293,25 +293,42 @@ impl Descriptor {
         drop(registration);
     }
 
-    /// `KCOV_RESET_TRACE`: discards the records of the current task, or of the sections that were
-    /// recorded for it.
+    /// `KCOV_RESET_TRACE`: discards the records of the task that has enabled the descriptor, or of
+    /// the sections that were recorded for it. Any task may call it.
     pub(crate) fn reset(&self, unused: usize) -> Result {
         let paused = task::pause();
-        if unused != 0 || !(paused.has_local(Some(self)) || paused.has_remote(Some(self))) {
+        if unused != 0 {
             return Err(EINVAL);
         }
-        // The counts are reset first. A PC that a section adds after that stays in the trace, and
-        // may be recorded a second time if its bit is cleared later.
-        let mut left = self
-            .sink
-            .inner
-            .lock()
-            .state
-            .laid_out()
-            .map_or(0, |laid_out| {
+        let own = paused.has_local(Some(self));
+        // The counts are reset first. A PC that is recorded after that stays in the trace, and may
+        // be recorded a second time if its bit is cleared later.
+        let inner = self.sink.inner.lock();
+        let (rounds, words) = match &inner.state {
+            State::Local(laid_out) if !own => {
+                laid_out.reset_counts_of_other_task();
+                (2, laid_out.set().words())
+            }
+            State::Local(laid_out) | State::Remote(laid_out, _) => {
                 laid_out.reset_counts();
-                laid_out.set().words()
-            });
+                (1, laid_out.set().words())
+            }
+            State::Fresh | State::Ready(_) => return Err(EINVAL),
+        };
+        drop(inner);
+        // A hook of another task reads a word of the set, and stores it with one more bit. If it is
+        // cleared in between, the old bits are there again, but not their records. The second round
+        // clears these bits. The hooks that it comes across find only bits of PCs that are in the
+        // trace.
+        for _ in 0..rounds {
+            self.clear_set(words);
+        }
+        Ok(())
+    }
+
+    /// Clears the first `words` words of the set, unless the descriptor is disabled.
+    fn clear_set(&self, words: usize) {
+        let mut left = words;
         while left > 0 {
             let inner = self.sink.inner.lock();
             let Some(laid_out) = inner.state.laid_out() else {
@@ -321,7 +338,6 @@ impl Descriptor {
             laid_out.set().clear(from, left - from);
             left = from;
         }
-        Ok(())
     }
 
     /// Returns the state in a form for users to read.

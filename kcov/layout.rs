@@ -15,8 +15,13 @@ use crate::{
     records::{self, Kind, Records, Trace, WORD},
     set::Set,
 };
-use core::{mem::offset_of, ptr};
+use core::{hint, mem::offset_of, ptr};
 use kernel::{prelude::*, sync::barrier};
+
+/// How often a reset of another task's records is repeated, and the number of pauses of the CPU
+/// after each: a microsecond or two.
+const RESET_ATTEMPTS: u32 = 4;
+const RESET_PAUSES: u32 = 32;
 
 /// The layout of memory, and the number of records that did not fit.
 ///
@@ -31,7 +36,8 @@ pub(crate) struct Layout {
     pcs: Trace,
     filter: Filter,
     comparisons: Trace,
-    /// Written by one task or under one lock; other tasks may read it at the same time.
+    /// Written by one task or under one lock. Other tasks may read it at the same time, and set it
+    /// to 0 when they reset the trace.
     dropped: Volatile<usize>,
 }
 
@@ -234,8 +240,33 @@ impl Layout {
         for kind in [Kind::Pc, Kind::Comparison] {
             self.trace(kind).set_count(kind, 0);
         }
-        self.filter.busy.set(0);
         self.dropped.set(0);
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        let [pcs, comparisons] =
+            [Kind::Pc, Kind::Comparison].map(|kind| self.trace(kind).count(kind));
+        [pcs, comparisons, self.dropped()]
+    }
+
+    /// Does the same while a task on another CPU may record into this memory.
+    ///
+    /// A hook of that task reads a count and stores the next one. If a reset comes in between, the
+    /// store undoes it: all old records are there again. So this waits for longer than a hook takes
+    /// and repeats the reset if a count is not less than before. A hook that is interrupted in
+    /// between can still undo the reset later. The memory is as valid then as without the reset.
+    pub(crate) fn reset_counts_of_other_task(&self) {
+        let before = self.counts();
+        for _ in 0..RESET_ATTEMPTS {
+            self.reset_counts();
+            for _ in 0..RESET_PAUSES {
+                hint::spin_loop();
+            }
+            let undone = |(before, now)| before > 0 && now >= before;
+            if !before.into_iter().zip(self.counts()).any(undone) {
+                break;
+            }
+        }
     }
 
     pub(crate) fn set(&self) -> &Set {

@@ -28,7 +28,16 @@ SWITCHES = 4
 # Events that the program counts, but that need not happen on every kernel.
 OPTIONAL = {"usb_devices", "switches", "peak_descriptors", "lost_sections", "areas", "area_bytes", "unknown"}
 # Events that only the implementation in Rust has.
-ONLY_RUST = {"nested_sections", "unique_enabled", "unique_traces", "both_enabled", "both_traces", "remote_divided", "resets"}
+ONLY_RUST = {
+    "nested_sections",
+    "unique_enabled",
+    "unique_traces",
+    "both_enabled",
+    "both_traces",
+    "remote_divided",
+    "resets",
+    "resets_of_others",
+}
 LEAST_DESCRIPTORS = 100
 
 COMMAND = programs.LOAD_MODULES + """

@@ -212,6 +212,7 @@ impl World {
         let ready = |descriptor: &Descriptor, _| descriptor.state == State::Ready;
         let opened = |descriptor: &Descriptor, _| descriptor.state == State::Opened;
         let own = |descriptor: &Descriptor, _| descriptor.owner() == Some(actor);
+        let enabled = |descriptor: &Descriptor, _| descriptor.owner().is_some();
         let any = |_: &Descriptor, _| true;
         let unmapped = |descriptor: &Descriptor, index| {
             let mapped = self
@@ -228,7 +229,8 @@ impl World {
             Kind::Enable | Kind::RemoteEnable | Kind::Unique | Kind::PcCmp => {
                 self.pick_file(actor, bytes, ready)
             }
-            Kind::Disable | Kind::Reset => self.pick_file(actor, bytes, own),
+            Kind::Disable => self.pick_file(actor, bytes, own),
+            Kind::Reset => self.pick_file(actor, bytes, enabled),
             _ => self.pick_file(actor, bytes, any),
         };
         match (kind, file) {

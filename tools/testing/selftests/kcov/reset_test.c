@@ -4,6 +4,7 @@
  * mode.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -86,7 +87,7 @@ static long reset(int fd, unsigned long argument)
 	return kcov_ioctl(fd, KCOV_RESET_TRACE, argument);
 }
 
-/* Only the task that has enabled may reset, while it is enabled. */
+/* A descriptor can be reset while it is enabled. */
 TEST_F(reset, errors)
 {
 	int fresh = kcov_open();
@@ -98,7 +99,8 @@ TEST_F(reset, errors)
 	EXPECT_EQ(-EINVAL, reset(self->fd, ~0UL));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 1UL << 32));
 	EXPECT_EQ(-EINVAL, reset(fresh, 0));
-	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 1));
+	EXPECT_EQ(0, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
 	EXPECT_EQ(0, reset(self->fd, 0));
 	/* The descriptor is still enabled. */
 	EXPECT_EQ(0, reset(self->fd, 0));
@@ -120,7 +122,7 @@ TEST_F(reset, counts_and_set)
 	if (!variant->first)
 		memset(self->area, 0xff, FRONT * sizeof(*self->area));
 	EXPECT_EQ(-EINVAL, reset(self->fd, 1));
-	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
+	EXPECT_EQ(-EINVAL, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 1));
 	EXPECT_LE(many, self->area[variant->first ? 0 : FRONT]);
 	EXPECT_EQ(0, reset(self->fd, 0));
 	memcpy(after, self->area, (FRONT + 1) * sizeof(*after));
@@ -136,6 +138,166 @@ TEST_F(reset, counts_and_set)
 	for (i = 0; i < FRONT; i++)
 		seen += __builtin_popcountl(after[i]);
 	EXPECT_LE(seen, after[FRONT]);
+}
+
+struct enabling {
+	FIXTURE_DATA(reset) *self;
+	const FIXTURE_VARIANT(reset) *variant;
+	atomic_bool stop;
+};
+
+static long enable_for(void *data)
+{
+	struct enabling *enabling = data;
+
+	return enable(enabling->self, enabling->variant, FRONT);
+}
+
+/* Returns the counts of a trace; a part without a count is 0. */
+static uint64_t counts(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
+{
+	const volatile uint64_t *area = self->area;
+
+	return (variant->first ? area[0] : 0) + (variant->second ? area[FRONT] : 0);
+}
+
+/* Waits until the worker sleeps: it is recorded on its way. */
+static bool settled(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
+{
+	time_t since = 0;
+	uint64_t last;
+
+	do {
+		last = counts(self, variant);
+		usleep(2000);
+	} while (last != counts(self, variant) && may_wait(&since));
+	return last == counts(self, variant);
+}
+
+static bool set_is_empty(FIXTURE_DATA(reset) *self)
+{
+	return !set_size(self->area, FRONT);
+}
+
+static long run_background(void *unused)
+{
+	return background_run();
+}
+
+/* Leaves records of the worker, or of sections for it. */
+static long leave_records(FIXTURE_DATA(reset) *self, const FIXTURE_VARIANT(reset) *variant)
+{
+	if (variant->cmd == KCOV_REMOTE_ENABLE)
+		return worker_run(&self->worker, run_background, NULL);
+	return worker_ioctl(&self->worker, self->fd, KCOV_INIT_TRACE, 0) == -EINVAL ? 0 : -1;
+}
+
+/* Another task, and a child, reset what the worker has enabled and waits with. */
+TEST_F(reset, of_another_task)
+{
+	struct enabling enabling = { self, variant };
+	const bool unique = !variant->first;
+	int by_child;
+
+	if (variant->cmd == KCOV_REMOTE_ENABLE && background_missing())
+		SKIP(return, "%s", background_missing());
+	for (by_child = 0; by_child < 2; by_child++) {
+		ASSERT_EQ(0, worker_run(&self->worker, enable_for, &enabling));
+		ASSERT_EQ(0, leave_records(self, variant));
+		ASSERT_TRUE(settled(self, variant));
+		ASSERT_LT(0, counts(self, variant));
+		if (unique)
+			memset(self->area, 0xff, FRONT * sizeof(*self->area));
+		if (by_child) {
+			pid_t child = fork();
+
+			ASSERT_LE(0, child);
+			if (!child)
+				_exit(reset(self->fd, 0) ? 1 : 0);
+			EXPECT_EQ(0, exit_status(child));
+		} else {
+			EXPECT_EQ(0, reset(self->fd, 0));
+		}
+		EXPECT_EQ(0, counts(self, variant));
+		EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
+		if (unique)
+			EXPECT_TRUE(set_is_empty(self));
+		/* Recording goes on. */
+		ASSERT_EQ(0, leave_records(self, variant));
+		EXPECT_LT(0, counts(self, variant));
+		/* Only the owner can disable. */
+		EXPECT_EQ(-EINVAL, kcov_disable(self->fd));
+		ASSERT_EQ(0, worker_ioctl(&self->worker, self->fd, KCOV_DISABLE, 0));
+		EXPECT_EQ(-EINVAL, reset(self->fd, 0));
+	}
+}
+
+static long run_mark(void *unused)
+{
+	mark_one();
+	return 0;
+}
+
+static long run_until_stopped(void *data)
+{
+	struct enabling *enabling = data;
+	long ret = enable_for(data);
+
+	while (!ret && !enabling->stop) {
+		if (enabling->variant->cmd == KCOV_REMOTE_ENABLE)
+			ret = background_run();
+		else
+			mark_one();
+	}
+	return ret;
+}
+
+/*
+ * The worker, or sections for it, run in the kernel during most of the calls. Whatever the moment,
+ * the buffer stays valid. A reset while the worker waits is complete: no PC counts as seen then.
+ */
+TEST_F(reset, of_a_running_task)
+{
+	enum { RESETS = 3000 };
+	struct enabling enabling = { self, variant };
+	const bool remote = variant->cmd == KCOV_REMOTE_ENABLE;
+	const uint64_t capacity = WORDS - 1;
+	uint64_t before, after, smaller = 0, failed = 0;
+	int i;
+
+	if (remote && background_missing())
+		SKIP(return, "%s", background_missing());
+	self->worker.function = run_until_stopped;
+	self->worker.argument = &enabling;
+	sem_post(&self->worker.request);
+	for (i = 0; i < RESETS; i++) {
+		before = counts(self, variant);
+		/* Until the worker has enabled. */
+		failed += reset(self->fd, 0) != 0;
+		after = counts(self, variant);
+		EXPECT_GE(capacity, before);
+		EXPECT_GE(capacity, after);
+		smaller += after < before;
+		if (i % 64 == 0)
+			usleep(500);
+	}
+	enabling.stop = true;
+	sem_wait(&self->worker.done);
+	EXPECT_EQ(0, self->worker.result);
+	ASSERT_TRUE(settled(self, variant));
+	EXPECT_GT(RESETS, failed);
+	EXPECT_LT(0, smaller);
+	EXPECT_EQ(0, reset(self->fd, 0));
+	EXPECT_EQ(0, counts(self, variant));
+	if (!variant->first)
+		EXPECT_TRUE(set_is_empty(self));
+	/* What the worker has run many times is recorded again. */
+	ASSERT_EQ(0, worker_run(&self->worker, remote ? run_background : run_mark, NULL));
+	ASSERT_TRUE(settled(self, variant));
+	EXPECT_LT(0, counts(self, variant));
+	if (!remote && (variant->cmd != KCOV_ENABLE || variant->trace_mode != KCOV_TRACE_CMP))
+		EXPECT_TRUE(covers_syscall(&self->area[variant->first ? 0 : FRONT], MARK_ONE));
+	EXPECT_EQ(0, worker_ioctl(&self->worker, self->fd, KCOV_DISABLE, 0));
 }
 
 /* Runs more code than fits, in this task or in sections for it. */

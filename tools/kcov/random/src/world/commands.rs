@@ -229,7 +229,7 @@ impl World {
             )
         });
         let result = self.ioctl(actor, file.number, RESET_TRACE, argument)?;
-        let expected = self.model.reset(actor, file.descriptor, argument);
+        let expected = self.model.reset(file.descriptor, argument);
         self.compare(result, expected)
     }
 

@@ -202,14 +202,25 @@ static void enable_local(struct state *state, unsigned int slot)
 		COUNT(local_enabled);
 }
 
-/* Of the buffer of whichever task records into it: of this one, if it succeeds. */
-static void reset(unsigned int slot)
+/* Discards the records of the task that has enabled the slot, which may be another one. */
+static bool reset(unsigned int slot)
 {
 	long ret = kcov_ioctl(slot_fd(slot), KCOV_RESET_TRACE, 0);
 
 	judge("KCOV_RESET_TRACE", ret, false, options.no_reset);
 	if (!ret)
 		COUNT(resets);
+	return !ret;
+}
+
+/* Another thread enables these slots mostly, and records into them at this moment. */
+static void reset_others(struct state *state)
+{
+	unsigned int slot = random_below(&state->random, SLOTS), i;
+
+	for (i = random_below(&state->random, 8); i; i--)
+		if (reset(slot) && slot / 2 != state->thread)
+			COUNT(resets_of_others);
 }
 
 /* Handles that no other task has, as long as this one lives. */
@@ -469,8 +480,10 @@ static void step(struct state *state)
 		trace_remotely(state);
 	else if (kind < 83)
 		sections_run(&state->random);
-	else if (kind < 86)
+	else if (kind < 84)
 		reset(any_slot(state));
+	else if (kind < 86)
+		reset_others(state);
 	else if (kind < 94)
 		forge(state);
 	else if (kind < 96)

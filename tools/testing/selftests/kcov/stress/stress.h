@@ -23,6 +23,7 @@
 	X(remote_enabled)						\
 	X(remote_divided)						\
 	X(resets)							\
+	X(resets_of_others)						\
 	X(unknown)							\
 	X(handle_taken)							\
 	X(busy)								\

@@ -12,6 +12,7 @@
 #include <linux/workqueue.h>
 
 #include "gate.h"
+#include "sites.h"
 
 #if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
 #define MAY_BE_EMULATED
@@ -164,6 +165,7 @@ static void open_gate(void)
 	if (gate_is_open)
 		return;
 	switch_hooks(true);
+	kcov_sites_want(true);
 	/* ORDERING: The hooks before the flag. Pairs with the acquire in gate_is_known_open(). */
 	smp_store_release(&gate_is_open, true);
 	wake_up_all(&gate_opened);
@@ -190,6 +192,7 @@ static void close_gate(void)
 		return;
 	}
 	switch_hooks(false);
+	kcov_sites_want(false);
 }
 
 /*
@@ -266,19 +269,21 @@ int kcov_gate_switches(void)
 }
 
 /*
- * The request of the boot parameter: switch the hooks off while no buffer exists, never do so, or
- * choose.
+ * The request of the boot parameter: while no buffer exists, remove the calls of the hooks, or only
+ * switch the hooks off; do neither; or choose.
  */
-static enum { HOOKS_CHOOSE, HOOKS_SWITCHED, HOOKS_ALWAYS } wanted __initdata;
+static enum { HOOKS_CHOOSE, HOOKS_SITES, HOOKS_SWITCHED, HOOKS_ALWAYS } wanted __initdata;
 
 static int __init parse_wanted(char *arg)
 {
-	if (!strcmp(arg, "switched"))
+	if (!strcmp(arg, "sites"))
+		wanted = HOOKS_SITES;
+	else if (!strcmp(arg, "switched"))
 		wanted = HOOKS_SWITCHED;
 	else if (!strcmp(arg, "always"))
 		wanted = HOOKS_ALWAYS;
 	else
-		pr_warn("kcov_hooks=%s is not known; it can be switched or always\n", arg);
+		pr_warn("kcov_hooks=%s is not known; it can be sites, switched or always\n", arg);
 	return 1;
 }
 __setup("kcov_hooks=", parse_wanted);
@@ -312,6 +317,7 @@ static bool __init want_switches(void)
 static int __init init_gate(void)
 {
 	gate_works = prepare_gate() && want_switches();
+	kcov_sites_init(gate_works && wanted != HOOKS_SWITCHED);
 	if (gate_works)
 		close_gate();
 	else

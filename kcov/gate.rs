@@ -6,8 +6,9 @@
 //! time: the task's mode decides whether a task is recorded.
 //!
 //! With `CONFIG_KCOV_PATCHED_ENTRY`, `gate.c` replaces the first instruction of each hook by a
-//! return. Without it, a jump label in the hook returns, if the architecture has jump labels. The
-//! boot parameter `kcov_hooks=` can keep the gate open permanently.
+//! return. Without it, a jump label in the hook returns, if the architecture has jump labels. With
+//! `CONFIG_KCOV_SITES`, the gate also has the calls of the hooks removed (`sites.rs`). The boot
+//! parameter `kcov_hooks=` can keep the gate open permanently.
 
 #![expect(unsafe_code)]
 

@@ -35,7 +35,7 @@
 //!   page faults on a mapping like every other page fault.
 //! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
 //!   [`arch`], [`gate`], [`task`], [`memory`], [`records`], [`recorder`], [`recording`],
-//!   [`layout`], [`set`], [`filter`], [`buffer`], [`area`], [`ffi`]; in their tests, [`selftest`]
+//!   [`layout`], [`set`], [`filter`], [`buffer`], [`area`], [`ffi`], `sites`; in their tests, [`selftest`]
 //!   and `tests`; and in single functions of [`context`], [`descriptor`], [`device`] and
 //!   `remote::registry`.
 //! - Files depend on each other in one direction, with two exceptions that are in the nature of
@@ -76,6 +76,8 @@ mod remote;
 #[cfg(CONFIG_KCOV_SELFTEST)]
 mod selftest;
 mod set;
+#[cfg(CONFIG_KCOV_SITES)]
+mod sites;
 mod statistics;
 mod task;
 #[cfg(CONFIG_KCOV_KUNIT_TEST)]

@@ -6,6 +6,8 @@
 //! meant for programs: the PC of bit 0 of a set, the address from which PCs of modules count, and
 //! the size of a set for all code of the kernel image.
 
+#[cfg(CONFIG_KCOV_SITES)]
+use crate::sites;
 use crate::{gate, set};
 use kernel::{
     debugfs::{Dir, File},
@@ -102,6 +104,15 @@ pub(crate) struct Files {
     hooks: File<()>,
     #[pin]
     hook_switches: File<()>,
+    #[cfg(CONFIG_KCOV_SITES)]
+    #[pin]
+    sites: File<&'static Atomic<i64>>,
+    #[cfg(CONFIG_KCOV_SITES)]
+    #[pin]
+    sites_on: File<&'static Atomic<i64>>,
+    #[cfg(CONFIG_KCOV_SITES)]
+    #[pin]
+    sites_jumps: File<&'static Atomic<i64>>,
     #[pin]
     set_start: File<Hexadecimal>,
     #[pin]
@@ -126,6 +137,12 @@ impl Files {
             hook_switches <- dir.read_callback_file(c"hook_switches", (), &|(), f| {
                 writeln!(f, "{}", gate::switches())
             }),
+            #[cfg(CONFIG_KCOV_SITES)]
+            sites <- dir.read_only_file(c"sites", sites::sites()),
+            #[cfg(CONFIG_KCOV_SITES)]
+            sites_on <- dir.read_only_file(c"sites_on", sites::calling()),
+            #[cfg(CONFIG_KCOV_SITES)]
+            sites_jumps <- dir.read_only_file(c"sites_jumps", sites::jumps()),
             set_start <- dir.read_only_file(c"set_start", Hexadecimal(set::start())),
             set_modules <- dir
                 .read_only_file(c"set_modules", Hexadecimal(set::modules())),

@@ -10,6 +10,7 @@
 #include <linux/preempt.h>
 
 #include "gate.h"
+#include "sites.h"
 
 /* Contexts, as bits of the preempt count. */
 enum kcov_context_bits {

@@ -73,10 +73,11 @@ class Kernel:
             self.variant = "-".join(filter(None, (self.variant, suffix)))
         choice = {option: "y" if impl == self.impl else "n" for impl, option in IMPLEMENTATIONS.items()}
         # Not every implementation or architecture has options of its own.
-        optional = [self.impl, f"{self.arch}-small" if self.small else f"{self.arch}-suite", f"suite-{self.impl}"]
-        names = ["base", self.arch, *optional[:2]]
+        size = "small" if self.small else "suite"
+        optional = [self.impl, f"{self.arch}-{self.impl}", f"{self.arch}-{size}", f"suite-{self.impl}"]
+        names = ["base", self.arch, *optional[:3]]
         if not self.small:
-            names += ["suite", *optional[2:], *self.architecture.fragments]
+            names += ["suite", *optional[3:], *self.architecture.fragments]
         names = [name for name in names if name not in optional or (CONFIG_DIR / f"{name}.config").exists()]
         self.wanted = kconfig.merged([*names, *self.fragments], choice)
         self.llvm = self.llvm or first_line(CACHE / "llvm.suffix") or "1"

@@ -178,8 +178,9 @@ def hooks_args(guest: Guest) -> List[str]:
     Returns the parameter that lets KCOV in Rust patch its hooks where that is safe. By itself it does not patch them
     where QEMU emulates the processor, because some versions of QEMU crash. These guests test everything about patching.
     """
-    switched = guest.has("CONFIG_KCOV_RUST") and patches_safely(guest) and not guest.default_hooks
-    return ["kcov_hooks=switched"] if switched else []
+    if not guest.has("CONFIG_KCOV_RUST") or not patches_safely(guest) or guest.default_hooks:
+        return []
+    return ["kcov_hooks=sites" if guest.has("CONFIG_KCOV_SITES") else "kcov_hooks=switched"]
 
 
 def clock_args(guest: Guest) -> List[str]:

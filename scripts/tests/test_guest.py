@@ -96,6 +96,10 @@ class CommandLine(Directory):
             self.assertIn("kcov_hooks=switched", command[command.index("-append") + 1].split())
         with self.qemu("8.1.0"):
             self.assertEqual(machine.hooks_args(self.guest(**threads)), switched)
+        (self.root / ".config").write_text("CONFIG_KCOV_RUST=y\nCONFIG_KCOV_SITES=y\n")
+        with self.qemu("7.2.22"):
+            self.assertEqual(machine.hooks_args(self.guest()), ["kcov_hooks=sites"])
+            self.assertEqual(machine.hooks_args(self.guest(**threads)), [])
         (self.root / ".config").write_text("CONFIG_KCOV_C=y\n")
         self.assertEqual(machine.hooks_args(self.guest()), [])
 

@@ -2,15 +2,18 @@
 """
 All paths from the hooks stay in the implementation, and none can panic. Stores are in order.
 
-Remote sections are published complete, and their records before the count.
+Remote sections are published complete, and their records before the count. The list of calls of hooks has each of them.
 """
 
 import sys
 from pathlib import Path
 from typing import Iterator
 
-from harness.checklib import Context, Result, each_kernel, failed, output_of, passed, skipped
+from harness import kconfig
+from harness.checklib import Context, Result, each_kernel, failed, output_of, passed, skipped, verdict
 from harness.hostlib import SCRIPTS
+from leaf.elf import Elf
+from leaf.sites import check_sites
 
 ORDER = 40
 QUICK = True
@@ -34,5 +37,9 @@ def run(context: Context) -> Iterator[Result]:
         status, output = output_of([sys.executable, LEAFCHECK, obj / "vmlinux", "--impl", impl])
         name = f"{impl}: the hooks are leaves"
         yield failed(name, output[-4000:]) if status else passed(name)
+        if kconfig.of_objects(obj).get("CONFIG_KCOV_SITES") == "y":
+            calls, jumps, problems = check_sites(Elf(obj / "vmlinux"))
+            context.progress(f"{impl} kernel: {calls} calls, {jumps} jumps")
+            yield verdict(f"{impl}: each call of a hook is listed", problems)
 
     yield from each_kernel(context, one)

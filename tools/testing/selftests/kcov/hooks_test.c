@@ -76,11 +76,16 @@ static bool on_command_line(const char *parameter)
 	return found;
 }
 
+static bool switches_are_requested(void)
+{
+	return on_command_line("kcov_hooks=switched") || on_command_line("kcov_hooks=sites");
+}
+
 static const char *switches_missing(void)
 {
 	if (!hooks_state()[0])
 		return "the hooks of this kernel are never switched (CONFIG_KCOV_C)";
-	if (is_state("always") && !on_command_line("kcov_hooks=switched"))
+	if (is_state("always") && !switches_are_requested())
 		return "the hooks of this kernel stay switched on (kcov_hooks=)";
 	if (is_state("always") && kernel_option("CONFIG_JUMP_LABEL") != OPTION_YES)
 		return "the hooks of this kernel cannot be switched (no CONFIG_JUMP_LABEL)";
@@ -94,7 +99,7 @@ TEST(command_line)
 		SKIP(return, "the hooks of this kernel are never switched (CONFIG_KCOV_C)");
 	if (on_command_line("kcov_hooks=always")) {
 		EXPECT_STREQ("always", hooks_state());
-	} else if (on_command_line("kcov_hooks=switched") &&
+	} else if (switches_are_requested() &&
 		   kernel_option("CONFIG_JUMP_LABEL") == OPTION_YES) {
 		EXPECT_TRUE(becomes("off")) TH_LOG("they are %s", hooks_state());
 	} else {

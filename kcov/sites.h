@@ -6,19 +6,8 @@
 #ifndef _KERNEL_KCOV_SITES_H
 #define _KERNEL_KCOV_SITES_H
 
-#include <linux/types.h>
+#include <linux/kcov.h>
 #include <asm/sections.h>
-
-/* One site, in the section __kcov_sites. objtool makes it. */
-struct kcov_site {
-	/*
-	 * The address of the call, relative to this word in files, and relative to _stext once the
-	 * entry is in the table.
-	 */
-	s32 code;
-	/* 0 in files. The bits are in sites.rs. */
-	u32 state;
-};
 
 #ifdef CONFIG_KCOV_SITES
 

@@ -118,7 +118,7 @@ fn symbolise(vmlinux: &std::path::Path, recording: &Recording) -> usize {
     let files = Files::open(&search, &recording.kernel).expect("vmlinux opens");
     let images =
         Images::read(&files, &recording.kernel, false, &mut Vec::new()).expect("vmlinux is an ELF file");
-    let sources = Sources::of(&images.list[0], None);
+    let sources = Sources::of(&images.list[0], &[]);
     let symbols = Symbolised::new(&images, recording, &sources).expect("DWARF is sound");
     recording
         .pcs()

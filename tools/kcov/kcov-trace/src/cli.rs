@@ -16,7 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
     after_help = "The exit status is the command's own, 128 and the number of the signal that ended it, 127 if it \
-                  does not exist, 126 if it cannot be run, and 2 if kcov-trace itself fails."
+                  does not exist, 126 if it cannot be run, and 2 if no report could be written. Of subcommands that \
+                  work on recordings it is 0, 1 if something is missing from the report, which a warning names, and 2 \
+                  if there is no report."
 )]
 pub struct Cli {
     /// Work on recordings, or other kinds of collection.
@@ -250,9 +252,11 @@ pub struct SymbolArgs {
     /// vmlinux, then /lib/modules of that release.
     #[arg(long, value_name = "FOLDER")]
     pub modules: Vec<PathBuf>,
-    /// The kernel's source tree, if it was moved after the build.
-    #[arg(long, value_name = "FOLDER")]
-    pub source: Option<PathBuf>,
+    /// The kernel's source tree or another folder with sources, if it was moved after the build; or
+    /// the prefix of names in the debug information and the folder that takes its place. May be given
+    /// several times.
+    #[arg(long, value_name = "FOLDER|OLD=NEW")]
+    pub source: Vec<PathBuf>,
     /// Use vmlinux even if it is not the kernel that ran.
     #[arg(long)]
     pub force: bool,

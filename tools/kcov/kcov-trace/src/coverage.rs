@@ -4,7 +4,7 @@
 //! The instrumented code is every call site of the hook in `vmlinux` and in the modules whose files
 //! were found. A site is a block of the program; a line is covered if one of its blocks is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, bail};
 
@@ -12,7 +12,7 @@ use crate::images::{Images, Place};
 use crate::progress::Progress;
 use crate::recording::Recording;
 use crate::sources::Sources;
-use crate::symbols::{Hook, Image, Line, Site, SiteKind, call_before, demangled, lines, sites};
+use crate::symbols::{Hook, Image, Line, Site, demangled, jumps_after_call, lines, sites};
 
 /// The number of blocks and of covered blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,10 +65,9 @@ pub struct Coverage {
     pub files: BTreeMap<String, FileCoverage>,
     /// All blocks.
     pub blocks: Blocks,
-    /// The number of distinct recorded PCs that are in none of the kernel's files or belong to no
-    /// call site.
+    /// The number of distinct recorded PCs that match no call site.
     pub unmatched: usize,
-    /// Modules without debug information, whose blocks are not counted.
+    /// Modules whose blocks are not counted, with the reasons.
     pub stripped: Vec<String>,
 }
 
@@ -102,40 +101,47 @@ impl std::ops::AddAssign for Blocks {
 /// An image has no call sites or no debug information, or the recording has no PCs.
 pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Coverage> {
     let mut hits: HashMap<Place, u64> = HashMap::new();
-    let mut unresolved = HashSet::new();
-    for pc in recording.pcs() {
-        match images.place(pc) {
-            Some(place) => *hits.entry(place).or_default() += 1,
-            None => drop(unresolved.insert(pc)),
-        }
+    for place in recording.pcs().filter_map(|pc| images.place(pc)) {
+        *hits.entry(place).or_default() += 1;
     }
-    if hits.is_empty() && unresolved.is_empty() && recording.comparisons().next().is_some() {
+    if recording.pcs().next().is_none() && recording.comparisons().next().is_some() {
         bail!(
             "the recording holds comparisons, not PCs; record without 'cmp', or look at it with 'kcov-trace cmp'"
         );
     }
-    let mut coverage = Coverage {
-        unmatched: unresolved.len(),
-        ..Coverage::default()
-    };
+    let mut coverage = Coverage::default();
     for (number, image) in images.list.iter().enumerate() {
-        if !image.has_dwarf() {
-            if number > 0 {
-                coverage.stripped.push(image.path().display().to_string());
+        let sites = match (sites(image, Hook::Pc), image.has_dwarf()) {
+            (Ok(sites), true) => sites,
+            // A module without a call site adds nothing.
+            (Ok(sites), false) if number > 0 && sites.is_empty() => continue,
+            (Ok(_), false) if number > 0 => {
+                let path = image.path().display();
+                coverage.stripped.push(format!("{path} has no debug information"));
                 continue;
             }
-            bail!(
-                "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",
-                image.path().display()
-            );
-        }
+            (Err(error), _) if number > 0 => {
+                coverage.stripped.push(error.to_string());
+                continue;
+            }
+            (Ok(_), false) => match image.missing_debug_file() {
+                Some(name) => bail!(
+                    "{} has no debug information; put the file {name}, which was split from it, next to it, or ask for the format 'functions' or 'trace'",
+                    image.path().display()
+                ),
+                None => bail!(
+                    "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",
+                    image.path().display()
+                ),
+            },
+            (Err(error), _) => return Err(error.into()),
+        };
         let mut of_image: HashMap<u64, u64> = hits
             .iter()
             .filter(|(place, _)| place.image == number)
             .map(|(place, count)| (place.pc, *count))
             .collect();
-        let sites = sites(image, Hook::Pc)?;
-        credit_tail_jumps(image, &sites, &mut of_image, &mut coverage.unmatched);
+        credit_tail_jumps(image, &sites, &mut of_image);
         add_image(&mut coverage, image, &sites, &of_image, sources)?;
     }
     for file in coverage.files.values_mut() {
@@ -146,9 +152,8 @@ pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -
 }
 
 /// Credits calls to functions that end in a jump to the hook. In such a function, the hook sees the
-/// address of the caller, so that PC counts for the jump. The PCs that then still belong to no site
-/// are counted.
-fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, u64>, unmatched: &mut usize) {
+/// address of the caller, so that PC counts for the jump.
+fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, u64>) {
     let is_site = |pc: u64| sites.binary_search_by_key(&pc, |site| site.pc).is_ok();
     let foreign: Vec<(u64, u64)> = hits
         .iter()
@@ -156,18 +161,9 @@ fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, 
         .map(|(pc, count)| (*pc, *count))
         .collect();
     for (pc, count) in foreign {
-        let function = call_before(image, pc).and_then(|target| image.function(target));
-        let inside = function.map_or(&[][..], |function| {
-            let first = sites.partition_point(|site| site.pc <= function.address);
-            let behind = sites.partition_point(|site| site.pc <= function.end);
-            &sites[first..behind]
-        });
-        let mut credited = false;
-        for site in inside.iter().filter(|site| site.kind == SiteKind::TailJump) {
+        for site in jumps_after_call(image, sites, pc) {
             *hits.entry(site.pc).or_default() += count;
-            credited = true;
         }
-        *unmatched += usize::from(!credited);
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`recording`] | collected records, in memory and in files |
 //! | [`symbols`] | `vmlinux` and modules: call sites, functions, lines |
 //! | [`images`] | the place of a recorded PC in a file |
+//! | [`matching`] | recorded PCs and call sites; why some PCs match none |
 //! | [`signals`] | the reaction of this program to signals |
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod commands;
 pub mod coverage;
 pub mod images;
+pub mod matching;
 pub mod output;
 pub mod progress;
 pub mod recording;

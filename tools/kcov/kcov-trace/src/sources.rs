@@ -20,15 +20,28 @@ const LIBRARY: [&str; 2] = ["library/core/src/", "library/alloc/src/"];
 pub struct Sources {
     /// Ends with a slash; empty if the path is not known.
     root: String,
-    here: Option<PathBuf>,
+    /// Folders to search.
+    here: Vec<PathBuf>,
+    /// Prefixes of names, and the folders that take their places.
+    moved: Vec<(String, String)>,
     /// The prefix of `library/` in the names of Rust's library, from the first such name.
     library: OnceLock<String>,
 }
 
 impl Sources {
-    /// Finds the tree that the image was built from; `here` is its path now, if it was moved.
+    /// Finds the tree that the image was built from. Each of `given` is a folder to search, or a
+    /// prefix of names and, after `=`, the folder that takes its place.
     #[must_use]
-    pub fn of(image: &Image<'_>, here: Option<&Path>) -> Self {
+    pub fn of(image: &Image<'_>, given: &[PathBuf]) -> Self {
+        let mut here = Vec::new();
+        let mut moved = Vec::new();
+        for path in given {
+            // A folder may have the character in its name.
+            match path.to_str().and_then(|text| text.split_once('=')) {
+                Some((old, new)) if !path.exists() => moved.push((normal(old), normal(new))),
+                _ => here.push(path.clone()),
+            }
+        }
         let root = image
             .address_of(LANDMARK.0)
             .and_then(|address| lines(image, &[address + 1], &Progress::hidden()).ok())
@@ -39,7 +52,8 @@ impl Sources {
             .unwrap_or_default();
         Self {
             root,
-            here: here.map(Path::to_path_buf),
+            here,
+            moved,
             library: OnceLock::new(),
         }
     }
@@ -48,9 +62,15 @@ impl Sources {
     /// `library/` on if it is in Rust's library.
     #[must_use]
     pub fn shown(&self, name: &str) -> String {
-        let name = normal(name);
+        let name = self.mapped(&normal(name));
         if let Some(inside) = name.strip_prefix(&self.root).filter(|_| !self.root.is_empty()) {
             return inside.to_owned();
+        }
+        // A prefix may have been mapped to the folder of the tree.
+        for folder in self.here.iter().filter(|_| !self.moved.is_empty()) {
+            if let Ok(inside) = Path::new(&name).strip_prefix(folder) {
+                return inside.to_string_lossy().into_owned();
+            }
         }
         let library = LIBRARY.iter().find_map(|folder| name.find(&format!("/{folder}")));
         match library.map(|at| name.split_at(at + 1)) {
@@ -61,19 +81,58 @@ impl Sources {
         }
     }
 
+    /// Returns the name with its prefix replaced, the longest one if several fit.
+    fn mapped(&self, name: &str) -> String {
+        self.moved
+            .iter()
+            .filter_map(|(old, new)| {
+                let rest = name.strip_prefix(old)?;
+                (old.is_empty() || rest.is_empty() || rest.starts_with('/')).then_some((old, new, rest))
+            })
+            .max_by_key(|(old, _, _)| old.len())
+            .map_or_else(
+                || name.to_owned(),
+                |(_, new, rest)| format!("{}/{}", new.trim_end_matches('/'), rest.trim_start_matches('/')),
+            )
+    }
+
     /// Returns the path of the file itself.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         let shown = self.shown(name);
         // The kernel's tree has no folder of this name.
         let library = self.library.get().filter(|_| shown.starts_with("library/"));
-        let folder = match (library, &self.here) {
-            (Some(before), _) => PathBuf::from(before),
-            (None, Some(here)) => here.clone(),
-            (None, None) => PathBuf::from(&self.root),
+        if let Some(before) = library {
+            return Path::new(before).join(shown);
+        }
+        let built = Path::new(&self.root).join(&shown);
+        // An absolute name is that of a module that is not in the tree.
+        let absolute = Path::new(&shown).is_absolute();
+        let moved: Vec<PathBuf> = match absolute {
+            true => Vec::new(),
+            false => self.here.iter().map(|folder| folder.join(&shown)).collect(),
         };
-        // An absolute name replaces the folder.
-        folder.join(shown)
+        let found = moved.iter().chain([&built]).find(|path| path.exists()).cloned();
+        found
+            .or_else(|| self.searched(&shown))
+            .or_else(|| moved.into_iter().next())
+            .unwrap_or(built)
+    }
+
+    /// Searches the folders for a file by the end of its name, the longest end first.
+    fn searched(&self, name: &str) -> Option<PathBuf> {
+        let mut rest = name.trim_start_matches('/');
+        loop {
+            let found = self
+                .here
+                .iter()
+                .map(|folder| folder.join(rest))
+                .find(|path| path.is_file());
+            if found.is_some() {
+                return found;
+            }
+            rest = rest.split_once('/')?.1;
+        }
     }
 }
 
@@ -122,7 +181,7 @@ mod tests {
             sources.path("/build/obj/../linux/mm/slub.c"),
             Path::new("/build/linux/mm/slub.c")
         );
-        sources.here = Some("/home/linux".into());
+        sources.here = vec!["/home/linux".into()];
         assert_eq!(
             sources.path("/build/obj/../linux/mm/slub.c"),
             Path::new("/home/linux/mm/slub.c")
@@ -136,7 +195,7 @@ mod tests {
     fn names_in_the_library_of_rust_are_short() {
         let sources = Sources {
             root: "/build/linux/".into(),
-            here: Some("/home/linux".into()),
+            here: vec!["/home/linux".into()],
             ..Sources::default()
         };
         let long = "/home/me/rustlib/src/rust/library/core/src/ptr/mod.rs";

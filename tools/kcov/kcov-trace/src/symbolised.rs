@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
 
-use crate::images::Images;
+use crate::images::{Images, module_name};
 use crate::progress::Progress;
-use crate::recording::{Recording, Records};
+use crate::recording::Recording;
 use crate::sources::Sources;
 use crate::symbols::{Stacks, stacks};
 
@@ -73,10 +73,7 @@ impl Symbolised {
                 stacks,
                 module: match number {
                     0 => None,
-                    _ => image
-                        .path()
-                        .file_stem()
-                        .map(|name| name.to_string_lossy().into_owned()),
+                    _ => module_name(image.path()).map(str::to_owned),
                 },
             });
         }
@@ -103,19 +100,5 @@ impl Symbolised {
     pub fn module(&self, pc: u64) -> Option<&str> {
         let (image, _) = self.index.get(&pc)?;
         self.images[*image].module.as_deref()
-    }
-
-    /// Returns the number of distinct PCs of the recording that are in none of the files.
-    #[must_use]
-    pub fn unknown(&self, recording: &Recording) -> usize {
-        let all: BTreeSet<u64> = recording
-            .tasks
-            .iter()
-            .flat_map(|task| match &task.records {
-                Records::Pcs(pcs) => pcs.clone(),
-                Records::Comparisons(comparisons) => comparisons.iter().map(|c| c.pc).collect(),
-            })
-            .collect();
-        all.iter().filter(|pc| !self.index.contains_key(pc)).count()
     }
 }

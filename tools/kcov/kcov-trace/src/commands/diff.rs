@@ -11,7 +11,6 @@ use super::render::{check_output, render, warn, with_images};
 use crate::cli::DiffArgs;
 use crate::images::Images;
 use crate::recording::{self, Kernel, Module, Recording, Records};
-use crate::sources::Sources;
 
 pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
@@ -39,15 +38,22 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     let moved = modules && moved(&a.kernel, &b.kernel);
     // Modules have different addresses in each boot, but their offsets in the files are the same.
     if args.symbols.vmlinux.is_some() && modules {
-        let place = |images: Option<(&Images<'_>, &Sources)>, pc| {
-            let place = images.and_then(|(images, _)| images.name_of_place(pc));
+        let place = |images: &Images<'_>, pc| {
+            let place = images.name_of_place(pc);
             place.or_else(|| (!moved).then(|| (String::new(), pc)))
         };
         let symbols = &args.symbols;
-        let in_a: HashSet<_> = with_images(&a, symbols, |images| Ok(covered(&a, |pc| place(images, pc))))?;
+        let in_a: HashSet<_> = with_images(&a, symbols, |found| {
+            Ok(found.map_or_else(HashSet::new, |found| {
+                covered(found.recording, |pc| place(found.images, pc))
+            }))
+        })?;
         let mut new = b.clone();
-        let unknown = with_images(&b, symbols, |images| {
-            Ok(subtract(&mut new, &in_a, |pc| place(images, pc)))
+        let unknown = with_images(&b, symbols, |found| {
+            Ok(found.map_or(0, |found| {
+                new = found.recording.clone();
+                subtract(&mut new, &in_a, |pc| place(found.images, pc))
+            }))
         })?;
         if unknown > 0 {
             warn(&format!(
@@ -66,8 +72,7 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     for task in &mut b.tasks {
         task.name = format!("only in {}", args.b.display());
     }
-    render(&b, &args.output, &args.symbols)?;
-    Ok(0)
+    Ok(render(&b, &args.output, &args.symbols)?.status())
 }
 
 /// Returns whether code may have moved between the two recordings.

@@ -23,8 +23,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Report(args)) => {
             render::check_output(args.output.output.as_deref())?;
             let recording = merge::read_all(&args.recordings)?;
-            render::render(&recording, &args.output, &args.symbols)?;
-            Ok(0)
+            Ok(render::render(&recording, &args.output, &args.symbols)?.status())
         }
         Some(Action::Cmp(args)) => trace::cmp(&args),
         Some(Action::Remote(args)) => remote::remote(&args),

@@ -1,61 +1,128 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes a recording in the requested format.
 
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use rustix::fs::Access;
 
 use crate::cli::{Format, OutputArgs, SymbolArgs};
-use crate::coverage::coverage;
+use crate::coverage::{Coverage, coverage};
 use crate::images::{Files, Images, Search};
+use crate::matching::matched;
 use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace};
 use crate::recording::{self, Recording};
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
 
+/// Whether a report has all that the recording has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has.
+    Whole,
+    /// Something is missing, and a warning told what.
+    Partial,
+}
+
+impl Outcome {
+    /// Returns the exit status of a subcommand that works on recordings.
+    pub(super) fn status(self) -> i32 {
+        match self {
+            Self::Whole => 0,
+            Self::Partial => 1,
+        }
+    }
+
+    fn partial_if(self, partial: bool) -> Self {
+        if partial { Self::Partial } else { self }
+    }
+}
+
 /// Writes the recording to the destination and in the format of the arguments.
-pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<()> {
+pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<Outcome> {
     let target = Target::new(output.output.as_deref());
     let format = output.format.unwrap_or_else(|| default_format(&target));
     if format == Format::Raw {
-        return target.write(|out| Ok(recording::write(recording, out)?));
+        target.write(|out| Ok(recording::write(recording, out)?))?;
+        return Ok(Outcome::Whole);
     }
     if format == Format::Tasks {
-        return target.write(|out| trace::write_headings(recording, out));
+        target.write(|out| trace::write_headings(recording, out))?;
+        return Ok(Outcome::Whole);
     }
-    with_images(recording, symbols, |images| match (images, format) {
-        (None, Format::Trace) => target.write(|out| trace::write(recording, None, out)),
-        (None, Format::Json) => target.write(|out| json::write(recording, None, out)),
-        (None, _) => bail!("this format needs the kernel's symbols: name its vmlinux with --vmlinux"),
-        (Some((images, sources)), Format::Lcov | Format::Html) => {
-            let coverage = coverage(images, recording, sources)?;
-            note_unmatched(coverage.unmatched);
-            for module in &coverage.stripped {
-                warn(&format!(
-                    "{module} has no debug information, so it is left out: name the folder of one that has with --modules"
-                ));
-            }
-            let options = html::Options {
-                all_sources: output.all_sources,
-            };
+    with_images(recording, symbols, |found| {
+        let Some(found) = found else {
             match format {
-                Format::Lcov => target.write(|out| lcov::write(&coverage, sources, out)),
-                _ => target.write(|out| html::write(&coverage, recording, sources, options, out)),
+                Format::Trace => target.write(|out| trace::write(recording, None, out))?,
+                Format::Json => target.write(|out| json::write(recording, None, out))?,
+                _ => bail!("this format needs the kernel's symbols: name its vmlinux with --vmlinux"),
             }
-        }
-        (Some((images, sources)), _) => {
-            let symbols = symbolise(images, recording, sources)?;
-            note_unmatched(symbols.unknown(recording));
-            target.write(|out| match format {
-                Format::Functions => functions::write(recording, &symbols, out),
-                Format::Json => json::write(recording, Some(&symbols), out),
-                Format::Listing => listing::write(recording, &symbols, out),
-                _ => trace::write(recording, Some(&symbols), out),
-            })
+            return Ok(Outcome::Whole);
+        };
+        match format {
+            Format::Lcov | Format::Html => render_coverage(found, format, output, &target),
+            _ => {
+                let (symbols, outcome) = symbolise(found)?;
+                target.write(|out| match format {
+                    Format::Functions => functions::write(found.recording, &symbols, out),
+                    Format::Json => json::write(found.recording, Some(&symbols), out),
+                    Format::Listing => listing::write(found.recording, &symbols, out),
+                    _ => trace::write(found.recording, Some(&symbols), out),
+                })?;
+                Ok(outcome)
+            }
         }
     })
+}
+
+fn render_coverage(
+    found: Found<'_>,
+    format: Format,
+    output: &OutputArgs,
+    target: &Target,
+) -> Result<Outcome> {
+    let Found { images, sources, .. } = found;
+    let mut coverage = coverage(images, found.recording, sources)?;
+    coverage.unmatched = found.unmatched;
+    for module in &coverage.stripped {
+        warn(&format!(
+            "{module}, so it is left out: name the folder of a whole one with --modules"
+        ));
+    }
+    let newer = newer_sources(&coverage, images, sources);
+    if let Some((first, _)) = newer.split_first() {
+        warn(&format!(
+            "{} sources were changed after the kernel was built, such as {}: lines may be off; check out the sources of the build",
+            newer.len(),
+            first.display()
+        ));
+    }
+    let options = html::Options {
+        all_sources: output.all_sources,
+        newer: newer.len(),
+    };
+    target.write(|out| match format {
+        Format::Lcov => lcov::write(&coverage, sources, out),
+        _ => html::write(&coverage, found.recording, sources, options, out),
+    })?;
+    Ok(found.outcome.partial_if(!coverage.stripped.is_empty()))
+}
+
+/// Returns the covered sources that are newer than the kernel and its modules.
+fn newer_sources(coverage: &Coverage, images: &Images<'_>, sources: &Sources) -> Vec<PathBuf> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+    let Some(built) = images.list.iter().filter_map(|image| changed(image.path())).max() else {
+        return Vec::new();
+    };
+    coverage
+        .files
+        .values()
+        .filter(|file| file.blocks.covered > 0)
+        .map(|file| sources.path(&file.name))
+        .filter(|path| changed(path).is_some_and(|time| time > built))
+        .collect()
 }
 
 /// Writes the comparisons by site, or as [`render`] does if a format was requested.
@@ -64,25 +131,41 @@ pub(super) fn render_comparisons(
     all: bool,
     output: &OutputArgs,
     symbols: &SymbolArgs,
-) -> Result<()> {
+) -> Result<Outcome> {
     let target = Target::new(output.output.as_deref());
     if output.format.is_some() || target != Target::Stdout {
         return render(recording, output, symbols);
     }
-    with_images(recording, symbols, |images| {
-        let symbols = match images {
-            Some((images, sources)) => Some(symbolise(images, recording, sources)?),
-            None => None,
+    with_images(recording, symbols, |found| {
+        let (recording, outcome, symbols) = match found {
+            Some(found) => {
+                let (symbols, outcome) = symbolise(found)?;
+                (found.recording, outcome, Some(symbols))
+            }
+            None => (recording, Outcome::Whole, None),
         };
-        target.write(|out| comparisons::write(recording, symbols.as_ref(), all, out))
+        target.write(|out| comparisons::write(recording, symbols.as_ref(), all, out))?;
+        Ok(outcome)
     })
 }
 
-/// Opens `vmlinux` and the modules for `work`, if `vmlinux` was given.
+/// The files of the kernel, and the recording matched with them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'f> {
+    pub(super) images: &'f Images<'f>,
+    pub(super) sources: &'f Sources,
+    /// The recording, with PCs that were mended.
+    pub(super) recording: &'f Recording,
+    unmatched: usize,
+    pub(super) outcome: Outcome,
+}
+
+/// Opens `vmlinux` and the modules for `work`, if `vmlinux` was given, and matches the recording
+/// with them.
 pub(super) fn with_images<T>(
     recording: &Recording,
     symbols: &SymbolArgs,
-    work: impl FnOnce(Option<(&Images<'_>, &Sources)>) -> Result<T>,
+    work: impl FnOnce(Option<Found<'_>>) -> Result<T>,
 ) -> Result<T> {
     let Some(vmlinux) = &symbols.vmlinux else {
         return work(None);
@@ -94,22 +177,46 @@ pub(super) fn with_images<T>(
     let files = Files::open(&search, &recording.kernel)?;
     let mut warnings = Vec::new();
     let images = Images::read(&files, &recording.kernel, symbols.force, &mut warnings)?;
-    for warning in files.warnings.iter().chain(&warnings) {
+    let matching = matched(&images, recording)?;
+    for warning in warnings.iter().chain(&matching.notes).chain(&matching.missing) {
         warn(warning);
     }
-    let sources = Sources::of(&images.list[0], symbols.source.as_deref());
-    work(Some((&images, &sources)))
+    let sources = Sources::of(&images.list[0], &symbols.source);
+    work(Some(Found {
+        images: &images,
+        sources: &sources,
+        recording: &matching.recording,
+        unmatched: matching.unmatched,
+        outcome: Outcome::Whole.partial_if(matching.partial),
+    }))
 }
 
-fn symbolise(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Symbolised> {
-    let vmlinux = &images.list[0];
+fn symbolise(found: Found<'_>) -> Result<(Symbolised, Outcome)> {
+    let vmlinux = &found.images.list[0];
     if !vmlinux.has_dwarf() {
+        let missing = vmlinux
+            .missing_debug_file()
+            .map_or(String::new(), |name| format!("; put {name} next to it for lines"));
         warn(&format!(
-            "{} has no debug information: functions come from its symbol table, lines are not known",
+            "{} has no debug information: functions come from its symbol table, lines are not known{missing}",
             vmlinux.path().display()
         ));
     }
-    Symbolised::new(images, recording, sources)
+    let symbols = Symbolised::new(found.images, found.recording, found.sources)?;
+    let mut outcome = found.outcome;
+    for image in &found.images.list {
+        let missing = image.missing_split();
+        if let Some(first) = missing.first() {
+            let path = image.path().display();
+            warn(&format!(
+                "inlined functions are not known: {} files with debug information that was split from {path} were not found, such as {}; keep the build folder, or make {path}.dwp with dwp",
+                missing.len(),
+                first.display()
+            ));
+            outcome = Outcome::Partial;
+        }
+    }
+    Ok((symbols, outcome))
 }
 
 fn default_format(target: &Target) -> Format {
@@ -121,14 +228,6 @@ fn default_format(target: &Target) -> Format {
         Some("info") => Format::Lcov,
         Some("json" | "jsonl") => Format::Json,
         _ => Format::Raw,
-    }
-}
-
-fn note_unmatched(count: usize) {
-    if count > 0 {
-        warn(&format!(
-            "{count} different PCs belong to no code that is known here"
-        ));
     }
 }
 

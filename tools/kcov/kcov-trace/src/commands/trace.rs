@@ -30,12 +30,13 @@ pub(super) fn cmp(args: &CmpArgs) -> Result<i32> {
         if recording.comparisons().next().is_none() && recording.pcs().next().is_some() {
             bail!("the recording holds PCs, not comparisons; record with 'cmp', or look at it with 'report'");
         }
-        (0, recording)
+        (None, recording)
     } else {
-        record(&args.command, &args.collect, tracer::Mode::Comparisons)?
+        let (status, recording) = record(&args.command, &args.collect, tracer::Mode::Comparisons)?;
+        (Some(status), recording)
     };
-    render_comparisons(&recording, args.all, &args.output, &args.symbols)?;
-    Ok(status)
+    let outcome = render_comparisons(&recording, args.all, &args.output, &args.symbols)?;
+    Ok(status.unwrap_or_else(|| outcome.status()))
 }
 
 fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Result<(i32, Recording)> {

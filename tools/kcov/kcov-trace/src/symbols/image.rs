@@ -7,26 +7,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use addr2line::SplitDwarfLoad;
 use anyhow::{Context as _, Result, bail};
 use gimli::{DwarfSections, EndianSlice, LittleEndian};
-use memmap2::Mmap;
-use object::{Object, ObjectSection, ObjectSymbol, SectionIndex, SectionKind, SymbolKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionIndex, SymbolKind};
 
-use super::relocate;
+use super::file::{self, Half};
+use super::split::Split;
+use super::{refusal, relocate};
 
 /// The first address for the sections of a module; not 0, which means "discarded" in debug
 /// information.
 const MODULE_BASE: u64 = 0x10_0000;
-
-/// A file that was opened and mapped; [`image`](Self::image) borrows from it.
-#[derive(Debug)]
-pub struct ImageFile {
-    path: PathBuf,
-    map: Mmap,
-}
 
 /// The architectures whose call instructions are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +62,17 @@ pub struct Symbol<'a> {
 pub(super) struct Text<'a> {
     pub(super) index: SectionIndex,
     pub(super) address: u64,
+    size: u64,
+    /// Empty if the file has only debug information.
     pub(super) data: &'a [u8],
+}
+
+/// The file with the debug information.
+#[derive(Debug)]
+struct Debug<'a> {
+    path: &'a Path,
+    elf: object::File<'a>,
+    layout: HashMap<usize, u64>,
 }
 
 /// The parsed contents of an ELF file.
@@ -75,105 +80,39 @@ pub(super) struct Text<'a> {
 pub struct Image<'a> {
     path: &'a Path,
     elf: object::File<'a>,
+    /// The debug information, if it is in a file of its own.
+    debug: Option<Debug<'a>>,
     architecture: Architecture,
     layout: HashMap<usize, u64>,
     text: Vec<Text<'a>>,
     symbols: Vec<Symbol<'a>>,
     dwarf: DwarfSections<Cow<'a, [u8]>>,
-}
-
-impl ImageFile {
-    /// Maps the file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be opened or mapped.
-    #[expect(unsafe_code, reason = "a mapping of a file")]
-    pub fn open(path: &Path) -> Result<Self> {
-        let cannot = || format!("{} cannot be opened", path.display());
-        // The type is checked before the file is opened: opening a pipe would wait for a writer.
-        let found = std::fs::metadata(path).with_context(cannot)?;
-        if found.is_dir() {
-            bail!("{} is a folder; name the file vmlinux in it", path.display());
-        }
-        if !found.is_file() {
-            bail!(
-                "{} is not a regular file; name the uncompressed vmlinux",
-                path.display()
-            );
-        }
-        if found.len() == 0 {
-            bail!(
-                "{} is empty; copy it again, or build the kernel again",
-                path.display()
-            );
-        }
-        let file = File::open(path).with_context(cannot)?;
-        // SAFETY: A private mapping that is only read. If another process truncates the file during
-        // the run, SIGBUS ends this program, as it ends every program that maps its input.
-        let map =
-            unsafe { Mmap::map(&file) }.with_context(|| format!("{} cannot be mapped", path.display()))?;
-        Ok(Self {
-            path: path.into(),
-            map,
-        })
-    }
-
-    /// Reads the file's tables.
-    ///
-    /// # Errors
-    ///
-    /// The file is not an ELF file of a supported architecture.
-    pub fn image(&self) -> Result<Image<'_>> {
-        Image::parse(&self.path, &self.map)
-    }
+    split: Split,
 }
 
 impl<'a> Image<'a> {
-    fn parse(path: &'a Path, data: &'a [u8]) -> Result<Self> {
-        if !data.starts_with(&object::elf::ELFMAG) {
-            bail!(
-                "{} is not an ELF file; name the uncompressed vmlinux, not bzImage or Image",
-                path.display()
-            );
-        }
-        if let Some(end) = end_of_sections(data).filter(|end| *end > data.len() as u64) {
-            bail!(
-                "{} is cut off: it has {} bytes of at least {end}; copy it again, or build the kernel again",
-                path.display(),
-                data.len()
-            );
-        }
-        let elf = object::File::parse(data).with_context(|| {
-            format!(
-                "{} is damaged; copy it again, or build the kernel again",
-                path.display()
-            )
-        })?;
-        let architecture = match elf.architecture() {
-            object::Architecture::X86_64 => Architecture::X86_64,
-            object::Architecture::Aarch64 => Architecture::Arm64,
-            object::Architecture::Riscv64 => Architecture::Riscv64,
-            other => bail!(
-                "{} is for {other:?}; x86_64, arm64 and riscv64 are supported",
-                path.display()
-            ),
-        };
-        if !elf.is_little_endian() {
-            bail!("{} is big-endian, which is not supported", path.display());
-        }
-        let relocatable = elf.kind() == object::ObjectKind::Relocatable;
-        let layout = if relocatable {
-            lay_out(&elf)
-        } else {
-            HashMap::new()
+    pub(super) fn parse(code: Half<'a>, debug: Option<Half<'a>>) -> Result<Self> {
+        let path = code.path;
+        let elf = parsed(code)?;
+        let architecture = architecture(path, &elf)?;
+        let layout = lay_out(&elf);
+        let debug = match debug {
+            Some(half) => {
+                let elf_of_debug = parsed(half)?;
+                Some(Debug {
+                    path: half.path,
+                    layout: same_layout(&elf, &layout, &elf_of_debug),
+                    elf: elf_of_debug,
+                })
+            }
+            None => None,
         };
         let mut text = Vec::new();
         for section in elf.sections() {
             let name = section.name().unwrap_or_default();
             // Replacements are copied over other code before they run, so no PC is ever inside
             // them.
-            if section.kind() != SectionKind::Text || name == ".altinstr_replacement" {
+            if !file::is_code(&section) || name == ".altinstr_replacement" {
                 continue;
             }
             let data = section
@@ -186,32 +125,33 @@ impl<'a> Image<'a> {
             text.push(Text {
                 index: section.index(),
                 address,
+                size: section.size(),
                 data,
             });
         }
         text.sort_by_key(|section| section.address);
-        let dwarf = DwarfSections::load(|id| {
-            let Some(section) = elf.section_by_name(id.name()) else {
-                return Ok(Cow::Borrowed(&[][..]));
-            };
-            let mut contents = section
-                .uncompressed_data()
-                .with_context(|| format!("{}: {} cannot be read", path.display(), id.name()))?;
-            if relocatable {
-                relocate::debug_section(&elf, &layout, &section, contents.to_mut())
-                    .with_context(|| format!("{}: {} is damaged", path.display(), id.name()))?;
-            }
-            anyhow::Ok(contents)
-        })?;
-        let symbols = functions(&elf, &layout);
+        let with_lines = debug.as_ref().filter(|debug| has_lines(&debug.elf));
+        let dwarf = match with_lines {
+            Some(debug) => dwarf_of(debug.path, &debug.elf, &debug.layout)?,
+            None => dwarf_of(path, &elf, &layout)?,
+        };
+        let with_symbols = debug
+            .as_ref()
+            .filter(|debug| !has_symbols(&elf) && has_symbols(&debug.elf));
+        let symbols = match with_symbols {
+            Some(debug) => functions(&debug.elf, &debug.layout),
+            None => functions(&elf, &layout),
+        };
         Ok(Self {
             path,
             elf,
+            debug,
             architecture,
             layout,
             text,
             symbols,
             dwarf,
+            split: Split::default(),
         })
     }
 
@@ -236,22 +176,54 @@ impl<'a> Image<'a> {
     /// Returns whether the file has debug information.
     #[must_use]
     pub fn has_dwarf(&self) -> bool {
-        [".debug_info", ".debug_line"]
-            .iter()
-            .all(|name| self.elf.section_by_name(name).is_some())
+        has_lines(&self.elf) || self.debug.as_ref().is_some_and(|debug| has_lines(&debug.elf))
+    }
+
+    /// Returns whether the code itself is there; a file that `objcopy --only-keep-debug` made has
+    /// only the names and lines of the code.
+    #[must_use]
+    pub fn has_code(&self) -> bool {
+        self.text.iter().any(|text| !text.data.is_empty())
+    }
+
+    /// Returns whether there is a table of symbols.
+    #[must_use]
+    pub fn has_symbols(&self) -> bool {
+        has_symbols(self.symbol_file())
+    }
+
+    /// Returns the name of a file with the debug information that was split off and is missing.
+    #[must_use]
+    pub fn missing_debug_file(&self) -> Option<String> {
+        match self.debug {
+            Some(_) => None,
+            None => file::debug_link(&self.elf),
+        }
+    }
+
+    /// Returns the reason why the image cannot be `vmlinux`, and the remedy.
+    #[must_use]
+    pub fn not_a_kernel(&self) -> Option<&'static str> {
+        refusal::of_kernel(&self.elf)
     }
 
     /// Returns whether the address is in a section with code. A return address may be the address
     /// just after a section.
     #[must_use]
     pub fn has_text(&self, address: u64) -> bool {
-        self.text_at(address.wrapping_sub(1)).is_some()
+        let inside = address.wrapping_sub(1);
+        self.section_at(inside)
+            .is_some_and(|section| inside - section.address < section.size)
+    }
+
+    fn section_at(&self, address: u64) -> Option<&Text<'a>> {
+        let after = self.text.partition_point(|section| section.address <= address);
+        Some(&self.text[after.checked_sub(1)?])
     }
 
     /// Returns the code from `address` to the end of its section.
     pub(super) fn text_at(&self, address: u64) -> Option<&'a [u8]> {
-        let behind = self.text.partition_point(|section| section.address <= address);
-        let section = &self.text[behind.checked_sub(1)?];
+        let section = self.section_at(address)?;
         section
             .data
             .get(usize::try_from(address - section.address).ok()?..)
@@ -269,7 +241,7 @@ impl<'a> Image<'a> {
     /// Returns the address of a symbol of any kind.
     #[must_use]
     pub fn address_of(&self, name: &str) -> Option<u64> {
-        self.elf
+        self.symbol_file()
             .symbol_by_name(name)
             .filter(|symbol| !symbol.is_undefined())
             .map(|symbol| symbol.address())
@@ -283,8 +255,30 @@ impl<'a> Image<'a> {
         Some((address, section.size()))
     }
 
+    /// Returns the debug information of an object that the compiler has split off.
+    pub(super) fn split_off<'i>(
+        &'i self,
+        wanted: &SplitDwarfLoad<EndianSlice<'i, LittleEndian>>,
+    ) -> Option<Arc<gimli::Dwarf<EndianSlice<'i, LittleEndian>>>> {
+        self.split.load(self.path, wanted)
+    }
+
+    /// Returns the files that the compiler has split off, and that were needed and not found.
+    #[must_use]
+    pub fn missing_split(&self) -> Vec<PathBuf> {
+        self.split.missing()
+    }
+
     pub(super) fn elf(&self) -> &object::File<'a> {
         &self.elf
+    }
+
+    /// Returns the file with the table of symbols.
+    pub(super) fn symbol_file(&self) -> &object::File<'a> {
+        match &self.debug {
+            Some(debug) if !has_symbols(&self.elf) => &debug.elf,
+            _ => &self.elf,
+        }
     }
 
     pub(super) fn text(&self) -> &[Text<'a>] {
@@ -316,14 +310,79 @@ fn end_of_sections(data: &[u8]) -> Option<u64> {
     table.checked_add(short(58) * short(60))
 }
 
-/// Assigns an address to every section with code.
+fn parsed<'a>(half: Half<'a>) -> Result<object::File<'a>> {
+    let (path, data) = (half.path, half.data);
+    file::refuse(path, data)?;
+    if let Some(end) = end_of_sections(data).filter(|end| *end > data.len() as u64) {
+        bail!(
+            "{} is cut off: it has {} bytes of at least {end}; copy it again, or build the kernel again",
+            path.display(),
+            data.len()
+        );
+    }
+    object::File::parse(data).with_context(|| {
+        format!(
+            "{} is damaged; copy it again, or build the kernel again",
+            path.display()
+        )
+    })
+}
+
+fn architecture(path: &Path, elf: &object::File<'_>) -> Result<Architecture> {
+    let architecture = match elf.architecture() {
+        object::Architecture::X86_64 => Architecture::X86_64,
+        object::Architecture::Aarch64 => Architecture::Arm64,
+        object::Architecture::Riscv64 => Architecture::Riscv64,
+        other => bail!(
+            "{} is for {other:?}; x86_64, arm64 and riscv64 are supported",
+            path.display()
+        ),
+    };
+    if !elf.is_little_endian() {
+        bail!("{} is big-endian, which is not supported", path.display());
+    }
+    Ok(architecture)
+}
+
+fn has_lines(elf: &object::File<'_>) -> bool {
+    [".debug_info", ".debug_line"]
+        .iter()
+        .all(|name| elf.section_by_name(name).is_some())
+}
+
+fn has_symbols(elf: &object::File<'_>) -> bool {
+    elf.symbols().next().is_some()
+}
+
+/// Reads the debug information. The sections of a module are relocated.
+fn dwarf_of<'a>(
+    path: &Path,
+    elf: &object::File<'a>,
+    layout: &HashMap<usize, u64>,
+) -> Result<DwarfSections<Cow<'a, [u8]>>> {
+    DwarfSections::load(|id| {
+        let Some(section) = elf.section_by_name(id.name()) else {
+            return Ok(Cow::Borrowed(&[][..]));
+        };
+        let mut contents = section
+            .uncompressed_data()
+            .with_context(|| format!("{}: {} cannot be read", path.display(), id.name()))?;
+        if elf.kind() == object::ObjectKind::Relocatable {
+            relocate::debug_section(elf, layout, &section, contents.to_mut())
+                .with_context(|| format!("{}: {} is damaged", path.display(), id.name()))?;
+        }
+        Ok(contents)
+    })
+}
+
+/// Assigns an address to every section with code of a module; a linked file has addresses.
 fn lay_out(elf: &object::File<'_>) -> HashMap<usize, u64> {
     let mut next = MODULE_BASE;
     let mut layout = HashMap::new();
-    for section in elf
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text)
-    {
+    if elf.kind() != object::ObjectKind::Relocatable {
+        return layout;
+    }
+    for section in elf.sections().filter(file::is_code) {
         let align = section.align().max(16);
         next = next.next_multiple_of(align);
         layout.insert(section.index().0, next);
@@ -331,6 +390,22 @@ fn lay_out(elf: &object::File<'_>) -> HashMap<usize, u64> {
         next += section.size() + 16;
     }
     layout
+}
+
+/// Gives the sections of the debug information the addresses of the sections with the same names.
+fn same_layout(
+    elf: &object::File<'_>,
+    layout: &HashMap<usize, u64>,
+    debug: &object::File<'_>,
+) -> HashMap<usize, u64> {
+    let by_name: HashMap<&str, u64> = elf
+        .sections()
+        .filter_map(|section| Some((section.name().ok()?, *layout.get(&section.index().0)?)))
+        .collect();
+    debug
+        .sections()
+        .filter_map(|section| Some((section.index().0, *by_name.get(section.name().ok()?)?)))
+        .collect()
 }
 
 fn functions<'a>(elf: &object::File<'a>, layout: &HashMap<usize, u64>) -> Vec<Symbol<'a>> {
@@ -354,8 +429,13 @@ fn functions<'a>(elf: &object::File<'a>, layout: &HashMap<usize, u64>) -> Vec<Sy
             })
         })
         .collect();
-    // Of several names for one address, the shortest is kept, which has no suffix or prefix.
-    symbols.sort_by_key(|symbol| (symbol.address, symbol.name.len(), symbol.name));
+    // Of several names for one address, the shortest is kept, which has no suffix or prefix. A
+    // module's function also has a name that every module has.
+    let general = |name: &str| matches!(name, "init_module" | "cleanup_module");
+    symbols.sort_by_key(|symbol| {
+        let name = symbol.name;
+        (symbol.address, general(name), name.len(), name)
+    });
     symbols.dedup_by_key(|symbol| symbol.address);
     // Assembly code leaves some symbols without a size; these extend to the next symbol.
     for i in 0..symbols.len() {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::thread;
 
-use addr2line::{Context, FunctionName};
+use addr2line::{Context, FrameIter, FunctionName, LookupContinuation as _, LookupResult};
 use anyhow::{Context as _, Result};
 use gimli::{EndianSlice, LittleEndian};
 
@@ -170,10 +170,31 @@ pub fn stacks(image: &Image<'_>, pcs: &[u64], progress: &Progress) -> Result<Sta
     Ok(all)
 }
 
-fn stack(image: &Image<'_>, dwarf: Option<&Dwarf<'_>>, address: u64, names: &mut Names) -> Box<[Frame]> {
+/// Looks up an address, with what the compiler has split off.
+fn frames_at<'i, 'd>(
+    image: &'i Image<'_>,
+    dwarf: &'d Dwarf<'i>,
+    address: u64,
+) -> Option<FrameIter<'d, EndianSlice<'i, LittleEndian>>> {
+    let mut looked_up = dwarf.find_frames(address);
+    loop {
+        match looked_up {
+            LookupResult::Output(frames) => return frames.ok(),
+            LookupResult::Load { load, continuation } => {
+                looked_up = continuation.resume(image.split_off(&load));
+            }
+        }
+    }
+}
+
+fn stack<'i>(
+    image: &'i Image<'_>,
+    dwarf: Option<&Dwarf<'i>>,
+    address: u64,
+    names: &mut Names,
+) -> Box<[Frame]> {
     let mut stack = Vec::new();
-    let frames = dwarf.and_then(|dwarf| dwarf.find_frames(address).skip_all_loads().ok());
-    if let Some(mut frames) = frames {
+    if let Some(mut frames) = dwarf.and_then(|dwarf| frames_at(image, dwarf, address)) {
         // A frame that cannot be read ends the stack; the frames before it are kept.
         while let Ok(Some(frame)) = frames.next() {
             let function = frame
@@ -208,13 +229,36 @@ fn function_name(name: &FunctionName<EndianSlice<'_, LittleEndian>>, names: &mut
     }
 }
 
-/// Returns the name as its author wrote it; a C name is not changed.
+/// Returns the name as its author wrote it: without mangling, and without the endings by which
+/// compilers name the parts and the copies of a function.
 #[must_use]
 pub fn demangled(name: &str) -> String {
     match rustc_demangle::try_demangle(name) {
         Ok(demangled) => format!("{demangled:#}"),
-        Err(_) => name.to_owned(),
+        Err(_) => whole(name).to_owned(),
     }
+}
+
+/// Returns the name of the function of which `name` is a part or a copy, such as `f` for
+/// `f.part.0.cold`.
+fn whole(name: &str) -> &str {
+    const ENDINGS: [&str; 7] = [
+        "cold",
+        "part",
+        "isra",
+        "constprop",
+        "llvm",
+        "specialized",
+        "__uniq",
+    ];
+    // A name that starts with a dot is not a function's.
+    let Some(dot) = name.find('.').filter(|dot| *dot > 0) else {
+        return name;
+    };
+    let known = name[dot + 1..]
+        .split('.')
+        .all(|part| ENDINGS.contains(&part) || part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if known { &name[..dot] } else { name }
 }
 
 fn context<'i>(image: &'i Image<'_>) -> Result<Dwarf<'i>> {
@@ -251,5 +295,28 @@ fn renumber(at: Line, files: &[u32]) -> Line {
     Line {
         file: files[at.file as usize],
         line: at.line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_copies_have_the_name_of_the_function() {
+        for name in [
+            "f",
+            "f.cold",
+            "f.part.0",
+            "f.isra.0.cold",
+            "f.constprop.12",
+            "f.llvm.12345",
+            "f.part.0.isra.0",
+        ] {
+            assert_eq!(demangled(name), "f", "{name}");
+        }
+        for name in [".L12", "f.x", "__pi_f"] {
+            assert_eq!(demangled(name), name);
+        }
     }
 }

@@ -6,12 +6,15 @@
 //! mistaken for a call only if it is followed by the one matching displacement out of 2^32. In a
 //! module the relocations name the calls.
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
 use memchr::memchr2_iter;
 use memchr::memmem;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
+use thiserror::Error;
 
 use super::image::{Architecture, Image};
+use super::veneers;
 
 /// The hooks whose call sites are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,55 +56,140 @@ impl Hook {
     }
 }
 
+/// The reason why the call sites of an image are not known, with the remedy.
+#[derive(Clone, Debug, Error)]
+pub enum NoSites {
+    /// The table of symbols is missing, so the hooks are not known.
+    #[error(
+        "{} has no symbols: it was stripped; name the file vmlinux of the build folder, or put the file with its debug information next to it",
+        path.display()
+    )]
+    Stripped {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no hook.
+    #[error("{} has no {missing}", path.display())]
+    NoHook {
+        /// The file.
+        path: PathBuf,
+        /// The hooks that are missing, and the option of the kernel that adds them.
+        missing: &'static str,
+    },
+    /// The file has the debug information only.
+    #[error(
+        "{} has debug information, but not the code: put the file that it was split from, with the same build id, next to it",
+        path.display()
+    )]
+    NoCode {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The calls lead through registers.
+    #[error(
+        "{} calls the hooks through registers, as user-mode Linux does (-mcmodel=large), so how many calls there are is not known; ask for the format 'listing', 'functions', 'trace' or 'json'",
+        path.display()
+    )]
+    Registers {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
 /// Returns all call sites of the hook in the image, in ascending order.
 ///
 /// # Errors
 ///
-/// The image has none, because the kernel was built without KCOV.
-pub fn sites(image: &Image<'_>, hook: Hook) -> Result<Vec<Site>> {
+/// The image does not tell where they are.
+pub fn sites(image: &Image<'_>, hook: Hook) -> Result<Vec<Site>, NoSites> {
+    let path = || image.path().to_path_buf();
+    if !image.has_code() {
+        return Err(NoSites::NoCode { path: path() });
+    }
     let mut found = if image.elf().kind() == object::ObjectKind::Relocatable {
         by_relocation(image, hook)
     } else {
-        let hooks: Vec<u64> = image
-            .elf()
-            .symbols()
-            .filter(|symbol| symbol.is_definition() && symbol.name().is_ok_and(|name| hook.is(name)))
-            .map(|symbol| symbol.address())
-            .collect();
-        if hooks.is_empty() {
-            let missing = match hook {
-                Hook::Pc => {
-                    "__sanitizer_cov_trace_pc: it is a kernel without CONFIG_KCOV, or it was stripped"
-                }
-                Hook::Comparison => {
-                    "comparison hooks: it is a kernel without CONFIG_KCOV_ENABLE_COMPARISONS, or it was stripped"
-                }
-            };
-            bail!("{} has no {missing}", image.path().display());
-        }
+        by_instruction(image, &hooks(image, hook)?)?
+    };
+    found.sort_by_key(|site| site.pc);
+    Ok(found)
+}
+
+/// Returns the addresses of the hooks.
+fn hooks(image: &Image<'_>, hook: Hook) -> Result<Vec<u64>, NoSites> {
+    let path = image.path().to_path_buf();
+    if !image.has_symbols() {
+        return Err(NoSites::Stripped { path });
+    }
+    let found: Vec<u64> = image
+        .symbol_file()
+        .symbols()
+        .filter(|symbol| symbol.is_definition() && symbol.name().is_ok_and(|name| hook.is(name)))
+        .map(|symbol| symbol.address())
+        .collect();
+    if found.is_empty() {
+        let missing = match hook {
+            Hook::Pc => "__sanitizer_cov_trace_pc: it is a kernel without CONFIG_KCOV, or another program",
+            Hook::Comparison => {
+                "comparison hooks: it is a kernel without CONFIG_KCOV_ENABLE_COMPARISONS, or another program"
+            }
+        };
+        return Err(NoSites::NoHook { path, missing });
+    }
+    Ok(found)
+}
+
+/// Searches the code for instructions that lead to one of the hooks.
+fn by_instruction(image: &Image<'_>, hooks: &[u64]) -> Result<Vec<Site>, NoSites> {
+    let mut found = Vec::new();
+    let scan = |targets: &[u64], found: &mut Vec<Site>| {
         let scan = match image.architecture() {
             Architecture::X86_64 => scan_x86_64,
             Architecture::Arm64 => scan_arm64,
             Architecture::Riscv64 => scan_riscv64,
         };
-        let mut found = Vec::new();
         for text in image.text() {
-            scan(text.data, text.address, &hooks, &mut found);
+            scan(text.data, text.address, targets, found);
         }
-        if image.architecture() == Architecture::X86_64 {
-            let loads: usize = image.text().iter().map(|text| loads_of(text.data, &hooks)).sum();
-            // A few loads may be those of a function pointer.
-            if loads > found.len() / 10 + 1 {
-                bail!(
-                    "{} calls the hooks through registers, as user-mode Linux does (-mcmodel=large), so how many calls there are is not known; ask for the format 'listing', 'functions', 'trace' or 'json'",
-                    image.path().display()
-                );
-            }
-        }
-        found
     };
-    found.sort_by_key(|site| site.pc);
+    scan(hooks, &mut found);
+    if image.architecture() == Architecture::Arm64 {
+        let mut veneers = veneers::to(image, hooks);
+        // The jump of a veneer is not a site; its callers are.
+        found.retain(|site| {
+            let function = image.function(site.pc - 4);
+            let veneer = function.filter(|function| veneers::is_name(function.name));
+            veneers.extend(veneer.map(|function| function.address));
+            veneer.is_none()
+        });
+        scan(&veneers, &mut found);
+    }
+    if image.architecture() == Architecture::X86_64 {
+        let loads: usize = image.text().iter().map(|text| loads_of(text.data, hooks)).sum();
+        // A few loads may be those of a function pointer.
+        if loads > found.len() / 10 + 1 {
+            return Err(NoSites::Registers {
+                path: image.path().to_path_buf(),
+            });
+        }
+    }
     Ok(found)
+}
+
+/// Returns the jumps to the hook at the end of the function that the call before `pc` calls. In
+/// such a function, the hook sees the address of the caller, so `pc` counts for the jump.
+pub fn jumps_after_call<'s>(
+    image: &Image<'_>,
+    sites: &'s [Site],
+    pc: u64,
+) -> impl Iterator<Item = &'s Site> + use<'s> {
+    let function = call_before(image, pc).and_then(|target| image.function(target));
+    let inside = function.map_or(&[][..], |function| {
+        let first = sites.partition_point(|site| site.pc <= function.address);
+        let after = sites.partition_point(|site| site.pc <= function.end);
+        &sites[first..after]
+    });
+    inside.iter().filter(|site| site.kind == SiteKind::TailJump)
 }
 
 fn by_relocation(image: &Image<'_>, hook: Hook) -> Vec<Site> {
@@ -246,13 +334,12 @@ fn jal_offset(instruction: u32) -> i64 {
     sign | bits & 0xf_f000 | (bits >> 20 & 1) << 11 | (bits >> 21 & 0x3ff) << 1
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// Returns the target of the direct call that ends at `pc`; `None` if no direct call ends there.
-#[must_use]
-pub fn call_before(image: &Image<'_>, pc: u64) -> Option<u64> {
+fn call_before(image: &Image<'_>, pc: u64) -> Option<u64> {
     match image.architecture() {
         Architecture::X86_64 => {
             let code = image.text_at(pc.checked_sub(5)?)?;

@@ -4,6 +4,8 @@
 mod browser;
 mod fixture;
 mod foreign;
+mod halves;
 mod modules;
 mod refusals;
 mod reports;
+mod troubles;

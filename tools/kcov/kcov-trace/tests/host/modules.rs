@@ -2,8 +2,9 @@
 //! Modules: objects that are not linked, at addresses that differ from boot to boot.
 
 use std::fs;
+use std::process::Command;
 
-use crate::fixture::{Fixture, compile};
+use crate::fixture::{Fixture, compile, tool};
 use kcov_trace::recording::{Module, Records};
 use kcov_trace::symbols::{Hook, Image, ImageFile, sites};
 
@@ -37,7 +38,10 @@ fn with_module(offset: u64, base: u64) -> (Fixture, usize) {
         build_id: Vec::new(),
         sections: sections.to_vec(),
     }];
-    fixture.recording.tasks[0].records = Records::Pcs(pcs);
+    let mut task = fixture.recording.tasks[0].clone();
+    task.name = "driver".into();
+    task.records = Records::Pcs(pcs);
+    fixture.recording.tasks.insert(0, task);
     fixture.save("run.kcov", &fixture.recording);
     (fixture, found.len())
 }
@@ -83,7 +87,7 @@ fn missing_module_is_named_and_the_rest_goes_on() {
     fs::remove_dir_all(fixture.path("drivers")).unwrap();
     let output = fixture.kcov_trace(&["report", "--vmlinux", "vmlinux", "run.kcov"]);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{error}");
+    assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("some_driver.ko was not found"), "{error}");
     assert!(error.contains("--modules"), "{error}");
 }
@@ -101,7 +105,7 @@ fn damaged_or_stripped_module_stands_in_nobody_s_way() {
     assert!(strip.success());
     let output = fixture.kcov_trace(page);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{error}");
+    assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
         error.contains("some-driver.ko has no debug information"),
         "{error}"
@@ -110,7 +114,7 @@ fn damaged_or_stripped_module_stands_in_nobody_s_way() {
     for arguments in [page.as_slice(), &["report", "--vmlinux", "vmlinux", "run.kcov"]] {
         let output = fixture.kcov_trace(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{error}");
+        assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(error.contains("some-driver.ko"), "{error}");
         assert!(error.contains("--modules"), "{error}");
     }
@@ -140,7 +144,10 @@ fn same_code_after_another_boot_is_no_difference() {
     for (_, address) in &mut moved.kernel.modules[0].sections {
         *address += distance;
     }
-    moved.tasks[0].records = Records::Pcs(moved.pcs().map(|pc| pc + distance).collect());
+    let Records::Pcs(pcs) = &mut moved.tasks[0].records else {
+        panic!("{moved:?}");
+    };
+    pcs.iter_mut().for_each(|pc| *pc += distance);
     first.save("moved.kcov", &moved);
     let text = first.succeeds(&["diff", "--vmlinux", "vmlinux", "run.kcov", "moved.kcov"]);
     assert_eq!(
@@ -169,4 +176,92 @@ fn same_code_after_another_boot_is_no_difference() {
     );
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("left out"), "{error}");
+}
+
+/// Returns the numbers of covered and of all blocks in an LCOV file.
+fn lines_of(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("DA:")).collect()
+}
+
+#[test]
+fn module_that_is_loaded_twice_is_counted_once() {
+    let (fixture, count) = with_module(OFFSET, BASE);
+    let lcov = ["report", "--vmlinux", "vmlinux", "-f", "lcov"];
+    let once = fixture.succeeds(&[&lcov[..], &["run.kcov"]].concat());
+    let mut twice = fixture.recording.clone();
+    let mut again = twice.kernel.modules[0].clone();
+    let distance = 0x70_0000;
+    again.base += distance;
+    for (_, address) in &mut again.sections {
+        *address += distance;
+    }
+    twice.kernel.modules.push(again);
+    // Half of the PCs are of the second time.
+    let Records::Pcs(pcs) = &mut twice.tasks[0].records else {
+        panic!("{twice:?}");
+    };
+    let half = pcs.len() / 2;
+    pcs[half..].iter_mut().for_each(|pc| *pc += distance);
+    fixture.save("twice.kcov", &twice);
+    let text = fixture.succeeds(&[&lcov[..], &["twice.kcov"]].concat());
+    assert_eq!(lines_of(&text), lines_of(&once));
+    let table = fixture.succeeds(&["report", "--vmlinux", "vmlinux", "-f", "trace", "twice.kcov"]);
+    let named = table.lines().filter(|line| line.ends_with(" [some-driver]"));
+    assert_eq!(named.count(), count, "{table}");
+}
+
+#[test]
+fn module_in_two_halves_or_compressed_is_the_same() {
+    let (fixture, _) = with_module(OFFSET, BASE);
+    let folder = fixture.path("drivers");
+    let lcov = ["report", "--vmlinux", "vmlinux", "-f", "lcov", "run.kcov"];
+    let whole = fixture.succeeds(&lcov);
+    let plain = fs::read(folder.join("some-driver.ko")).unwrap();
+    for (program, name) in [
+        ("gzip", "some-driver.ko.gz"),
+        ("xz", "some-driver.ko.xz"),
+        ("zstd", "some-driver.ko.zst"),
+    ] {
+        // As the kernel's build does it.
+        let more: &[&str] = if program == "xz" {
+            &["--check=crc32", "--lzma2=dict=1MiB"]
+        } else {
+            &["-q"]
+        };
+        tool(
+            Command::new(program)
+                .args(more)
+                .arg("some-driver.ko")
+                .current_dir(&folder),
+        );
+        let _ = fs::remove_file(folder.join("some-driver.ko"));
+        assert!(folder.join(name).exists(), "{name}");
+        assert_eq!(fixture.succeeds(&lcov), whole, "{name}");
+        fs::remove_file(folder.join(name)).unwrap();
+        fs::write(folder.join("some-driver.ko"), &plain).unwrap();
+    }
+    let objcopy = |arguments: &[&str]| tool(Command::new("objcopy").args(arguments).current_dir(&folder));
+    objcopy(&["--only-keep-debug", "some-driver.ko", "some-driver.ko.debug"]);
+    objcopy(&["--strip-debug", "some-driver.ko"]);
+    objcopy(&["--add-gnu-debuglink=some-driver.ko.debug", "some-driver.ko"]);
+    assert_eq!(fixture.succeeds(&lcov), whole);
+}
+
+#[test]
+fn sections_decide_where_a_module_is() {
+    let (fixture, _) = with_module(OFFSET, BASE);
+    // On arm64, a page of trampolines comes before the code.
+    let mut recording = fixture.recording.clone();
+    recording.kernel.modules[0].base -= 0x1000;
+    fixture.save("base.kcov", &recording);
+    let trace = ["report", "--vmlinux", "vmlinux", "-f", "trace"];
+    let right = fixture.succeeds(&[&trace[..], &["run.kcov"]].concat());
+    assert_eq!(fixture.succeeds(&[&trace[..], &["base.kcov"]].concat()), right);
+    // Without sections the base is all that is known, and wrong.
+    recording.kernel.modules[0].sections.clear();
+    fixture.save("base.kcov", &recording);
+    let output = fixture.kcov_trace(&[&trace[..], &["base.kcov"]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("sections"), "{said}");
 }

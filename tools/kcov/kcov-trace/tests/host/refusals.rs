@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::{Fixture, compile, link, sources, tool};
 use kcov::Comparison;
 use kcov_trace::recording::Records;
+use kcov_trace::symbols::{Hook, ImageFile, sites};
 
 #[test]
 fn truncated_recording() {
@@ -133,16 +134,51 @@ fn formats_that_need_vmlinux() {
 #[test]
 fn comparisons_are_no_coverage() {
     let fixture = Fixture::new();
-    let mut recording = fixture.recording.clone();
-    let pc = fixture.pcs()[0];
+    // A kernel with the hook of a comparison, which is never run.
+    let folder = fixture.folder.path();
+    let more = "int main(int x, char **y) { (void)y; return x > 0x1234 ? 7 : 9; }\n";
+    fs::write(folder.join("compare.c"), more).unwrap();
+    let hook = "void __sanitizer_cov_trace_const_cmp4(int a, int b) { (void)a, (void)b; }\n";
+    fs::write(folder.join("hooks.c"), hook).unwrap();
+    for (options, name) in [
+        ("-fsanitize-coverage=trace-pc,trace-cmp", "compare.c"),
+        ("-g", "hooks.c"),
+    ] {
+        let all = [
+            "-c",
+            "-g",
+            "-O1",
+            "-fno-pie",
+            "-fno-optimize-sibling-calls",
+            options,
+            name,
+        ];
+        tool(Command::new("gcc").args(all).current_dir(folder));
+    }
+    tool(
+        Command::new("gcc")
+            .args(["-no-pie", "-Wl,--build-id=sha1", "-o", "vmlinux"])
+            .args(["hook.o", "compare.o", "hooks.o"])
+            .current_dir(folder),
+    );
+    let site = |hook| {
+        let file = ImageFile::open(&fixture.vmlinux).unwrap();
+        sites(&file.image().unwrap(), hook).unwrap()[0].pc
+    };
+    let (pc, plain) = (site(Hook::Comparison), site(Hook::Pc));
+    let mut recording = fixture.recording_of_any_kernel();
+    recording.tasks[0].records = Records::Pcs(vec![plain]);
+    fixture.save("run.kcov", &recording);
     recording.tasks[0].records = Records::Comparisons(vec![
         Comparison::from_raw(5, 0x1234, 0x1234, pc),
         Comparison::from_raw(5, 0x1234, 7, pc),
         Comparison::from_raw(5, 0x1234, 7, pc),
     ]);
     fixture.save("cmp.kcov", &recording);
-    let error = fixture.fails(&["report", "--vmlinux", "vmlinux", "-f", "lcov", "cmp.kcov"]);
-    assert!(error.contains("comparisons"), "{error}");
+    let output = fixture.kcov_trace(&["report", "--vmlinux", "vmlinux", "-f", "lcov", "cmp.kcov"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("holds comparisons"), "{error}");
     let error = fixture.fails(&["cmp", "run.kcov"]);
     assert!(error.contains("holds PCs, not comparisons"), "{error}");
     for (a, b, wanted) in [

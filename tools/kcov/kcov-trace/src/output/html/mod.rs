@@ -24,6 +24,8 @@ use markup::Markup;
 pub struct Options {
     /// Include the source of files without any coverage. Default: no.
     pub all_sources: bool,
+    /// The number of sources that were changed after the build.
+    pub newer: usize,
 }
 
 const STYLE: &str = include_str!("page.css");
@@ -51,7 +53,7 @@ pub fn write(
     page.raw("<title>Kernel coverage</title>\n<style>\n")?
         .raw(STYLE)?
         .raw("</style>\n</head>\n<body>\n")?;
-    header(&mut page, coverage, recording, packed.missing)?;
+    header(&mut page, coverage, recording, packed.missing, options.newer)?;
     page.raw("<div id=\"panes\">\n<nav aria-label=\"Files\">\n<div id=\"controls\">")?;
     page.raw(
         "<input id=\"filter\" type=\"search\" placeholder=\"Filter files\" aria-label=\"Filter files\">",
@@ -78,7 +80,13 @@ pub fn write(
     Ok(())
 }
 
-fn header(page: &mut Markup<'_>, coverage: &Coverage, recording: &Recording, missing: usize) -> Result<()> {
+fn header(
+    page: &mut Markup<'_>,
+    coverage: &Coverage,
+    recording: &Recording,
+    missing: usize,
+    newer: usize,
+) -> Result<()> {
     let kernel = &recording.kernel;
     page.raw("<header>\n<h1>Kernel coverage</h1>\n<dl>\n")?;
     page.raw("<div><dt>Blocks</dt><dd>")?;
@@ -110,7 +118,7 @@ fn header(page: &mut Markup<'_>, coverage: &Coverage, recording: &Recording, mis
     page.raw("<div><dt>Tasks</dt><dd>")?
         .number(recording.tasks.len())?
         .raw("</dd></div>\n</dl>\n")?;
-    for note in notes(coverage, &recording.tasks, missing) {
+    for note in notes(coverage, &recording.tasks, missing, newer) {
         page.raw("<p class=\"note\">")?.text(&note)?.raw("</p>\n")?;
     }
     page.raw("</header>\n")?;
@@ -118,7 +126,7 @@ fn header(page: &mut Markup<'_>, coverage: &Coverage, recording: &Recording, mis
 }
 
 /// Returns the facts that a reader must know before trusting the numbers.
-fn notes(coverage: &Coverage, tasks: &[Task], missing: usize) -> Vec<String> {
+fn notes(coverage: &Coverage, tasks: &[Task], missing: usize, newer: usize) -> Vec<String> {
     let overflowed = tasks.iter().filter(|task| task.overflowed).count();
     let untraced = tasks.iter().filter(|task| task.problem.is_some()).count();
     let mut notes = Vec::new();
@@ -136,6 +144,11 @@ fn notes(coverage: &Coverage, tasks: &[Task], missing: usize) -> Vec<String> {
         notes.push(format!(
             "{} recorded PCs belong to no code that is known here.",
             coverage.unmatched
+        ));
+    }
+    if newer > 0 {
+        notes.push(format!(
+            "{newer} sources were changed after the kernel was built: lines may be off."
         ));
     }
     if missing > 0 {

@@ -12,7 +12,7 @@ use crate::images::{Images, Place};
 use crate::progress::Progress;
 use crate::recording::Recording;
 use crate::sources::Sources;
-use crate::symbols::{Hook, Image, Line, Site, demangled, jumps_after_call, lines, sites};
+use crate::symbols::{Hook, Image, Line, Site, demangled, jumps_after_call, lines, sites, stacks};
 
 /// The number of blocks and of covered blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,18 @@ pub struct FileCoverage {
     pub lines: BTreeMap<u32, LineCoverage>,
     /// The functions that start in it, by line.
     pub functions: Vec<FunctionCoverage>,
+    /// The functions that its authors wrote, by name, if they were asked for. A block that was inlined
+    /// counts for the function that it was written in.
+    pub authored: BTreeMap<String, AuthoredFunction>,
+}
+
+/// A function as its author wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthoredFunction {
+    /// Its first line with a block.
+    pub line: u32,
+    /// The number of times that its most frequent block ran.
+    pub hits: u64,
 }
 
 /// The coverage of a kernel.
@@ -94,12 +106,17 @@ impl std::ops::AddAssign for Blocks {
     }
 }
 
-/// Computes the coverage of the recording.
+/// Computes the coverage of the recording; `authored` asks for [`FileCoverage::authored`].
 ///
 /// # Errors
 ///
 /// An image has no call sites or no debug information, or the recording has no PCs.
-pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Coverage> {
+pub fn coverage(
+    images: &Images<'_>,
+    recording: &Recording,
+    sources: &Sources,
+    authored: bool,
+) -> Result<Coverage> {
     let mut hits: HashMap<Place, u64> = HashMap::new();
     for place in recording.pcs().filter_map(|pc| images.place(pc)) {
         *hits.entry(place).or_default() += 1;
@@ -143,6 +160,9 @@ pub fn coverage(images: &Images<'_>, recording: &Recording, sources: &Sources) -
             .collect();
         credit_tail_jumps(image, &sites, &mut of_image);
         add_image(&mut coverage, image, &sites, &of_image, sources)?;
+        if authored {
+            add_authored(&mut coverage, image, &sites, &of_image, sources)?;
+        }
     }
     for file in coverage.files.values_mut() {
         file.functions
@@ -221,6 +241,45 @@ fn add_image(
                 name.clone_into(&mut file.name);
             }
             file.functions.push(function);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the functions that authors wrote.
+fn add_authored(
+    coverage: &mut Coverage,
+    image: &Image<'_>,
+    sites: &[Site],
+    hits: &HashMap<u64, u64>,
+    sources: &Sources,
+) -> Result<()> {
+    let pcs: Vec<u64> = sites.iter().map(|site| site.pc).collect();
+    let progress = Progress::new("Looking up the functions", pcs.len());
+    let found = stacks(image, &pcs, &progress)?;
+    let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
+    for (site, stack) in sites.iter().zip(&found.stacks) {
+        let Some(frame) = stack
+            .first()
+            .filter(|frame| frame.function != 0 && frame.at.line != 0)
+        else {
+            continue;
+        };
+        let Some(file) = coverage.files.get_mut(&shown[frame.at.file as usize]) else {
+            continue;
+        };
+        let count = hits.get(&site.pc).copied().unwrap_or(0);
+        let name = found.names.get(frame.function);
+        let line = frame.at.line;
+        match file.authored.get_mut(name) {
+            Some(function) => {
+                function.line = function.line.min(line);
+                function.hits = function.hits.max(count);
+            }
+            None => {
+                let function = AuthoredFunction { line, hits: count };
+                file.authored.insert(name.to_owned(), function);
+            }
         }
     }
     Ok(())

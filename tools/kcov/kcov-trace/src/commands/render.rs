@@ -84,7 +84,7 @@ fn render_coverage(
     target: &Target,
 ) -> Result<Outcome> {
     let Found { images, sources, .. } = found;
-    let mut coverage = coverage(images, found.recording, sources)?;
+    let mut coverage = coverage(images, found.recording, sources, format == Format::Lcov)?;
     coverage.unmatched = found.unmatched;
     for module in &coverage.stripped {
         warn(&format!(

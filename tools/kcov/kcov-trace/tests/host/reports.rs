@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The formats of output, with a program that is really instrumented and was really run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::Command;
 
@@ -314,4 +314,103 @@ fn listing_has_columns_and_inlining_below() {
         listing.contains("\n                     (inlined by outer "),
         "{listing}"
     );
+}
+
+/// Returns the first contradiction of a file's record by the rule of lcov 2: a function has the lines
+/// up to the next function, and it was hit if one of its lines was.
+fn contradiction(record: &str) -> Option<String> {
+    let pairs = |prefix: &str| -> Vec<(&str, &str)> {
+        let lines = record.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.map(|line| line.split_once(',').unwrap()).collect()
+    };
+    let lines: Vec<(u32, u64)> = pairs("DA:")
+        .iter()
+        .map(|(line, hits)| (line.parse().unwrap(), hits.parse().unwrap()))
+        .collect();
+    let hits: HashMap<&str, u64> = pairs("FNDA:")
+        .iter()
+        .map(|(hits, name)| (*name, hits.parse().unwrap()))
+        .collect();
+    // Functions that start on the same line are one.
+    let mut starts: BTreeMap<u32, bool> = BTreeMap::new();
+    for (line, name) in pairs("FN:") {
+        *starts.entry(line.parse().unwrap()).or_default() |= hits[name] > 0;
+    }
+    let ends = starts.keys().skip(1).copied().chain([u32::MAX]);
+    starts.iter().zip(ends).find_map(|((start, hit), end)| {
+        let of_function = || lines.iter().filter(|(line, _)| (*start..end).contains(line));
+        if of_function().next().is_none() {
+            return Some(format!("the function in line {start} has no line"));
+        }
+        let hits = of_function().any(|(_, hits)| *hits > 0);
+        (hits != *hit).then(|| format!("the function in line {start} is hit: {hit}, its lines: {hits}"))
+    })
+}
+
+#[test]
+fn tracefile_is_free_of_contradictions() {
+    let fixture = Fixture::new();
+    let path = fixture.folder.path();
+    // Of `shared`, the inlined copy runs and the other one does not; `nearly` runs only its own block.
+    fs::write(
+        path.join("copies.c"),
+        "volatile int sink;\n\
+         inline __attribute__((always_inline)) void inner(int x)\n{\n\tif (x > 1)\n\t\tsink = 1;\n}\n\
+         void shared(int x)\n{\n\tif (x)\n\t\tinner(x);\n\tsink = 2;\n}\n\
+         __attribute__((noipa)) void user(void (*f)(int))\n{\n\tif (sink)\n\t\tf(1);\n}\n\
+         __attribute__((noipa)) void never(int x)\n{\n\tinner(x);\n\tsink = x;\n}\n\
+         int main(int x, char **y)\n{\n\t(void)y;\n\tuser(shared);\n\tshared(x + 1);\n\
+         \tif (x > 100)\n\t\tnever(x);\n\treturn 0;\n}\n",
+    )
+    .unwrap();
+    tool(
+        Command::new("gcc")
+            .args(["-c", "-g", "-O2", "-fno-pie", "-fno-optimize-sibling-calls"])
+            .args(["-fsanitize-coverage=trace-pc", "copies.c"])
+            .current_dir(path),
+    );
+    link(path, "copies", "copies.o");
+    let run = tool(
+        Command::new("sh")
+            .args(["-c", "exec ./copies 3>&1"])
+            .current_dir(path),
+    );
+    let pcs = run.stdout.chunks_exact(8);
+    let mut recording = fixture.recording_of_any_kernel();
+    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(
+        pcs.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+            .collect(),
+    );
+    fixture.save("copies.kcov", &recording);
+    fixture.succeeds(&[
+        "report",
+        "--vmlinux",
+        "copies",
+        "-o",
+        "copies.info",
+        "copies.kcov",
+    ]);
+    let text = fs::read_to_string(fixture.path("copies.info")).unwrap();
+    assert!(text.contains(",shared\n") && text.contains(",inner\n"), "{text}");
+    assert!(text.contains("FNDA:0,never\n"), "{text}");
+    for record in text.split("end_of_record\n") {
+        assert_eq!(contradiction(record), None, "{text}");
+    }
+    assert!(!text.contains("BR"), "no branch is known:\n{text}");
+    // lcov's own opinion.
+    let genhtml = Command::new("genhtml")
+        .args(["--branch-coverage", "-o", "html", "copies.info"])
+        .current_dir(path)
+        .output();
+    let Ok(genhtml) = genhtml else {
+        eprintln!("skipped: genhtml was not found");
+        return;
+    };
+    let said =
+        String::from_utf8_lossy(&genhtml.stdout).into_owned() + &String::from_utf8_lossy(&genhtml.stderr);
+    assert!(
+        genhtml.status.success() && !said.contains("inconsistent"),
+        "{said}"
+    );
+    assert!(fixture.path("html/index.html").exists(), "{said}");
 }

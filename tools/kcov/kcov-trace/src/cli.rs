@@ -184,13 +184,23 @@ pub struct ImportArgs {
     /// kernel's build id.
     #[arg(long, value_name = "FILE")]
     pub notes: Option<PathBuf>,
-    /// A description of the PCs.
-    #[arg(long, value_name = "TEXT", default_value = "imported")]
-    pub name: String,
-    /// Hexadecimal PCs, one per line; empty lines and lines that start with # are skipped. '-' is
-    /// standard input.
-    #[arg(value_name = "TEXT-FILE")]
-    pub pcs: PathBuf,
+    /// A folder with copies of files from the machine where the PCs were recorded, below proc and
+    /// sys: the modules, their sections, the symbols and the notes of the kernel. README has the
+    /// shell line that makes it.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "notes")]
+    pub proc: Option<PathBuf>,
+    /// The number that the other program has subtracted from each PC, which is added again. Without
+    /// it, 'report' recognises the usual numbers.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub add: u64,
+    /// A description of the PCs. Default: the name of the file if there are several, or 'imported'.
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Files with hexadecimal PCs, one per line, such as those of 'syz-execprog -coverfile' and
+    /// syzkaller's rawcover; empty lines and lines that start with # are skipped. Of a folder, all
+    /// files. '-' is standard input.
+    #[arg(required = true, value_name = "TEXT-FILE")]
+    pub pcs: Vec<PathBuf>,
 }
 
 /// Arguments of collection.

@@ -4,43 +4,132 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::render::check_output;
+use super::render::{check_output, warn};
 use crate::cli::ImportArgs;
 use crate::output::Target;
 use crate::recording::{self, Kernel, Recording, Records, Task};
 
 pub(super) fn import(args: &ImportArgs) -> Result<i32> {
     check_output(Some(&args.output))?;
-    let pcs = parse(&read(&args.pcs)?).with_context(|| args.pcs.display().to_string())?;
-    let mut kernel = Kernel::default();
-    if let Some(path) = &args.notes {
-        let notes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let Some(id) = recording::build_id(&notes) else {
-            bail!(
-                "{} has no build id; copy /sys/kernel/notes, or leave --notes out",
-                path.display()
-            );
-        };
-        kernel.build_id = id;
-    }
-    let recording = Recording {
-        kernel,
-        command: Vec::new(),
-        tasks: vec![Task {
+    let files = files(&args.pcs)?;
+    let mut tasks = Vec::new();
+    let mut empty = Vec::new();
+    for file in &files {
+        let pcs = parse(&read(file)?).with_context(|| file.display().to_string())?;
+        if pcs.is_empty() {
+            empty.push(file.display().to_string());
+            continue;
+        }
+        let records = pcs.iter().map(|pc| pc.wrapping_add(args.add)).collect();
+        tasks.push(Task {
             tid: 0,
             parent: 0,
-            name: args.name.clone(),
+            name: name_of(file, args.name.as_deref(), files.len()),
             overflowed: false,
             problem: None,
-            records: Records::Pcs(pcs),
-        }],
+            records: Records::Pcs(records),
+        });
+    }
+    if tasks.is_empty() {
+        bail!("{}: it has no PC", empty.join(", "));
+    }
+    if let Some(first) = empty.first() {
+        warn(&format!(
+            "{} files have no PC and are left out, such as {first}",
+            empty.len()
+        ));
+    }
+    let recording = Recording {
+        kernel: kernel(args)?,
+        command: Vec::new(),
+        tasks,
     };
     Target::new(Some(&args.output)).write(|out| Ok(recording::write(&recording, out)?))?;
     Ok(0)
+}
+
+/// Returns the named files, and the files in the named folders.
+fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let cannot = || format!("{} cannot be read", path.display());
+        let mut inside = Vec::new();
+        for entry in fs::read_dir(path).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            if entry.path().is_file() {
+                inside.push(entry.path());
+            }
+        }
+        if inside.is_empty() {
+            bail!("{} has no file; name a folder with files of PCs", path.display());
+        }
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+fn name_of(file: &Path, given: Option<&str>, files: usize) -> String {
+    let own = file
+        .file_name()
+        .map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    match (given, files) {
+        (Some(given), 1) => given.into(),
+        (Some(given), _) => format!("{given} {own}"),
+        (None, 1) => "imported".into(),
+        (None, _) => own,
+    }
+}
+
+/// Returns the description of the kernel that the user has given.
+fn kernel(args: &ImportArgs) -> Result<Kernel> {
+    if let Some(folder) = &args.proc {
+        let kernel = Kernel::below(folder);
+        if kernel.build_id.is_empty() && kernel.modules.is_empty() && kernel.text == 0 {
+            bail!(
+                "{} has no copies of sys/kernel/notes, proc/modules and proc/kallsyms; make it with the shell line in README",
+                folder.display()
+            );
+        }
+        let without = kernel
+            .modules
+            .iter()
+            .filter(|module| module.sections.is_empty())
+            .count();
+        if without > 0 {
+            warn(&format!(
+                "the sections of {without} modules are not known, so their code is assumed to be at their start: copy /sys/module/*/sections as root"
+            ));
+        }
+        if kernel.text == 0 && !kernel.modules.is_empty() {
+            warn(
+                "the address of _stext is not known, so PCs in modules match only without address space randomisation: copy /proc/kallsyms as root, with kernel.kptr_restrict below 2",
+            );
+        }
+        return Ok(kernel);
+    }
+    let Some(path) = &args.notes else {
+        return Ok(Kernel::default());
+    };
+    let notes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    match recording::build_id(&notes) {
+        Some(build_id) => Ok(Kernel {
+            build_id,
+            ..Kernel::default()
+        }),
+        None => bail!(
+            "{} has no build id; copy /sys/kernel/notes, or leave --notes out",
+            path.display()
+        ),
+    }
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -75,9 +164,6 @@ fn parse(text: &str) -> Result<Vec<u64>> {
         };
         pcs.push(pc);
     }
-    if pcs.is_empty() {
-        bail!("it has no PC");
-    }
     Ok(pcs)
 }
 
@@ -103,6 +189,6 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{error}");
         }
-        assert!(parse("# nothing\n").is_err());
+        assert!(parse("# nothing\n").unwrap().is_empty());
     }
 }

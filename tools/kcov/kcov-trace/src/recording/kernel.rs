@@ -46,12 +46,27 @@ impl Kernel {
         Self {
             machine: system.machine().to_string_lossy().into_owned(),
             release: system.release().to_string_lossy().into_owned(),
-            build_id: fs::read("/sys/kernel/notes")
+            ..Self::below(Path::new("/"))
+        }
+    }
+
+    /// Returns the description of a kernel from copies of its files in `proc` and `sys` below a
+    /// folder. What was not copied is not known.
+    #[must_use]
+    pub fn below(folder: &Path) -> Self {
+        let word = |name: &str| {
+            let text = fs::read_to_string(folder.join("proc/sys/kernel").join(name));
+            text.map_or(String::new(), |text| text.trim().to_owned())
+        };
+        Self {
+            machine: word("arch"),
+            release: word("osrelease"),
+            build_id: fs::read(folder.join("sys/kernel/notes"))
                 .ok()
                 .and_then(|notes| build_id(&notes))
                 .unwrap_or_default(),
-            text: start_of_text(),
-            modules: loaded_modules(Path::new("/proc/modules"), Path::new("/sys/module")),
+            text: start_of_text(&folder.join("proc/kallsyms")),
+            modules: loaded_modules(&folder.join("proc/modules"), &folder.join("sys/module")),
         }
     }
 
@@ -139,8 +154,8 @@ pub fn build_id(mut notes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Returns the address of `_stext`; 0 if the kernel hides it from unprivileged users.
-fn start_of_text() -> u64 {
-    fs::File::open("/proc/kallsyms").map_or(0, |symbols| address_of("_stext", BufReader::new(symbols)))
+fn start_of_text(list: &Path) -> u64 {
+    fs::File::open(list).map_or(0, |symbols| address_of("_stext", BufReader::new(symbols)))
 }
 
 /// Returns the address of a symbol in a list such as `/proc/kallsyms`; 0 if it is missing. The

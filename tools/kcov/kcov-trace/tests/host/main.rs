@@ -5,6 +5,7 @@ mod browser;
 mod fixture;
 mod foreign;
 mod halves;
+mod imports;
 mod modules;
 mod refusals;
 mod reports;

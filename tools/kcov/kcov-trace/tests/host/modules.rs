@@ -12,7 +12,7 @@ const OFFSET: u64 = 0x1e00_0000;
 const BASE: u64 = 0xffff_ffff_c010_0000;
 
 /// Adds a module to the fixture, with code in two sections that both start at address 0.
-fn with_module(offset: u64, base: u64) -> (Fixture, usize) {
+pub(crate) fn with_module(offset: u64, base: u64) -> (Fixture, usize) {
     let mut fixture = Fixture::new();
     let folder = fixture.path("drivers");
     fs::create_dir(&folder).unwrap();

@@ -39,6 +39,10 @@ fn lcov(fixture: &Fixture, recording: &str) -> (i32, String, String) {
     )
 }
 
+fn text_of(pcs: impl Iterator<Item = u64>) -> String {
+    pcs.map(|pc| format!("{pc:#x}\n")).collect()
+}
+
 #[test]
 fn shifted_pcs_are_mended() {
     let fixture = Fixture::new();
@@ -53,6 +57,18 @@ fn shifted_pcs_are_mended() {
         assert_eq!(mended, right, "{said}");
         assert!(said.contains(&format!("{shift} was added")), "{said}");
         assert_eq!(status, 0, "{said}");
+        // As text, where the user knows the distance.
+        fs::write(fixture.path("shifted.txt"), text_of(shifted)).unwrap();
+        fixture.succeeds(&[
+            "import",
+            "--add",
+            &shift.to_string(),
+            "-o",
+            "in.kcov",
+            "shifted.txt",
+        ]);
+        let imported = kcov_trace::recording::read(&fixture.path("in.kcov")).unwrap();
+        assert_eq!(imported.pcs().collect::<Vec<_>>(), pcs);
     }
 }
 

@@ -88,6 +88,12 @@ mod tests {
     }
 
     #[test]
+    fn distance_after_the_jump_is_added() {
+        let code = bytes(&[DISTANCE[0], DISTANCE[1], DISTANCE[2], BR_X16, 0x1000, 1]);
+        assert_eq!(decoded(&code, 0x4000, 12), Some((12, 0x1_0000_5004)));
+    }
+
+    #[test]
     fn other_code_is_not_a_veneer() {
         // mov x16, x0; nop; br x16.
         let code = bytes(&[0xaa00_03f0, 0xd503_201f, BR_X16]);

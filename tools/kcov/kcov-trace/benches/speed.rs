@@ -16,7 +16,7 @@ use std::thread;
 use criterion::{Criterion, criterion_group, criterion_main};
 use kcov_trace::images::{Files, Images, Search};
 use kcov_trace::progress::Progress;
-use kcov_trace::recording::{Kernel, Recording, Records, Task};
+use kcov_trace::recording::{Recording, Records, Task};
 use kcov_trace::sources::Sources;
 use kcov_trace::symbolised::Symbolised;
 use kcov_trace::symbols::{Hook, ImageFile, lines, sites};
@@ -103,9 +103,8 @@ fn recording_of(distinct: &[u64]) -> Recording {
         records: Records::Pcs(pcs),
     };
     Recording {
-        kernel: Kernel::default(),
-        command: Vec::new(),
         tasks: vec![task],
+        ..Recording::default()
     }
 }
 
@@ -113,7 +112,7 @@ fn recording_of(distinct: &[u64]) -> Recording {
 fn symbolise(vmlinux: &std::path::Path, recording: &Recording) -> usize {
     let search = Search {
         vmlinux: vmlinux.into(),
-        modules: Vec::new(),
+        ..Search::default()
     };
     let files = Files::open(&search, &recording.kernel).expect("vmlinux opens");
     let images =

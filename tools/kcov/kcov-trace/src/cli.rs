@@ -45,6 +45,8 @@ pub enum Action {
     Merge(MergeArgs),
     /// Make a recording from PCs that another program printed.
     Import(ImportArgs),
+    /// Tell what is there for tracing and reports on this machine, and what is missing.
+    Doctor(DoctorArgs),
 }
 
 /// Arguments of tracing.
@@ -203,6 +205,17 @@ pub struct ImportArgs {
     pub pcs: Vec<PathBuf>,
 }
 
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The vmlinux to look at. Default: the one that is found, as for reports.
+    #[arg(long, value_name = "FILE")]
+    pub vmlinux: Option<PathBuf>,
+    /// The folder that takes the place of / where vmlinux is searched.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub symfs: PathBuf,
+}
+
 /// Arguments of collection.
 #[derive(Clone, Debug, Args)]
 pub struct CollectArgs {
@@ -238,26 +251,31 @@ pub enum Format {
     /// Every record on a line, in order.
     Trace,
     /// Every record in order, in columns; the functions that it is inlined into follow on lines of
-    /// their own (needs --vmlinux).
+    /// their own (needs vmlinux).
     Listing,
     /// The tasks, with their numbers of records.
     Tasks,
-    /// Functions, with counts and the share of each that ran (needs --vmlinux).
+    /// Functions, with counts and the share of each that ran (needs vmlinux).
     Functions,
     /// JSON, one object per line.
     Json,
-    /// An LCOV tracefile (needs --vmlinux).
+    /// An LCOV tracefile (needs vmlinux).
     Lcov,
-    /// A report in one HTML file (needs --vmlinux).
+    /// A report in one HTML file (needs vmlinux).
     Html,
 }
 
 /// Arguments of symbolising.
 #[derive(Clone, Debug, Args)]
 pub struct SymbolArgs {
-    /// The uncompressed kernel with its symbols, from the build folder.
+    /// The uncompressed kernel with its symbols, from the build folder. Without it, it is searched by
+    /// its build id in /usr/lib/debug, /boot and /lib/modules, and by debuginfod if DEBUGINFOD_URLS is
+    /// set; names of functions in the recording are used if it is not found.
     #[arg(long, value_name = "FILE")]
     pub vmlinux: Option<PathBuf>,
+    /// The folder that takes the place of / in that search, such as the mounted disk of a guest.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    pub symfs: PathBuf,
     /// A folder with the kernel's modules; may be given several times. Default: the folder of
     /// vmlinux, then /lib/modules of that release.
     #[arg(long, value_name = "FOLDER")]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::recording::{Kernel, Module};
+use crate::search::hexadecimal;
 use crate::symbols::{Image, ImageFile};
 
 /// A place in one of the kernel's files.
@@ -32,6 +33,8 @@ pub struct Search {
     pub vmlinux: PathBuf,
     /// Folders with modules.
     pub modules: Vec<PathBuf>,
+    /// The folder in place of / where modules are searched that are in none of the folders.
+    pub root: PathBuf,
 }
 
 /// The files of a kernel, open.
@@ -107,7 +110,13 @@ impl Files {
                             false => folder.to_path_buf(),
                         }),
                 );
-                folders.push(Path::new("/lib/modules").join(&kernel.release));
+                folders.push(search.root.join("lib/modules").join(&kernel.release));
+                folders.push(
+                    search
+                        .root
+                        .join("usr/lib/debug/lib/modules")
+                        .join(&kernel.release),
+                );
             }
             let mut found = HashMap::new();
             for folder in &folders {
@@ -358,10 +367,6 @@ fn check(image: &Image<'_>, kernel: &Kernel, force: bool, warnings: &mut Vec<Str
             Ok(Identity::Unknown)
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the module's name as the kernel spells it; the name of the file may have dashes.

@@ -8,6 +8,7 @@
 //! | [`symbols`] | `vmlinux` and modules: call sites, functions, lines |
 //! | [`images`] | the place of a recorded PC in a file |
 //! | [`matching`] | recorded PCs and call sites; why some PCs match none |
+//! | [`search`] | the usual places of `vmlinux` |
 //! | [`signals`] | the reaction of this program to signals |
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
@@ -23,6 +24,7 @@ pub mod matching;
 pub mod output;
 pub mod progress;
 pub mod recording;
+pub mod search;
 pub mod signals;
 pub mod sources;
 pub mod symbolised;

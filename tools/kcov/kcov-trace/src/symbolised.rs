@@ -9,7 +9,7 @@ use crate::images::{Images, module_name};
 use crate::progress::Progress;
 use crate::recording::Recording;
 use crate::sources::Sources;
-use crate::symbols::{Stacks, stacks};
+use crate::symbols::{Frame, Stacks, demangled, stacks};
 
 /// A level of inlining, with its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,40 @@ impl Symbolised {
             });
         }
         Ok(all)
+    }
+
+    /// Takes the names that the recording has, without lines and inlining; `None` if it has none.
+    #[must_use]
+    pub fn of_names(recording: &Recording) -> Option<Self> {
+        if recording.names.is_empty() {
+            return None;
+        }
+        let mut all = Self::default();
+        let mut modules: HashMap<&str, usize> = HashMap::new();
+        let comparisons = recording.comparisons().map(|comparison| comparison.pc);
+        let distinct: BTreeSet<u64> = recording.pcs().chain(comparisons).collect();
+        for pc in distinct {
+            let after = recording.names.partition_point(|name| name.address < pc);
+            let Some(name) = after.checked_sub(1).and_then(|at| recording.names.get(at)) else {
+                continue;
+            };
+            let number = *modules.entry(&name.module).or_insert_with(|| {
+                all.images.push(ImageStacks {
+                    stacks: Stacks::default(),
+                    shown: vec![String::new()],
+                    module: Some(name.module.clone()).filter(|module| !module.is_empty()),
+                });
+                all.images.len() - 1
+            });
+            let stacks = &mut all.images[number].stacks;
+            let function = stacks.names.intern(&demangled(&name.name));
+            all.index.insert(pc, (number, stacks.stacks.len()));
+            stacks.stacks.push(Box::new([Frame {
+                function,
+                ..Frame::default()
+            }]));
+        }
+        Some(all)
     }
 
     /// Returns the frames of a PC, innermost first; none if the PC is in none of the files.

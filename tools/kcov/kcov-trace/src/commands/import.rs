@@ -43,11 +43,14 @@ pub(super) fn import(args: &ImportArgs) -> Result<i32> {
             empty.len()
         ));
     }
-    let recording = Recording {
+    let mut recording = Recording {
         kernel: kernel(args)?,
-        command: Vec::new(),
         tasks,
+        ..Recording::default()
     };
+    if let Some(folder) = &args.proc {
+        recording.add_names(&folder.join("proc/kallsyms"));
+    }
     Target::new(Some(&args.output)).write(|out| Ok(recording::write(&recording, out)?))?;
     Ok(0)
 }

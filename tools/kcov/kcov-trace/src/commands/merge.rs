@@ -51,7 +51,11 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
         if all.command != next.command {
             all.command.clear();
         }
+        if all.kernel.offset != next.kernel.offset {
+            all.kernel.offset = None;
+        }
         all.kernel.add_modules_of(next.kernel);
+        all.add_names_of(next.names);
         all.tasks.extend(next.tasks);
     }
     Ok(all.unwrap_or_default())

@@ -2,6 +2,7 @@
 //! The subcommands, one file each.
 
 mod diff;
+mod doctor;
 mod import;
 mod merge;
 mod remote;
@@ -30,5 +31,6 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Diff(args)) => diff::diff(&args),
         Some(Action::Merge(args)) => merge::merge(&args),
         Some(Action::Import(args)) => import::import(&args),
+        Some(Action::Doctor(args)) => doctor::doctor(&args),
     }
 }

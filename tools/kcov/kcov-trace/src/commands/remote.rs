@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -56,7 +57,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     if overflowed {
         warn("the buffer was full and records are missing: take a larger one with --buffer");
     }
-    let recording = Recording {
+    let mut recording = Recording {
         kernel,
         command: args
             .command
@@ -74,7 +75,9 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
             problem: None,
             records,
         }],
+        names: Vec::new(),
     };
+    recording.add_names(Path::new("/proc/kallsyms"));
     if args.comparisons {
         render_comparisons(&recording, false, &args.output, &args.symbols)?;
     } else {

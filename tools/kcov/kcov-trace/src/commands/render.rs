@@ -14,6 +14,7 @@ use crate::images::{Files, Images, Search};
 use crate::matching::matched;
 use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace};
 use crate::recording::{self, Recording};
+use crate::search;
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
 
@@ -54,12 +55,7 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
     }
     with_images(recording, symbols, |found| {
         let Some(found) = found else {
-            match format {
-                Format::Trace => target.write(|out| trace::write(recording, None, out))?,
-                Format::Json => target.write(|out| json::write(recording, None, out))?,
-                _ => bail!("this format needs the kernel's symbols: name its vmlinux with --vmlinux"),
-            }
-            return Ok(Outcome::Whole);
+            return render_names(recording, format, &target, symbols);
         };
         match format {
             Format::Lcov | Format::Html => render_coverage(found, format, output, &target),
@@ -75,6 +71,38 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
             }
         }
     })
+}
+
+/// Writes the recording with the names that it has, if any.
+fn render_names(
+    recording: &Recording,
+    format: Format,
+    target: &Target,
+    symbols: &SymbolArgs,
+) -> Result<Outcome> {
+    let names = Symbolised::of_names(recording);
+    target.write(|out| match (format, &names) {
+        (Format::Trace, _) => trace::write(recording, names.as_ref(), out),
+        (Format::Json, _) => json::write(recording, names.as_ref(), out),
+        (Format::Functions, Some(names)) => functions::write(recording, names, out),
+        (Format::Listing, Some(names)) => listing::write(recording, names, out),
+        _ => bail!("{}", needs_vmlinux(recording, symbols)),
+    })?;
+    Ok(Outcome::Whole)
+}
+
+fn needs_vmlinux(recording: &Recording, symbols: &SymbolArgs) -> String {
+    let id = &recording.kernel.build_id;
+    let reason = if id.is_empty() {
+        "the recording has no build id to search it by".into()
+    } else {
+        let places = search::places(&recording.kernel, &symbols.symfs).len();
+        format!(
+            "none with build id {} is in the {places} usual places",
+            search::hexadecimal(id)
+        )
+    };
+    format!("this format needs the kernel's symbols, and {reason}: name its vmlinux with --vmlinux")
 }
 
 fn render_coverage(
@@ -142,7 +170,7 @@ pub(super) fn render_comparisons(
                 let (symbols, outcome) = symbolise(found)?;
                 (found.recording, outcome, Some(symbols))
             }
-            None => (recording, Outcome::Whole, None),
+            None => (recording, Outcome::Whole, Symbolised::of_names(recording)),
         };
         target.write(|out| comparisons::write(recording, symbols.as_ref(), all, out))?;
         Ok(outcome)
@@ -167,12 +195,14 @@ pub(super) fn with_images<T>(
     symbols: &SymbolArgs,
     work: impl FnOnce(Option<Found<'_>>) -> Result<T>,
 ) -> Result<T> {
-    let Some(vmlinux) = &symbols.vmlinux else {
+    let searched = || search::vmlinux(&recording.kernel, &symbols.symfs);
+    let Some(vmlinux) = symbols.vmlinux.clone().or_else(searched) else {
         return work(None);
     };
     let search = Search {
-        vmlinux: vmlinux.clone(),
+        vmlinux,
         modules: symbols.modules.clone(),
+        root: symbols.symfs.clone(),
     };
     let files = Files::open(&search, &recording.kernel)?;
     let mut warnings = Vec::new();

@@ -2,6 +2,7 @@
 //! Traces a command, and shows its comparisons.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
@@ -53,14 +54,16 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
     // The command may have loaded modules.
     kernel.add_modules_of(Kernel::running());
     note_problems(&outcome.tasks);
-    let recording = Recording {
+    let mut recording = Recording {
         kernel,
         command: command
             .iter()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         tasks: outcome.tasks,
+        names: Vec::new(),
     };
+    recording.add_names(Path::new("/proc/kallsyms"));
     Ok((outcome.status, recording))
 }
 

@@ -5,11 +5,14 @@
 /// so that a transfer that changes either of them is detected.
 pub(super) const MAGIC: [u8; 8] = *b"\x89KCOV\r\n\x1a";
 /// The version of the format.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The oldest version that is read. It has no section of names.
+pub(super) const OLDEST: u32 = 1;
 
 pub(super) const TAG_KERNEL: [u8; 4] = *b"KERN";
 pub(super) const TAG_PCS: [u8; 4] = *b"PCS ";
 pub(super) const TAG_COMPARISONS: [u8; 4] = *b"CMPS";
+pub(super) const TAG_NAMES: [u8; 4] = *b"NAME";
 pub(super) const TAG_END: [u8; 4] = *b"END ";
 
 pub(super) const FLAG_OVERFLOWED: u64 = 1;

@@ -19,6 +19,9 @@ pub struct Kernel {
     pub build_id: Vec<u8>,
     /// The run-time address of `_stext`; 0 if the kernel did not show it.
     pub text: u64,
+    /// The offset of the randomised address space, which the kernel subtracts from PCs; `None` if it
+    /// is not known. Without `vmlinux`, `text` does not tell it.
+    pub offset: Option<u64>,
     /// The modules that were loaded.
     pub modules: Vec<Module>,
 }
@@ -58,15 +61,18 @@ impl Kernel {
             let text = fs::read_to_string(folder.join("proc/sys/kernel").join(name));
             text.map_or(String::new(), |text| text.trim().to_owned())
         };
+        let machine = word("arch");
+        let text = start_of_text(&folder.join("proc/kallsyms"));
         Self {
-            machine: word("arch"),
             release: word("osrelease"),
             build_id: fs::read(folder.join("sys/kernel/notes"))
                 .ok()
                 .and_then(|notes| build_id(&notes))
                 .unwrap_or_default(),
-            text: start_of_text(&folder.join("proc/kallsyms")),
+            text,
+            offset: super::names::offset(&machine, text, &folder.join("proc/kcore")),
             modules: loaded_modules(&folder.join("proc/modules"), &folder.join("sys/module")),
+            machine,
         }
     }
 
@@ -105,6 +111,7 @@ impl Kernel {
             release: cursor.text()?,
             build_id: bytes(cursor)?,
             text: cursor.number()?,
+            offset: None,
             modules: Vec::new(),
         };
         for _ in 0..cursor.length()? {

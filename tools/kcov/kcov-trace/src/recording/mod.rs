@@ -6,12 +6,16 @@
 
 mod encoding;
 mod kernel;
+mod names;
 mod read;
 mod write;
+
+use std::path::Path;
 
 use kcov::Comparison;
 
 pub use kernel::{Kernel, Module, build_id};
+pub use names::Name;
 pub use read::{ReadError, read, read_bytes};
 pub use write::write;
 
@@ -24,6 +28,9 @@ pub struct Recording {
     pub command: Vec<String>,
     /// The records of each task.
     pub tasks: Vec<Task>,
+    /// The functions that PCs are in, as the running kernel named them, by address; empty if they
+    /// are not known.
+    pub names: Vec<Name>,
 }
 
 /// The records of one task, or of a set of remote handles.
@@ -70,6 +77,20 @@ impl Records {
 }
 
 impl Recording {
+    /// Takes the names of the functions from a list such as `/proc/kallsyms` of the kernel that ran.
+    pub fn add_names(&mut self, list: &Path) {
+        let comparisons = self.comparisons().map(|comparison| comparison.pc);
+        let pcs = self.pcs().chain(comparisons).collect();
+        self.names = names::names(&self.kernel, list, &pcs);
+    }
+
+    /// Adds the names of another recording of the same kernel and boot.
+    pub fn add_names_of(&mut self, other: Vec<Name>) {
+        self.names.extend(other);
+        self.names.sort();
+        self.names.dedup();
+    }
+
     /// Returns the PCs of all tasks, without the PCs of comparisons.
     pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
         self.tasks

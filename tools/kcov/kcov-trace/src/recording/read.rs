@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use kcov::Comparison;
 
 use super::encoding::{
-    Cursor, FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_PCS, VERSION,
+    Cursor, FLAG_OVERFLOWED, MAGIC, OLDEST, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_NAMES, TAG_PCS, VERSION,
 };
-use super::{Kernel, Recording, Records, Task};
+use super::{Kernel, Name, Recording, Records, Task};
 
 /// The size of the head in bytes: magic and version.
 const HEAD: usize = MAGIC.len() + 4;
@@ -35,7 +35,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// The file has a later version of the format.
-    #[error("{} has format version {version}, and this kcov-trace reads version {VERSION}; use a newer kcov-trace", .path.display())]
+    #[error("{} has format version {version}, and this kcov-trace reads versions {OLDEST} to {VERSION}; use a newer kcov-trace", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
         .and_then(|_| cursor.array())
         .map(u32::from_le_bytes)
         .ok_or_else(truncated)?;
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(ReadError::Version {
             path: path.into(),
             version,
@@ -121,12 +121,17 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
     }
 
     let mut recording = Recording::default();
+    let mut offset = None;
     for (tag, contents) in sections {
         let mut cursor = Cursor::new(contents);
         match tag {
             TAG_KERNEL => {
                 (recording.kernel, recording.command) =
                     kernel(&mut cursor).ok_or_else(|| damaged("the kernel's section makes no sense"))?;
+            }
+            TAG_NAMES => {
+                (offset, recording.names) =
+                    names(&mut cursor).ok_or_else(|| damaged("the section of names makes no sense"))?;
             }
             TAG_PCS | TAG_COMPARISONS => recording.tasks.push(
                 task(&mut cursor, tag == TAG_PCS)
@@ -136,7 +141,25 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
             _ => {}
         }
     }
+    recording.kernel.offset = offset;
     Ok(recording)
+}
+
+fn names(cursor: &mut Cursor<'_>) -> Option<(Option<u64>, Vec<Name>)> {
+    let known = cursor.number()? != 0;
+    let offset = cursor.number()?;
+    let count = cursor.length()?;
+    let mut before = 0;
+    let mut name = || {
+        before = cursor.difference(before)?;
+        Some(Name {
+            address: before,
+            name: cursor.text()?,
+            module: cursor.text()?,
+        })
+    };
+    let names = (0..count).map(|_| name()).collect::<Option<_>>()?;
+    Some((known.then_some(offset), names))
 }
 
 fn kernel(cursor: &mut Cursor<'_>) -> Option<(Kernel, Vec<String>)> {
@@ -194,6 +217,7 @@ mod tests {
                 release: "7.3.4".into(),
                 build_id: vec![1, 2, 3],
                 text: 0xffff_ffff_8ee0_0000,
+                offset: Some(0xde0_0000),
                 modules: vec![Module {
                     name: "vhci_hcd".into(),
                     base: 0xffff_ffff_c000_0000,
@@ -203,6 +227,18 @@ mod tests {
                 }],
             },
             command: vec!["cat".into(), "a file".into()],
+            names: vec![
+                Name {
+                    address: 0xffff_ffff_8100_0000,
+                    name: "vfs_read".into(),
+                    module: String::new(),
+                },
+                Name {
+                    address: 0xffff_ffff_b220_0000,
+                    name: "vhci_urb".into(),
+                    module: "vhci_hcd".into(),
+                },
+            ],
             tasks: vec![
                 Task {
                     tid: 12,
@@ -268,9 +304,24 @@ mod tests {
     #[test]
     fn later_version_asks_for_a_newer_program() {
         let mut bytes = encoded();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let error = read(&bytes).unwrap_err();
-        assert!(matches!(error, ReadError::Version { version: 2, .. }), "{error}");
+        assert!(matches!(error, ReadError::Version { version: 3, .. }), "{error}");
+    }
+
+    #[test]
+    fn first_version_is_read() {
+        // It differs in having no names and no offset.
+        let mut wanted = sample();
+        wanted.names.clear();
+        wanted.kernel.offset = None;
+        let mut bytes = Vec::new();
+        write(&wanted, &mut bytes).unwrap();
+        bytes[8] = 1;
+        let end = bytes.len() - 4;
+        let sum = crc32fast::hash(&bytes[..end - SECTION_HEAD]);
+        bytes[end..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(read(&bytes).unwrap(), wanted);
     }
 
     #[test]

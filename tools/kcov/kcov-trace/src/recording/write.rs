@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 
 use super::encoding::{
-    FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_PCS, VERSION, put, put_difference,
-    put_text,
+    FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_NAMES, TAG_PCS, VERSION, put,
+    put_difference, put_text,
 };
 use super::{Recording, Records, Task};
 
@@ -28,6 +28,11 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         put_text(&mut contents, word);
     }
     out.section(TAG_KERNEL, &contents)?;
+    if recording.kernel.offset.is_some() || !recording.names.is_empty() {
+        contents.clear();
+        encode_names(recording, &mut contents);
+        out.section(TAG_NAMES, &contents)?;
+    }
     for task in &recording.tasks {
         contents.clear();
         let tag = encode_task(task, &mut contents);
@@ -53,6 +58,19 @@ impl Summed<'_> {
         self.put(&tag)?;
         self.put(&(contents.len() as u64).to_le_bytes())?;
         self.put(contents)
+    }
+}
+
+fn encode_names(recording: &Recording, out: &mut Vec<u8>) {
+    put(out, recording.kernel.offset.is_some().into());
+    put(out, recording.kernel.offset.unwrap_or(0));
+    put(out, recording.names.len() as u64);
+    let mut before = 0;
+    for name in &recording.names {
+        put_difference(out, before, name.address);
+        before = name.address;
+        put_text(out, &name.name);
+        put_text(out, &name.module);
     }
 }
 

@@ -108,7 +108,7 @@ impl Fixture {
             release: "7.3.4-test".into(),
             build_id: image.build_id().unwrap().to_vec(),
             text: image.address_of("_stext").unwrap(),
-            modules: Vec::new(),
+            ..Kernel::default()
         };
         let recording = Recording {
             kernel,
@@ -121,6 +121,7 @@ impl Fixture {
                 problem: None,
                 records: Records::Pcs(pcs),
             }],
+            ..Recording::default()
         };
         let fixture = Self {
             vmlinux,

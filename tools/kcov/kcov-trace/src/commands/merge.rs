@@ -25,7 +25,7 @@ pub(super) fn merge(args: &MergeArgs) -> Result<i32> {
 pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
     let mut all: Option<Recording> = None;
     for path in paths {
-        let next = recording::read(path)?;
+        let mut next = recording::read(path)?;
         let Some(all) = &mut all else {
             all = Some(next);
             continue;
@@ -39,11 +39,11 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
                 all.kernel.release
             );
         }
-        if all.kernel.text != next.kernel.text
-            && (!all.kernel.modules.is_empty() || !next.kernel.modules.is_empty())
-        {
+        let modules = !all.kernel.modules.is_empty() || !next.kernel.modules.is_empty();
+        let moved = modules && next.move_to(&mut all.kernel);
+        if modules && !moved && all.kernel.text != next.kernel.text {
             bail!(
-                "{} was recorded after another boot than {}, and modules had other addresses then; only recordings of one boot go together if there are modules",
+                "{} was recorded after another boot than {}, modules had other addresses then, and the offsets of the address spaces are not known; record as root, on a kernel with CONFIG_PROC_KCORE and CONFIG_VMCORE_INFO, or make a report of each",
                 path.display(),
                 paths[0].display()
             );
@@ -51,10 +51,9 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
         if all.command != next.command {
             all.command.clear();
         }
-        if all.kernel.offset != next.kernel.offset {
-            all.kernel.offset = None;
+        if !moved {
+            all.kernel.add_modules_of(next.kernel);
         }
-        all.kernel.add_modules_of(next.kernel);
         all.add_names_of(next.names);
         all.tasks.extend(next.tasks);
     }

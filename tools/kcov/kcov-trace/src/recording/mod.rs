@@ -4,6 +4,7 @@
 //!
 //! `FORMAT.md` describes the file's format.
 
+mod boots;
 mod encoding;
 mod kernel;
 mod names;

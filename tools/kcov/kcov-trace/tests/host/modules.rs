@@ -266,3 +266,57 @@ fn sections_decide_where_a_module_is() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("sections"), "{said}");
 }
+
+#[test]
+fn recordings_of_several_boots_go_together() {
+    let (fixture, count) = with_module(OFFSET, BASE);
+    let mut first = fixture.recording.clone();
+    first.kernel.offset = Some(OFFSET);
+    fixture.save("first.kcov", &first);
+    // Another offset of the address space, and another address of the module.
+    let (further, distance) = (0x40_0000, 0x70_0000);
+    let mut second = first.clone();
+    second.kernel.offset = Some(OFFSET + further);
+    second.kernel.text += further;
+    let module = &mut second.kernel.modules[0];
+    module.base += distance;
+    for (_, address) in &mut module.sections {
+        *address += distance;
+    }
+    let Records::Pcs(pcs) = &mut second.tasks[0].records else {
+        panic!("{second:?}");
+    };
+    pcs.iter_mut().for_each(|pc| *pc = *pc + distance - further);
+    fixture.save("second.kcov", &second);
+    let report = ["report", "--vmlinux", "vmlinux", "-f", "trace"];
+    let alone = fixture.succeeds(&[&report[..], &["first.kcov"]].concat());
+    fixture.succeeds(&["merge", "-o", "both.kcov", "first.kcov", "second.kcov"]);
+    for recordings in [&["both.kcov"][..], &["first.kcov", "second.kcov"]] {
+        let trace = fixture.succeeds(&[&report[..], recordings].concat());
+        assert_eq!(trace, format!("{alone}{alone}"));
+    }
+    let once = fixture.path("once.kcov");
+    fixture.succeeds(&[
+        "merge",
+        "--unique",
+        "-o",
+        "once.kcov",
+        "first.kcov",
+        "second.kcov",
+    ]);
+    let distinct: std::collections::BTreeSet<u64> = first.pcs().collect();
+    let merged = kcov_trace::recording::read(&once).unwrap();
+    assert_eq!(
+        merged.pcs().collect::<Vec<_>>(),
+        distinct.into_iter().collect::<Vec<_>>()
+    );
+    assert!(count > 0);
+    // Without the offset, nothing tells which PCs are a module's.
+    second.kernel.offset = None;
+    fixture.save("second.kcov", &second);
+    let error = fixture.fails(&["merge", "-o", "out.kcov", "first.kcov", "second.kcov"]);
+    assert!(
+        error.contains("another boot") && error.contains("CONFIG_VMCORE_INFO"),
+        "{error}"
+    );
+}

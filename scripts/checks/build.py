@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The kernels build, and neither a compiler nor clippy warns about the overlay's files.
+The kernels build, the compiler has instrumented them, and neither a compiler nor clippy warns about the overlay's files.
 """
 
 from pathlib import Path
 from typing import Iterator, List
 
-from harness import buildlog, kernel
+from harness import buildlog, kconfig, kernel
 from harness.checklib import Context, Result, each_kernel, failed, passed, verdict
 from harness.hostlib import Failure, shown
 from harness.patches import repository_files
 
 ORDER = 30
+
+# An object of every kernel that CONFIG_KCOV_INSTRUMENT_ALL instruments, and the name that its calls refer to.
+INSTRUMENTED = "fs/read_write.o"
+HOOK = b"__sanitizer_cov_trace_pc"
 
 
 def warnings_of(obj: Path) -> List[str]:
@@ -27,6 +31,15 @@ def warnings_of(obj: Path) -> List[str]:
         if block not in "\n".join(found):
             found.append(block)
     return found
+
+
+def missing_calls(obj: Path) -> List[str]:
+    """Returns a problem if the compiler has added no calls: a kernel builds and boots without any, and records nothing."""
+    if kconfig.of_objects(obj).get("CONFIG_KCOV_INSTRUMENT_ALL") != "y":
+        return []
+    if HOOK in (obj / INSTRUMENTED).read_bytes():
+        return []
+    return [f"{shown(obj / INSTRUMENTED)} has no call of {HOOK.decode()}; CFLAGS_KCOV may be empty (scripts/Makefile.kcov)."]
 
 
 def clippy(context: Context) -> Result:
@@ -47,6 +60,7 @@ def clippy(context: Context) -> Result:
 def run(context: Context) -> Iterator[Result]:
     def one(impl: str, obj: Path) -> Iterator[Result]:
         yield passed(f"{impl}: the kernel builds", shown(obj))
+        yield verdict(f"{impl}: the compiler has added calls of the hooks", missing_calls(obj))
         yield verdict(f"{impl}: no warning about the overlay's files", warnings_of(obj))
         if impl == "rust":
             yield clippy(context)

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import test as frame
-from checks import bench, conformance, kunit, leaf, samples, selftest, series, style, unique
+from checks import bench, build, conformance, kunit, leaf, samples, selftest, series, style, unique
 from harness import allowances, tap
 from harness import kunit as reports
 from harness.bench.figures import Figure
@@ -116,6 +116,21 @@ class KUnit(unittest.TestCase):
         self.assertEqual(self.outcomes("rust", "kcov_set"),
                          {"rust: kcov_set: case": PASSED, **{f"rust: {name}": FAILED for name in missing}})
         self.assertEqual(self.outcomes("c", "kcov_other"), {"c: kcov_other: case": PASSED})
+
+
+class Build(unittest.TestCase):
+    def problems(self, option, contents):
+        with tempfile.TemporaryDirectory() as folder:
+            obj = Path(folder)
+            (obj / "fs").mkdir()
+            (obj / ".config").write_text(f"CONFIG_KCOV=y\nCONFIG_KCOV_INSTRUMENT_ALL={option}\n")
+            (obj / build.INSTRUMENTED).write_bytes(contents)
+            return build.missing_calls(obj)
+
+    def test_kernel_without_calls(self):
+        self.assertEqual(self.problems("y", b"\0__sanitizer_cov_trace_pc\0"), [])
+        self.assertIn("CFLAGS_KCOV", self.problems("y", b"\0vfs_read\0")[0])
+        self.assertEqual(self.problems("n", b"\0vfs_read\0"), [])
 
 
 class Series(unittest.TestCase):

@@ -226,6 +226,10 @@ pub struct CollectArgs {
     /// does not fill the buffer.
     #[arg(long)]
     pub each_syscall: bool,
+    /// Keep the names of functions from /proc/kallsyms in a recording, for reports without vmlinux on
+    /// another machine. Reading them takes long where the processor is emulated.
+    #[arg(long)]
+    pub names: bool,
 }
 
 /// The destination and the format of the output.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use kcov::{Cmp, CommonHandle, Device, Error, Mode, Pc, RemoteHandles, UsbBus};
 
-use super::render::{check_output, render, render_comparisons, warn};
+use super::render::{add_names, check_output, render, render_comparisons, warn};
 use super::trace::no_unique;
 use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
@@ -77,7 +76,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
         }],
         names: Vec::new(),
     };
-    recording.add_names(Path::new("/proc/kallsyms"));
+    add_names(&mut recording, args.collect.names, &args.output, &args.symbols);
     if args.comparisons {
         render_comparisons(&recording, false, &args.output, &args.symbols)?;
     } else {

@@ -41,6 +41,16 @@ impl Outcome {
     }
 }
 
+/// Adds the names of the running kernel to the recording if they were asked for, or if the output
+/// needs them for want of vmlinux.
+pub(super) fn add_names(recording: &mut Recording, wanted: bool, output: &OutputArgs, symbols: &SymbolArgs) {
+    let target = Target::new(output.output.as_deref());
+    let format = output.format.unwrap_or_else(|| default_format(&target));
+    if wanted || symbols.vmlinux.is_none() && !matches!(format, Format::Raw | Format::Tasks) {
+        recording.add_names(Path::new("/proc/kallsyms"));
+    }
+}
+
 /// Writes the recording to the destination and in the format of the arguments.
 pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<Outcome> {
     let target = Target::new(output.output.as_deref());

@@ -2,12 +2,11 @@
 //! Traces a command, and shows its comparisons.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 
 use super::merge::read_all;
-use super::render::{check_output, render, render_comparisons, warn};
+use super::render::{add_names, check_output, render, render_comparisons, warn};
 use crate::cli::{CmpArgs, CollectArgs, TraceArgs};
 use crate::recording::{Kernel, Recording, Task};
 use crate::tracer;
@@ -19,7 +18,8 @@ pub(super) fn trace(args: &TraceArgs) -> Result<i32> {
     } else {
         tracer::Mode::Pcs
     };
-    let (status, recording) = record(&args.command, &args.collect, mode)?;
+    let (status, mut recording) = record(&args.command, &args.collect, mode)?;
+    add_names(&mut recording, args.collect.names, &args.output, &args.symbols);
     render(&recording, &args.output, &args.symbols)?;
     Ok(status)
 }
@@ -33,7 +33,8 @@ pub(super) fn cmp(args: &CmpArgs) -> Result<i32> {
         }
         (None, recording)
     } else {
-        let (status, recording) = record(&args.command, &args.collect, tracer::Mode::Comparisons)?;
+        let (status, mut recording) = record(&args.command, &args.collect, tracer::Mode::Comparisons)?;
+        add_names(&mut recording, args.collect.names, &args.output, &args.symbols);
         (Some(status), recording)
     };
     let outcome = render_comparisons(&recording, args.all, &args.output, &args.symbols)?;
@@ -54,7 +55,7 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
     // The command may have loaded modules.
     kernel.add_modules_of(Kernel::running());
     note_problems(&outcome.tasks);
-    let mut recording = Recording {
+    let recording = Recording {
         kernel,
         command: command
             .iter()
@@ -63,7 +64,6 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
         tasks: outcome.tasks,
         names: Vec::new(),
     };
-    recording.add_names(Path::new("/proc/kallsyms"));
     Ok((outcome.status, recording))
 }
 

@@ -15,13 +15,13 @@ use crate::{
     records::{self, Kind, Records, Trace, WORD},
     set::Set,
 };
-use core::{hint, mem::offset_of, ptr};
+use core::{mem::offset_of, ptr};
 use kernel::{prelude::*, sync::barrier};
 
-/// How often a reset of another task's records is repeated, and the number of pauses of the CPU
-/// after each: a microsecond or two.
+/// How often a reset of another task's records is repeated, and the number of loads after each,
+/// which take a microsecond or two.
 const RESET_ATTEMPTS: u32 = 4;
-const RESET_PAUSES: u32 = 32;
+const RESET_LOADS: u32 = 2000;
 
 /// The layout of memory, and the number of records that did not fit.
 ///
@@ -259,8 +259,10 @@ impl Layout {
         let before = self.counts();
         for _ in 0..RESET_ATTEMPTS {
             self.reset_counts();
-            for _ in 0..RESET_PAUSES {
-                hint::spin_loop();
+            // An emulator with one thread for all CPUs answers `spin_loop()` by running another CPU,
+            // for as long as a tenth of a second.
+            for _ in 0..RESET_LOADS {
+                self.dropped.get();
             }
             let undone = |(before, now)| before > 0 && now >= before;
             if !before.into_iter().zip(self.counts()).any(undone) {

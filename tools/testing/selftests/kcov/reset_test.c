@@ -256,9 +256,9 @@ static long run_until_stopped(void *data)
  * The worker, or sections for it, run in the kernel during most of the calls. Whatever the moment,
  * the buffer stays valid. A reset while the worker waits is complete: no PC counts as seen then.
  */
-TEST_F(reset, of_a_running_task)
+TEST_F_TIMEOUT(reset, of_a_running_task, 300)
 {
-	enum { RESETS = 3000 };
+	enum { RESETS = 1000 };
 	struct enabling enabling = { self, variant };
 	const bool remote = variant->cmd == KCOV_REMOTE_ENABLE;
 	const uint64_t capacity = WORDS - 1;

@@ -46,6 +46,7 @@ NOT_DIVIDED = {
     "scripts/setup.sh": "runs before Python is installed, so Python cannot take over a part of it",
     "tools/testing/selftests/kcov/cmp_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/history_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/pages_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/remote_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/unique_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/lib/symbols.c": "one index of symbols; what decodes calls of each architecture searches it",

@@ -4,6 +4,7 @@
 mod browser;
 mod fixture;
 mod foreign;
+mod found;
 mod halves;
 mod imports;
 mod modules;

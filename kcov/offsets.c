@@ -80,6 +80,9 @@ int main(void)
 	OFFSET(FILE_OPERATIONS_SHOW_FDINFO, file_operations, show_fdinfo);
 	SIZE(FILE_OPERATIONS, const struct file_operations);
 
+	/* Used by rust/kernel/task.rs. */
+	OFFSET(TASK_MM, task_struct, mm);
+
 	/* Used by rust/kernel/mm/virt.rs and fault.rs. */
 	OFFSET(VMA_START, vm_area_struct, vm_start);
 	OFFSET(VMA_END, vm_area_struct, vm_end);

@@ -188,6 +188,7 @@ field!(vm_area_struct, vm_pgoff, VMA_PGOFF);
 field!(vm_area_struct, vm_ops, VMA_OPS);
 field!(vm_area_struct, vm_file, VMA_FILE);
 
+field!(task_struct, mm, TASK_MM);
 field!(vm_fault, __bindgen_anon_1.vma, VM_FAULT_VMA);
 field!(vm_fault, __bindgen_anon_1.pgoff, VM_FAULT_PGOFF);
 field!(vm_fault, flags, VM_FAULT_FLAGS);

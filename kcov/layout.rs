@@ -259,8 +259,8 @@ impl Layout {
         let before = self.counts();
         for _ in 0..RESET_ATTEMPTS {
             self.reset_counts();
-            // An emulator with one thread for all CPUs answers `spin_loop()` by running another CPU,
-            // for as long as a tenth of a second.
+            // An emulator with one thread for all CPUs answers `spin_loop()` by running another
+            // CPU, for as long as a tenth of a second.
             for _ in 0..RESET_LOADS {
                 self.dropped.get();
             }

@@ -6,13 +6,13 @@
 #include <linux/kcov.h>
 #include <linux/memory.h>
 #include <linux/module.h>
+#include <linux/sync_core.h>
 #include <linux/text-patching.h>
 #include <linux/unaligned.h>
 #include <linux/workqueue.h>
 #include <asm/alternative.h>
 #include <asm/ibt.h>
 #include <asm/sections.h>
-#include <asm/sync_core.h>
 
 #include "sites.h"
 

@@ -289,7 +289,7 @@ TEST_F(size, is_honoured_for_comparisons)
 		else
 			fits = is_lost || (one < count && count <= (double)most * one);
 	}
-	EXPECT_TRUE(fits) TH_LOG("%ld, and %ld where sections have space for %ld", one, count, most);
+	EXPECT_TRUE(fits) TH_LOG("%ld; %ld where sections have space for %ld", one, count, most);
 }
 
 /* Returns whether at most @mebibytes are in use, within 30 seconds. */

@@ -144,6 +144,7 @@ SKIPS: Tuple[Skip, ...] = (
     Skip("tools", "foreign::*", "*was not found", "`make setup` installs no GCC and binutils for other machines", machine=True),
     Skip("tools", "foreign::*", "clang and ld.lld were not found", "LLVM=gcc needs neither", machine=True),
     Skip("tools", "halves::*", "a llvm-dwp that works was not found", "LLVM=gcc needs no LLVM", machine=True),
+    Skip("tools", "halves::*", "a llvm-objcopy with zstd was not found", "zlib is tested, too", machine=True),
     Skip("tools", "reports::*", "genhtml was not found", "lcov's rule is in the test, too", machine=True),
     Skip("tools", "*", "*Chromium*", "it could not be installed; `scripts/setup.sh browser` shows why", machine=True),
     Skip(

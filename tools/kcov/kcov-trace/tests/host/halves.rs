@@ -93,6 +93,21 @@ fn missing_half_of_a_kernel_is_named() {
     assert_eq!(fixture.files(), before);
 }
 
+/// Compresses the debug information by any llvm-objcopy that is installed and can.
+fn compressed_by_llvm(fixture: &Fixture, kind: &str) -> bool {
+    let installed = (14..40).map(|version| format!("/usr/lib/llvm-{version}/bin/llvm-objcopy"));
+    ["llvm-objcopy".to_string()]
+        .into_iter()
+        .chain(installed)
+        .any(|program| {
+            let status = Command::new(program)
+                .args([&format!("--compress-debug-sections={kind}"), "vmlinux", kind])
+                .current_dir(fixture.folder.path())
+                .status();
+            status.is_ok_and(|status| status.success())
+        })
+}
+
 #[test]
 fn compressed_debug_information_is_the_same() {
     let fixture = Fixture::new();
@@ -104,12 +119,9 @@ fn compressed_debug_information_is_the_same() {
             .output()
             .unwrap();
         // Not every binutils has zstd; llvm-objcopy has it.
-        if !compressed.status.success() {
-            tool(
-                Command::new("llvm-objcopy")
-                    .args([&format!("--compress-debug-sections={kind}"), "vmlinux", kind])
-                    .current_dir(fixture.folder.path()),
-            );
+        if !compressed.status.success() && !compressed_by_llvm(&fixture, kind) {
+            eprintln!("skipped: a llvm-objcopy with {kind} was not found");
+            continue;
         }
         assert_eq!(
             fixture.succeeds(&with(&LCOV, &[kind, "run.kcov"])),

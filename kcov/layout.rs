@@ -18,7 +18,7 @@ use crate::{
 use core::{mem::offset_of, ptr};
 use kernel::{prelude::*, sync::barrier};
 
-/// How often a reset of another task's records is repeated, and the number of loads after each,
+/// The number of attempts to reset another task's records, and the number of loads after each,
 /// which take a microsecond or two.
 const RESET_ATTEMPTS: u32 = 4;
 const RESET_LOADS: u32 = 2000;

@@ -132,9 +132,9 @@ struct Position {
 struct Table {
     groups: KVec<Group>,
     next_id: u64,
-    /// Whether sites are changed at all.
+    /// True if sites are changed at all.
     enabled: bool,
-    /// Whether the sites are to be calls.
+    /// True if the sites are to be calls.
     wanted: bool,
 }
 

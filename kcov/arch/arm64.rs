@@ -10,7 +10,7 @@ use crate::offsets;
 use core::arch::asm;
 use kernel::bindings;
 
-/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+/// True if an access to vmalloc memory may fault, and be handled by instrumented code.
 ///
 /// All tasks share the page tables of the kernel, including those of vmalloc memory.
 pub(crate) const VMALLOC_FAULTS: bool = false;

@@ -6,7 +6,7 @@
 
 use kernel::bindings;
 
-/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+/// True if an access to vmalloc memory may fault, and be handled by instrumented code.
 ///
 /// The architecture is not known, so it may be one whose tasks learn of vmalloc memory by faults.
 pub(crate) const VMALLOC_FAULTS: bool = true;

@@ -6,7 +6,7 @@ use crate::offsets;
 use core::arch::asm;
 use kernel::bindings;
 
-/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+/// True if an access to vmalloc memory may fault, and be handled by instrumented code.
 ///
 /// The top level of the page tables of vmalloc memory is allocated at boot and shared by all tasks:
 /// `preallocate_pgd_pages_range()`. Where a processor has cached that there was no entry, the entry

@@ -16,7 +16,7 @@ extern "C" {
     fn current_cpu() -> core::ffi::c_int;
 }
 
-/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+/// True if an access to vmalloc memory may fault, and be handled by instrumented code.
 ///
 /// The host maps vmalloc memory when it is accessed first: `segv()` in `arch/um/kernel/trap.c`.
 pub(crate) const VMALLOC_FAULTS: bool = true;

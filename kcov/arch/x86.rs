@@ -34,7 +34,7 @@ macro_rules! per_cpu {
     };
 }
 
-/// Whether an access to vmalloc memory may fault, and be handled by instrumented code.
+/// True if an access to vmalloc memory may fault, and be handled by instrumented code.
 ///
 /// The top levels of the page tables of vmalloc memory are allocated at boot and shared by all
 /// tasks: `preallocate_vmalloc_pages()`.

@@ -18,7 +18,7 @@ def leading(opcode: bytes, place: int, to: int = HOOK) -> bytes:
 
 
 class Kernel:
-    """What the comparison reads of an ELF file."""
+    """The part of an ELF file that the comparison reads."""
 
     def __init__(self, code: bytes, places: Sequence[int]) -> None:
         self.code = code

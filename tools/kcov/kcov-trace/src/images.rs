@@ -56,11 +56,11 @@ pub struct Images<'a> {
     missing: Vec<Missing>,
     /// The modules whose addresses the kernel hid.
     hidden: usize,
-    /// Whether the kernel that ran is known to be that of `vmlinux`.
+    /// True if the kernel that ran is known to be that of `vmlinux`.
     identity: Identity,
 }
 
-/// Whether `vmlinux` is the kernel that ran.
+/// The relation of `vmlinux` to the kernel that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// The build ids are equal.

@@ -39,7 +39,7 @@ pub struct Matching<'r> {
     pub missing: Vec<String>,
     /// The number of distinct PCs that match no call site.
     pub unmatched: usize,
-    /// Whether so many PCs are missing from reports that these are only a part of the truth.
+    /// True if so many PCs are missing from reports that these are only a part of the truth.
     pub partial: bool,
 }
 

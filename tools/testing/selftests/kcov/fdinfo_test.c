@@ -153,7 +153,7 @@ TEST_F(fdinfo, modes)
 			continue;
 		}
 		ASSERT_EQ(0, ret);
-		/* What an earlier mode wrote may be where this mode has the count of its trace. */
+		/* A record of an earlier mode may be where this mode has the count of its trace. */
 		ASSERT_EQ(0, worker_ioctl(&self->worker, self->fd, KCOV_RESET_TRACE, 0));
 		EXPECT_LINES("enabled", modes[i].name, 64 * WORDS, 0);
 		/* A call that fails changes nothing. */

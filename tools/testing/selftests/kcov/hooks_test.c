@@ -65,17 +65,6 @@ static bool becomes(const char *state)
 	return is_state(state);
 }
 
-static bool on_command_line(const char *parameter)
-{
-	char line[4096] = "";
-	FILE *file = fopen("/proc/cmdline", "r");
-	bool found = file && fgets(line, sizeof(line), file) && strstr(line, parameter);
-
-	if (file)
-		fclose(file);
-	return found;
-}
-
 static bool switches_are_requested(void)
 {
 	return on_command_line("kcov_hooks=switched") || on_command_line("kcov_hooks=sites");

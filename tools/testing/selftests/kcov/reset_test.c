@@ -291,7 +291,7 @@ TEST_F_TIMEOUT(reset, of_a_running_task, 300)
 	EXPECT_EQ(0, counts(self, variant));
 	if (!variant->first)
 		EXPECT_TRUE(set_is_empty(self));
-	/* What the worker has run many times is recorded again. */
+	/* Code that the worker has run many times is recorded again. */
 	ASSERT_EQ(0, worker_run(&self->worker, remote ? run_background : run_mark, NULL));
 	ASSERT_TRUE(settled(self, variant));
 	EXPECT_LT(0, counts(self, variant));

@@ -3,8 +3,6 @@
  * The calls of the hooks: they are in the running kernel while a buffer exists, and NOPs some time
  * after the last one. Checked with the running code, and with the numbers that the kernel reports.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,18 +17,6 @@
 #define PATIENCE_MS	120000
 
 static const unsigned char nop[CALL_SIZE] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
-
-/* Returns whether the boot parameter and the machine allow the kernel to remove the calls. */
-static bool are_removed(void)
-{
-	char line[4096] = "";
-	FILE *file = fopen("/proc/cmdline", "r");
-	bool found = file && fgets(line, sizeof(line), file) && strstr(line, "kcov_hooks=sites");
-
-	if (file)
-		fclose(file);
-	return found;
-}
 
 static bool wait_for_calls(uint64_t number)
 {
@@ -61,7 +47,7 @@ FIXTURE_SETUP(removed)
 {
 	if (kernel_option("CONFIG_KCOV_SITES") != OPTION_YES)
 		SKIP(return, "the calls of this kernel are not known (no CONFIG_KCOV_SITES)");
-	if (!are_removed())
+	if (!on_command_line("kcov_hooks=sites"))
 		SKIP(return, "the calls stay in this kernel (kcov_hooks=)");
 	if (traces_missing())
 		SKIP(return, "%s", traces_missing());

@@ -13,7 +13,7 @@ use crate::recording::Kernel;
 use crate::search;
 use crate::symbols::{Hook, ImageFile, sites};
 
-/// What a part of the machine is good for.
+/// The use of a part of the machine.
 enum State {
     There(String),
     /// Reports lack something.

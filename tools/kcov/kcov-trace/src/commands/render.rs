@@ -18,7 +18,7 @@ use crate::search;
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
 
-/// Whether a report has all that the recording has.
+/// The completeness of a report: has it all that the recording has?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It has.

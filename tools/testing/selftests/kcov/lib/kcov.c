@@ -355,6 +355,17 @@ int warn_again(void)
 	return ret;
 }
 
+bool on_command_line(const char *parameter)
+{
+	char line[4096] = "";
+	FILE *file = fopen("/proc/cmdline", "r");
+	bool found = file && fgets(line, sizeof(line), file) && strstr(line, parameter);
+
+	if (file)
+		fclose(file);
+	return found;
+}
+
 bool kmsg_reports_bug(int kmsg, char *line, size_t size)
 {
 	static const char * const reports[] = {

@@ -168,6 +168,8 @@ enum option { OPTION_NO, OPTION_YES, OPTION_UNKNOWN };
 enum option kernel_option(const char *name);
 /* Returns the number of an option, or @otherwise without the option or the configuration. */
 uint64_t kernel_number(const char *name, uint64_t otherwise);
+/* Returns whether the kernel was booted with @parameter, or with one that contains it. */
+bool on_command_line(const char *parameter);
 
 /*
  * Returns NULL if the kernel's own code can be collected, or the reason why not. Without

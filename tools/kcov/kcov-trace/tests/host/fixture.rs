@@ -132,6 +132,21 @@ impl Fixture {
         fixture
     }
 
+    /// Writes the notes of `vmlinux` to a file, as a running kernel has them in `/sys/kernel/notes`.
+    pub(crate) fn save_notes(&self) {
+        tool(
+            Command::new("objcopy")
+                .args([
+                    "-O",
+                    "binary",
+                    "--only-section=.note.gnu.build-id",
+                    "vmlinux",
+                    "notes",
+                ])
+                .current_dir(self.folder.path()),
+        );
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -85,17 +85,7 @@ fn write_copies(folder: &Path, kernel: &Kernel, notes: &Path) {
 #[test]
 fn copies_of_proc_resolve_modules() {
     let (fixture, count) = with_module(0x1e00_0000, 0xffff_ffff_c010_0000);
-    tool(
-        Command::new("objcopy")
-            .args([
-                "-O",
-                "binary",
-                "--only-section=.note.gnu.build-id",
-                "vmlinux",
-                "notes",
-            ])
-            .current_dir(fixture.folder.path()),
-    );
+    fixture.save_notes();
     let copies = fixture.path("copies");
     write_copies(&copies, &fixture.recording.kernel, &fixture.path("notes"));
     fs::write(fixture.path("pcs.txt"), text_of(&fixture.pcs())).unwrap();

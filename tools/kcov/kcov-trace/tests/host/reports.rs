@@ -255,17 +255,7 @@ fn imported_text_is_the_recording() {
     let fixture = Fixture::new();
     let text: String = fixture.pcs().iter().map(|pc| format!("{pc:#x}\n")).collect();
     fs::write(fixture.path("pcs.txt"), &text).unwrap();
-    tool(
-        Command::new("objcopy")
-            .args([
-                "-O",
-                "binary",
-                "--only-section=.note.gnu.build-id",
-                "vmlinux",
-                "notes",
-            ])
-            .current_dir(fixture.folder.path()),
-    );
+    fixture.save_notes();
     fixture.succeeds(&[
         "import", "--notes", "notes", "--name", "a call", "-o", "in.kcov", "pcs.txt",
     ]);

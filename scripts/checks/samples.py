@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """
-The sample programs in C and in Rust run in guests, and their output is plausible.
+The sample programs in C and in Rust run in guests, and their output is plausible. The options for fuzzing fit the tree.
 """
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from harness import crates, guest, programs, symbolize
+from harness import crates, guest, kconfig, kernel, programs, symbolize
 from harness.arch import ARCHITECTURES
 from harness.checklib import Context, Result, boot_result, each_kernel, failed, output_of, skipped, verdict
-from harness.hostlib import BUILD, TOP, Failure
+from harness.hostlib import BUILD, TOP, Failure, run_logged, shown
 
 ORDER = 55
 
@@ -153,10 +154,40 @@ def clippy() -> Result:
     return verdict("clippy does not warn about the samples in Rust", [said[-4000:]] if status else [])
 
 
+def fuzzed_kernel(context: Context) -> Result:
+    """Configures a kernel as the head of the fragment for syzkaller tells, and compares the result with the fragment."""
+    name = "Kconfig takes the options for syzkaller"
+    context.progress(name)
+    fragment = SAMPLES / "syzkaller/kernel.config"
+    wanted = kernel.Kernel(impl="rust", arch=context.arch, variant="syzkaller")
+    tree, objects, log = kernel.prepare_tree(), wanted.objects, wanted.objects / "config.log"
+    objects.mkdir(parents=True, exist_ok=True)
+    merge = [str(tree / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(objects), str(objects / ".config"), str(fragment)]
+    for command in (wanted.make(tree, "defconfig", "kvm_guest.config"), merge, wanted.make(tree, "olddefconfig")):
+        run_logged(log, name, command, env=wanted.environment(), cwd=objects)
+    options = kconfig.parse(fragment.read_text(encoding="ascii"), shown(fragment))
+    missing = kconfig.not_taken(options, kconfig.of_objects(objects))
+    return verdict(name, [f"{option} is {got}, not {value}" for option, value, got in missing])
+
+
+def manager() -> Result:
+    """Reads the configuration of syz-manager as syz-manager does: without lines that begin with "#", as JSON."""
+    text = (SAMPLES / "syzkaller/manager.cfg").read_text(encoding="ascii")
+    problems = []
+    try:
+        json.loads(re.sub(r"(?m)^\s*#.*$", "", text))
+    except ValueError as error:
+        problems.append(str(error))
+    return verdict("the configuration of syz-manager is JSON", problems)
+
+
 def run(context: Context) -> Iterator[Result]:
     traces: Dict[str, Dict[str, List[Place]]] = {"pc": {}, f"{RUST}pc": {}}
     context.progress("clippy")
     yield clippy()
+    yield manager()
+    if context.arch == "x86_64":
+        yield fuzzed_kernel(context)
 
     def judged(impl: str, symbolizer: symbolize.Symbolizer, results: Path, name: str) -> List[str]:
         program = name[len(RUST) :] if name.startswith(RUST) else name

@@ -6,6 +6,7 @@ configuration. Prints a table, and writes build/bench/results.json and build/ben
 
   hooks    the cost of a hook call at native speed (ticks of the time stamp counter, and instructions)
   calls    the cost of system calls in a guest whose emulator counts instructions
+  executor the cost of what a fuzzer's executor does around each of its programs, in the same guest
   remote   the cost of remote sections: at native speed if no task collects them, in the same guest, and in a guest with
            two CPUs at the same time
   native   the time of the same system calls in user-mode Linux, which runs at native speed
@@ -23,12 +24,12 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 from harness import guest, kernel
 from harness.arch import chosen
-from harness.bench import boots, calls, counts, figures, hooks, native_calls, native_sections, plot, remote, size
+from harness.bench import boots, calls, counts, executor, figures, hooks, native_calls, native_sections, plot, remote, size
 from harness.bench.figures import IMPLS, Figure
 from harness.hostlib import BUILD, Failure, Progress, command_output, die, main, results_in, say, shown, step, warn, write_results
 
 OUT = BUILD / "bench"
-PARTS = ("hooks", "calls", "native", "remote", "size")
+PARTS = ("hooks", "calls", "executor", "native", "remote", "size")
 # The number of boots of the guest with two CPUs.
 TIMED_BOOTS = 3
 PICTURE = "KCOV in Rust against C"
@@ -74,11 +75,19 @@ def measure_counting(objs: Objects, parts: List[str], smoke: bool, progress: Cal
             work.append(size.boot(smoke))
         if "calls" in parts:
             work.append(calls.boot(objs, smoke))
+        if "executor" in parts:
+            work.append(executor.boot(objs, smoke))
         if "remote" in parts or "size" in parts:
             work.append(remote.boot(impl, objs, remote.COUNTED if "remote" in parts else (), smoke))
         outcomes[impl] = boots.run(f"{impl}-counting", objs[impl], work, True, progress)
     found: List[Figure] = []
-    for part, of in (("calls", calls.figures), ("remote", remote.counted_figures), ("size", size.guest_figures)):
+    of_parts = (
+        ("calls", calls.figures),
+        ("executor", executor.figures),
+        ("remote", remote.counted_figures),
+        ("size", size.guest_figures),
+    )
+    for part, of in of_parts:
         found += of(outcomes) if part in parts else []
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from harness.bench import boots, calls, figures, hooks, layout, native_sections, remote, size
+from harness.bench import boots, calls, executor, figures, hooks, layout, native_sections, remote, size
 from harness.bench.figures import IMPLS, Figure
 from harness.hostlib import BUILD, Failure
 from harness.programs import SUITE
@@ -255,6 +255,10 @@ def synthetic_outcomes(root):
             names = re.findall(r'\{ "(\w+)", call_', (SUITE / "bench/calls.c").read_text())
             lines = [f"{mode} {name} {number * factor}\n" for number, name in enumerate(names, 100)]
             (results / f"calls.{mode}").write_text("".join(lines))
+        names = re.findall(r'measure\("(\w+)"', (SUITE / "bench/executor.c").read_text())
+        names += [f"fork_{number}.{reader}" for number in executor.BUFFERS for reader in ("child", "parent")]
+        lines = [f"{name} {number * factor}\n" for number, name in enumerate(names, 100)]
+        (results / "executor").write_text("".join(lines))
         for case in {*remote.COUNTED, *remote.TIMED}:
             (results / f"remote.{case.name}").write_text(f"10 {1000 * factor},{1010 * factor},{5000 * factor}\n")
         (results / "size.memory").write_text(f"descriptor {40 * factor}.5\nhandle {50 * factor}.0\n")
@@ -274,6 +278,7 @@ class Results(unittest.TestCase):
     def guest_figures(self):
         return [
             *calls.figures(self.outcomes),
+            *executor.figures(self.outcomes),
             *remote.counted_figures(self.outcomes),
             *remote.timed_figures({impl: [self.outcomes[impl]] for impl in IMPLS}),
             *size.guest_figures(self.outcomes),
@@ -284,6 +289,8 @@ class Results(unittest.TestCase):
         self.assertEqual(len(found), len(self.guest_figures()))
         name = "calls.getppid.idle.instructions"
         self.assertEqual(found[name], Figure(name, "instr.", 200, 100))
+        self.assertEqual(found["executor.map_4m"].ratio, 0.5)
+        self.assertGreater(found["executor.fork_6.against_none"].rust, 1)
         self.assertEqual(found["remote.zero.64.2cpus.time"].c, 202)
         self.assertEqual(found["remote.hit.64.throughput_of_2cpus"].rust, 2)
         self.assertEqual(found["size.kept_after_last_user"].c, 100)

@@ -21,61 +21,17 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kcov.h"
+#include "measure.h"
 
 #define BUFFER_WORDS (1 << 18)
-#define MAX_ROUNDS 200
 
 static const char *mode;
 static uint64_t *cover;
-static int count_instructions;
 static int pipe_ends[2];
 static int sockets[2];
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-#if defined(__x86_64__)
-	if (count_instructions) {
-		uint32_t low, high;
-
-		__asm__ volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
-		return (uint64_t)high << 32 | low;
-	}
-#endif
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ull + time.tv_nsec;
-}
-
-/* Refuses to call something an instruction count that is none. */
-static void check_counter(void)
-{
-#if defined(__x86_64__)
-	unsigned long turns = 1000000;
-	uint64_t start = now(), passed;
-
-	__asm__ volatile("1:\tdec %0\n\tjnz 1b" : "+r"(turns) : : "cc");
-	passed = now() - start;
-	if (passed < 2000000 || passed > 2100000) {
-		fprintf(stderr, "the counter says %llu for 2000000 instructions\n",
-			(unsigned long long)passed);
-		exit(1);
-	}
-#else
-	fprintf(stderr, "instructions can be counted on x86_64 only\n");
-	exit(1);
-#endif
-}
 
 static void call_getppid(void)
 {
@@ -87,7 +43,7 @@ static void call_pipe(void)
 	char byte = 0;
 
 	if (write(pipe_ends[1], &byte, 1) != 1 || read(pipe_ends[0], &byte, 1) != 1)
-		fail("pipe");
+		measure_fail("pipe");
 }
 
 static void call_open(void)
@@ -95,7 +51,7 @@ static void call_open(void)
 	int file = open("/dev/null", O_RDONLY);
 
 	if (file < 0 || close(file))
-		fail("/dev/null");
+		measure_fail("/dev/null");
 }
 
 static void call_fork(void)
@@ -104,11 +60,11 @@ static void call_fork(void)
 	pid_t child = fork();
 
 	if (child < 0)
-		fail("fork");
+		measure_fail("fork");
 	if (!child)
 		_exit(0);
 	if (waitpid(child, &status, 0) != child || status)
-		fail("waitpid");
+		measure_fail("waitpid");
 }
 
 static void call_udp(void)
@@ -117,7 +73,7 @@ static void call_udp(void)
 
 	if (send(sockets[0], &byte, 1, 0) != 1 || recv(sockets[1], &byte, 1, 0) != 1 ||
 	    send(sockets[1], &byte, 1, 0) != 1 || recv(sockets[0], &byte, 1, 0) != 1)
-		fail("udp");
+		measure_fail("udp");
 }
 
 static const struct call {
@@ -146,11 +102,11 @@ static void open_sockets(void)
 		sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
 		if (sockets[i] < 0 || bind(sockets[i], (struct sockaddr *)&address[i], length) ||
 		    getsockname(sockets[i], (struct sockaddr *)&address[i], &length))
-			fail("socket");
+			measure_fail("socket");
 	}
 	for (i = 0; i < 2; i++)
 		if (connect(sockets[i], (struct sockaddr *)&address[1 - i], length))
-			fail("connect");
+			measure_fail("connect");
 }
 
 static void start_collecting(unsigned long trace)
@@ -158,24 +114,17 @@ static void start_collecting(unsigned long trace)
 	int file = kcov_open_mapped(BUFFER_WORDS, &cover);
 
 	if (file < 0)
-		fail("kcov");
+		measure_fail("kcov");
 	/* Copying the mapping would be most of what a fork does. */
 	if (madvise(cover, BUFFER_WORDS * sizeof(*cover), MADV_DONTFORK))
-		fail("MADV_DONTFORK");
+		measure_fail("MADV_DONTFORK");
 	if (kcov_enable(file, trace))
-		fail("KCOV_ENABLE");
-}
-
-static int compare(const void *left, const void *right)
-{
-	double a = *(const double *)left, b = *(const double *)right;
-
-	return (a > b) - (a < b);
+		measure_fail("KCOV_ENABLE");
 }
 
 static void measure(const struct call *call, unsigned int rounds)
 {
-	static double samples[MAX_ROUNDS];
+	static double samples[MEASURE_ROUNDS];
 	unsigned int round, i;
 	uint64_t start, limit = BUFFER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
 
@@ -183,10 +132,10 @@ static void measure(const struct call *call, unsigned int rounds)
 	for (round = 0; round < rounds + 3; round++) {
 		if (cover)
 			__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
-		start = now();
+		start = measure_now();
 		for (i = 0; i < call->repeat; i++)
 			call->call();
-		samples[round < 3 ? 0 : round - 3] = (double)(now() - start) / call->repeat;
+		samples[round < 3 ? 0 : round - 3] = (double)(measure_now() - start) / call->repeat;
 		if (cover && (!__atomic_load_n(&cover[0], __ATOMIC_RELAXED) || cover[0] >= limit)) {
 			fprintf(stderr,
 				"%s in mode %s left %llu records, which is none or too many\n",
@@ -194,8 +143,7 @@ static void measure(const struct call *call, unsigned int rounds)
 			exit(1);
 		}
 	}
-	qsort(samples, rounds, sizeof(samples[0]), compare);
-	printf("%s %s %.2f\n", mode, call->name, samples[rounds / 2]);
+	printf("%s %s %.2f\n", mode, call->name, measure_median(samples, rounds));
 	fflush(stdout);
 }
 
@@ -203,16 +151,14 @@ int main(int argc, char **argv)
 {
 	unsigned int rounds = argc == 4 ? atoi(argv[3]) : 0, i;
 
-	if (!rounds || rounds > MAX_ROUNDS) {
+	if (!rounds || rounds > MEASURE_ROUNDS) {
 		fprintf(stderr, "usage: calls none|pc|cmp instructions|time ROUNDS\n");
 		return 2;
 	}
 	mode = argv[1];
-	count_instructions = !strcmp(argv[2], "instructions");
-	if (count_instructions)
-		check_counter();
+	measure_with(argv[2]);
 	if (pipe(pipe_ends))
-		fail("pipe");
+		measure_fail("pipe");
 	open_sockets();
 	if (strcmp(mode, "none"))
 		start_collecting(strcmp(mode, "cmp") ? KCOV_TRACE_PC : KCOV_TRACE_CMP);

@@ -217,8 +217,8 @@ def option_args(guest: Guest) -> List[str]:
 
 
 def large_options(guest: Guest) -> Tuple[str, ...]:
-    """Returns the options of QEMU for large kernels, which check all memory."""
-    large = any(guest.has(option) for option in ("CONFIG_KMSAN", "CONFIG_DEBUG_KMEMLEAK"))
+    """Returns the options of QEMU for kernels that are slow, because they check all memory or all locks."""
+    large = any(guest.has(f"CONFIG_{option}") for option in ("KASAN", "KMSAN", "DEBUG_KMEMLEAK", "PROVE_LOCKING"))
     return guest.architecture.large_options if large else ()
 
 

@@ -124,7 +124,8 @@ ARCHITECTURE = Architecture(
     # This machine has neither ACPI nor a keyboard controller that could restart it. A triple fault restarts it.
     qemu_options_without_pci=("-machine", "microvm,acpi=off,isa-serial=on,rtc=on", "-cpu", "max"),
     args_without_pci=("reboot=triple",),
-    # Such kernels do not find the interrupts of devices on QEMU's older machine.
+    # On QEMU's older machine, ACPI code with a loop lists the interrupts of devices. Such kernels take longer for it than
+    # the kernel's limit for a loop, so devices have no interrupts.
     large_options=("-machine", "q35"),
     kernel_args=("earlycon=uart8250,io,0x3f8",),
     # KASAN computes where memory begins from whether the CPU has page tables of five levels, which QEMU's CPU has. At

@@ -158,7 +158,7 @@ def fuzzed_kernel(context: Context) -> Result:
     """Configures a kernel as the head of the fragment for syzkaller tells, and compares the result with the fragment."""
     name = "Kconfig takes the options for syzkaller"
     context.progress(name)
-    fragment = SAMPLES / "syzkaller/kernel.config"
+    fragment = SAMPLES / "fuzzing/kernel.config"
     wanted = kernel.Kernel(impl="rust", arch=context.arch, variant="syzkaller")
     tree, objects, log = kernel.prepare_tree(), wanted.objects, wanted.objects / "config.log"
     objects.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def fuzzed_kernel(context: Context) -> Result:
 
 def manager() -> Result:
     """Reads the configuration of syz-manager as syz-manager does: without lines that begin with "#", as JSON."""
-    text = (SAMPLES / "syzkaller/manager.cfg").read_text(encoding="ascii")
+    text = (SAMPLES / "fuzzing/manager.cfg").read_text(encoding="ascii")
     problems = []
     try:
         json.loads(re.sub(r"(?m)^\s*#.*$", "", text))

@@ -11,7 +11,7 @@ from typing import Dict, List
 from .. import guest, programs
 from ..hostlib import die, shown
 from .boots import Boot, lines_of
-from .figures import IMPLS, Figure, pair
+from .figures import IMPLS, Figure, pair, pairs
 
 MODES = {"none": "idle", "pc": "pc", "cmp": "cmp"}
 
@@ -47,8 +47,6 @@ def boot_to_init(outcome: guest.Outcome) -> float:
 
 def figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
     values = {impl: values_of(outcomes[impl], "instructions") for impl in IMPLS}
-    if list(values["c"]) != list(values["rust"]):
-        die("the two guests did not measure the same system calls.")
-    result = [pair(name, "instr.", {impl: values[impl][name] for impl in IMPLS}) for name in values["c"]]
+    result = pairs(values, "instr.", "system calls")
     result.append(pair("calls.boot_to_init", "virtual ms", {impl: boot_to_init(outcomes[impl]) for impl in IMPLS}))
     return result

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Dict, List
 
 from .. import guest, programs
-from ..hostlib import die
 from .boots import Boot, lines_of
-from .figures import IMPLS, Figure, pair
+from .figures import IMPLS, Figure, pair, pairs
 
 # The numbers of buffers of threads, of which executor.c maps one more for remote coverage.
 BUFFERS = (3, 6, 8)
@@ -23,11 +22,12 @@ def boot(objs: Dict[str, Path], smoke: bool) -> Boot:
 
 
 def figures(outcomes: Dict[str, guest.Outcome]) -> List[Figure]:
-    values = {impl: {name: float(value) for name, value in lines_of(outcomes[impl], "executor", 2)} for impl in IMPLS}
-    if list(values["c"]) != list(values["rust"]):
-        die("the two guests did not measure the same steps of an executor.")
-    result = [pair(f"executor.{name}", "instr.", {impl: values[impl][name] for impl in IMPLS}) for name in values["c"]]
-    for number in BUFFERS:
-        against = {impl: values[impl][f"fork_{number}.parent"] / values[impl]["fork_none"] for impl in IMPLS}
-        result.append(pair(f"executor.fork_{number}.against_none", "x none", against))
+    values = {
+        impl: {f"executor.{name}": float(value) for name, value in lines_of(outcomes[impl], "executor", 2)}
+        for impl in IMPLS
+    }
+    result = pairs(values, "instr.", "steps of an executor")
+    for name in (f"executor.fork_{number}" for number in BUFFERS):
+        against = {impl: values[impl][f"{name}.parent"] / values[impl]["executor.fork_none"] for impl in IMPLS}
+        result.append(pair(f"{name}.against_none", "x none", against))
     return result

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Tuple
 
+from ..hostlib import die
+
 IMPLS = ("c", "rust")
 
 
@@ -105,6 +107,13 @@ def pair(name: str, unit: str, values: Dict[str, float]) -> Figure:
         if not math.isfinite(values[impl]) or values[impl] < 0:
             raise ValueError(f"{name} is {values[impl]} for {impl}")
     return Figure(name, unit, values["c"], values["rust"])
+
+
+def pairs(values: Dict[str, Dict[str, float]], unit: str, what: str) -> List[Figure]:
+    """Returns a figure for each name. `values` has the values of each implementation; `what` names what was measured."""
+    if list(values["c"]) != list(values["rust"]):
+        die(f"the two guests did not measure the same {what}.")
+    return [pair(name, unit, {impl: values[impl][name] for impl in IMPLS}) for name in values["c"]]
 
 
 def number(value: Optional[float]) -> str:

@@ -11,7 +11,7 @@ from typing import Callable, Dict, List
 from .. import guest, kernel, programs
 from ..hostlib import die
 from .calls import command, values_of
-from .figures import IMPLS, Figure, pair
+from .figures import IMPLS, Figure, pairs
 
 BOOTS = 15
 ROUNDS = 61
@@ -48,4 +48,4 @@ def measure(objs: Dict[str, Path], cpu: int, progress: Callable[[str], None]) ->
             progress(f"{impl}: boot {number + 1} of {BOOTS}")
             for name, value in run(impl, objs[impl], number, cpu).items():
                 best[impl][name] = min(value, best[impl].get(name, value))
-    return [pair(name, "ns", {impl: best[impl][name] for impl in IMPLS}) for name in best["c"]]
+    return pairs(best, "ns", "system calls")

@@ -56,15 +56,7 @@ static void call_open(void)
 
 static void call_fork(void)
 {
-	int status;
-	pid_t child = fork();
-
-	if (child < 0)
-		measure_fail("fork");
-	if (!child)
-		_exit(0);
-	if (waitpid(child, &status, 0) != child || status)
-		measure_fail("waitpid");
+	measure_fork(NULL);
 }
 
 static void call_udp(void)
@@ -122,28 +114,26 @@ static void start_collecting(unsigned long trace)
 		measure_fail("KCOV_ENABLE");
 }
 
+static double measure_round(const void *data)
+{
+	const struct call *call = data;
+	uint64_t limit = BUFFER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
+	double cost;
+
+	if (cover)
+		__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
+	cost = measure_calls(call->call, call->repeat);
+	if (cover && (!__atomic_load_n(&cover[0], __ATOMIC_RELAXED) || cover[0] >= limit)) {
+		fprintf(stderr, "%s in mode %s left %llu records, which is none or too many\n",
+			call->name, mode, (unsigned long long)cover[0]);
+		exit(1);
+	}
+	return cost;
+}
+
 static void measure(const struct call *call, unsigned int rounds)
 {
-	static double samples[MEASURE_ROUNDS];
-	unsigned int round, i;
-	uint64_t start, limit = BUFFER_WORDS / (strcmp(mode, "cmp") ? 1 : 4) - 2;
-
-	/* The first rounds warm up what the kernel keeps. */
-	for (round = 0; round < rounds + 3; round++) {
-		if (cover)
-			__atomic_store_n(&cover[0], 0, __ATOMIC_RELAXED);
-		start = measure_now();
-		for (i = 0; i < call->repeat; i++)
-			call->call();
-		samples[round < 3 ? 0 : round - 3] = (double)(measure_now() - start) / call->repeat;
-		if (cover && (!__atomic_load_n(&cover[0], __ATOMIC_RELAXED) || cover[0] >= limit)) {
-			fprintf(stderr,
-				"%s in mode %s left %llu records, which is none or too many\n",
-				call->name, mode, (unsigned long long)cover[0]);
-			exit(1);
-		}
-	}
-	printf("%s %s %.2f\n", mode, call->name, measure_median(samples, rounds));
+	printf("%s %s %.2f\n", mode, call->name, measure_rounds(rounds, measure_round, call));
 	fflush(stdout);
 }
 

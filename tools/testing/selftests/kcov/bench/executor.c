@@ -9,13 +9,8 @@
  * hooks are on, and only `round` collects.
  */
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kcov.h"
@@ -40,7 +35,7 @@ struct buffer {
 	uint64_t *area;
 };
 
-static struct buffer threads[THREADS], remote;
+static struct buffer threads[THREADS], remote, small;
 static unsigned int rounds;
 
 static void open_buffer(struct buffer *buffer, unsigned long words)
@@ -58,15 +53,13 @@ static void map_buffer(struct buffer *buffer)
 		measure_fail("mmap");
 }
 
-static uint64_t read_pages(const struct buffer *buffer)
+static void read_pages(const struct buffer *buffer)
 {
 	const volatile uint64_t *area = buffer->area;
 	unsigned int page;
-	uint64_t sum = 0;
 
 	for (page = 0; area && page < PAGES; page++)
-		sum += area[page * PAGE_WORDS];
-	return sum;
+		(void)area[page * PAGE_WORDS];
 }
 
 static void read_all_buffers(void)
@@ -78,21 +71,24 @@ static void read_all_buffers(void)
 	read_pages(&remote);
 }
 
+struct step {
+	void (*call)(void);
+	unsigned int repeat;
+};
+
+static double measure_round(const void *data)
+{
+	const struct step *step = data;
+
+	return measure_calls(step->call, step->repeat);
+}
+
 /* Prints the median of what @call took, which is called @repeat times in each round. */
 static void measure(const char *name, void (*call)(void), unsigned int repeat)
 {
-	static double samples[MEASURE_ROUNDS];
-	unsigned int round, i;
-	uint64_t start;
+	struct step step = { call, repeat };
 
-	/* The first rounds warm up what the kernel keeps. */
-	for (round = 0; round < rounds + 3; round++) {
-		start = measure_now();
-		for (i = 0; i < repeat; i++)
-			call();
-		samples[round < 3 ? 0 : round - 3] = (double)(measure_now() - start) / repeat;
-	}
-	printf("%s %.2f\n", name, measure_median(samples, rounds));
+	printf("%s %.2f\n", name, measure_rounds(rounds, measure_round, &step));
 	fflush(stdout);
 }
 
@@ -116,37 +112,17 @@ static void enable_thread(void)
 
 static void enable_small(void)
 {
-	static struct buffer small;
-
-	if (!small.words)
-		open_buffer(&small, SMALL_WORDS);
 	enable_and_disable(&small);
-}
-
-static void run_child(void (*body)(void))
-{
-	pid_t child = fork();
-	int status;
-
-	if (child < 0)
-		measure_fail("fork");
-	if (!child) {
-		if (body)
-			body();
-		_exit(0);
-	}
-	if (waitpid(child, &status, 0) != child || status)
-		measure_fail("a process that was forked");
 }
 
 static void fork_only(void)
 {
-	run_child(NULL);
+	measure_fork(NULL);
 }
 
 static void fork_and_read(void)
 {
-	run_child(read_all_buffers);
+	measure_fork(read_all_buffers);
 }
 
 /* Does what the executor does in a new process for a program that has one thread. */
@@ -170,7 +146,7 @@ static void run_program(void)
 
 static void run_round(void)
 {
-	run_child(run_program);
+	measure_fork(run_program);
 }
 
 /* Measures forks of a process that has @number buffers of threads mapped, and the remote one. */
@@ -203,6 +179,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < THREADS; i++)
 		open_buffer(&threads[i], THREAD_WORDS);
 	open_buffer(&remote, REMOTE_WORDS);
+	open_buffer(&small, SMALL_WORDS);
 	measure("enable_4m", enable_thread, 10);
 	measure("enable_64k", enable_small, 10);
 	measure("map_4m", map_and_unmap, 10);

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "kcov.h"
+#include "measure.h"
 
 #define BUFFER_WORDS 16384
 #define MAX_THREADS 64
@@ -39,12 +40,6 @@ struct share {
 	unsigned int words;
 };
 
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
 static void *hold(void *data)
 {
 	struct share *share = data;
@@ -54,7 +49,7 @@ static void *hold(void *data)
 	unsigned int phase, i;
 
 	if (!arg || file < 0 || kcov_init(file, BUFFER_WORDS))
-		fail("KCOV_INIT_TRACE");
+		measure_fail("KCOV_INIT_TRACE");
 	arg->trace_mode = KCOV_TRACE_PC;
 	arg->area_size = share->words;
 	for (phase = 0; share->counts[phase]; phase++) {
@@ -62,11 +57,11 @@ static void *hold(void *data)
 		for (i = 0; i < share->counts[phase]; i++)
 			arg->handles[i] = kcov_remote_handle(KCOV_SUBSYSTEM_USB, share->first + i);
 		if (kcov_ioctl(file, KCOV_REMOTE_ENABLE, (unsigned long)arg))
-			fail("KCOV_REMOTE_ENABLE");
+			measure_fail("KCOV_REMOTE_ENABLE");
 		pthread_barrier_wait(&registered);
 		pthread_barrier_wait(&over);
 		if (kcov_disable(file))
-			fail("KCOV_DISABLE");
+			measure_fail("KCOV_DISABLE");
 	}
 	free(arg);
 	close(file);
@@ -86,13 +81,13 @@ static void register_handles(unsigned int number, unsigned int each, unsigned in
 	threads = number;
 	if (pthread_barrier_init(&registered, NULL, threads + 1) ||
 	    pthread_barrier_init(&over, NULL, threads + 1))
-		fail("barrier");
+		measure_fail("barrier");
 	for (i = 0; i < threads; i++) {
 		shares[i] = (struct share){
 			1 + i * (more ? more : each), { each, more, 0 }, words,
 		};
 		if (pthread_create(&thread[i], NULL, hold, &shares[i]))
-			fail("thread");
+			measure_fail("thread");
 	}
 	pthread_barrier_wait(&registered);
 }
@@ -123,7 +118,7 @@ static long kernel_memory(void)
 	sleep(1);
 	file = fopen("/proc/meminfo", "re");
 	if (!file)
-		fail("/proc/meminfo");
+		measure_fail("/proc/meminfo");
 	while (fscanf(file, "%63s %ld kB ", name, &kib) >= 1) {
 		if (!strcmp(name, "Slab:") || !strcmp(name, "VmallocUsed:") ||
 		    !strcmp(name, "Percpu:"))
@@ -143,7 +138,7 @@ static double memory_of_open(const char *path)
 	for (i = 0; i < MANY; i++) {
 		files[i] = open(path, O_RDWR | O_CLOEXEC);
 		if (files[i] < 0)
-			fail(path);
+			measure_fail(path);
 	}
 	after = kernel_memory();
 	for (i = 0; i < MANY; i++)
@@ -158,7 +153,7 @@ static void measure_memory(void)
 	double file;
 
 	if (setrlimit(RLIMIT_NOFILE, &limit))
-		fail("RLIMIT_NOFILE");
+		measure_fail("RLIMIT_NOFILE");
 	/* The table of files grows once and stays. */
 	memory_of_open("/dev/null");
 	file = memory_of_open("/dev/null");
@@ -195,13 +190,13 @@ int main(int argc, char **argv)
 	register_handles(descriptors, count / descriptors, 0, atoi(argv[2]));
 	child = fork();
 	if (child < 0)
-		fail("fork");
+		measure_fail("fork");
 	if (!child) {
 		execvp(argv[3], argv + 3);
-		fail(argv[3]);
+		measure_fail(argv[3]);
 	}
 	if (waitpid(child, &status, 0) != child)
-		fail("waitpid");
+		measure_fail("waitpid");
 	unregister_handles();
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

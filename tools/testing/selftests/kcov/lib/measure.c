@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the benchmarks share: a clock of instructions or of time, and medians.
+ * What the benchmarks share: a clock of instructions or of time, rounds, and forks.
  */
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "measure.h"
+
+#define WARM_UP	3
 
 static bool count_instructions;
 
@@ -69,8 +73,41 @@ static int compare(const void *left, const void *right)
 	return (a > b) - (a < b);
 }
 
-double measure_median(double *samples, unsigned int number)
+double measure_calls(void (*call)(void), unsigned int repeat)
 {
-	qsort(samples, number, sizeof(samples[0]), compare);
-	return samples[number / 2];
+	uint64_t start = measure_now();
+	unsigned int i;
+
+	for (i = 0; i < repeat; i++)
+		call();
+	return (double)(measure_now() - start) / repeat;
+}
+
+double measure_rounds(unsigned int rounds, double (*round)(const void *data), const void *data)
+{
+	static double samples[MEASURE_ROUNDS];
+	unsigned int i;
+
+	for (i = 0; i < WARM_UP; i++)
+		round(data);
+	for (i = 0; i < rounds; i++)
+		samples[i] = round(data);
+	qsort(samples, rounds, sizeof(samples[0]), compare);
+	return samples[rounds / 2];
+}
+
+void measure_fork(void (*body)(void))
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		measure_fail("fork");
+	if (!child) {
+		if (body)
+			body();
+		_exit(0);
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		measure_fail("waitpid");
 }

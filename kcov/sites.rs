@@ -73,18 +73,46 @@ struct Group {
     sites: &'static [Site],
 }
 
+/// Numbers of sites.
+#[derive(Clone, Copy, Default)]
+struct Numbers {
+    sites: i64,
+    calling: i64,
+    jumps: i64,
+}
+
+impl Numbers {
+    /// Adds a site with the given state.
+    fn add(&mut self, state: u32) {
+        if state & STAYS != 0 {
+            self.jumps += 1;
+        } else {
+            self.sites += 1;
+            self.calling += i64::from(state & CALLS != 0);
+        }
+    }
+
+    /// Adds the numbers to those that are shown, or takes them off if `sign` is negative.
+    fn count(self, sign: i64) {
+        SITES.add(sign * self.sites, Relaxed);
+        CALLING.add(sign * self.calling, Relaxed);
+        JUMPS.add(sign * self.jumps, Relaxed);
+    }
+}
+
 impl Group {
-    /// Takes over the sites that objtool has listed.
+    /// Takes over the sites that objtool has listed, and returns their numbers, too.
     ///
     /// # Safety
     ///
     /// `start` points to `number` entries in their form on disk. They are valid until the group is
     /// dropped, and only `kcov_text_reserved()` accesses them in any other way. The code that they
     /// name does not change until this returns.
-    unsafe fn new(id: u64, start: *mut bindings::kcov_site, number: usize) -> Self {
+    unsafe fn new(id: u64, start: *mut bindings::kcov_site, number: usize) -> (Self, Numbers) {
         // SAFETY: By this function's requirement. `Site` has the fields of `kcov_site`.
         let sites = unsafe { slice::from_raw_parts_mut(start.cast::<Site>(), number) };
         let text = ptr::addr_of!(bindings::_stext) as usize;
+        let mut numbers = Numbers::default();
         // SAFETY: Callers may sleep.
         unsafe { bindings::kcov_sites_begin() };
         for site in sites.iter_mut() {
@@ -98,12 +126,13 @@ impl Group {
                 Err(_) => STAYS,
             };
             site.state = Volatile::new(state);
+            numbers.add(state);
         }
         // SAFETY: `kcov_sites_begin` was called above.
         unsafe { bindings::kcov_sites_end() };
         // Changes are batched only in the order of addresses.
         sites.sort_unstable_by_key(|site| site.code.get());
-        Self { id, sites }
+        (Self { id, sites }, numbers)
     }
 
     fn starts_at(&self, start: *const bindings::kcov_site) -> bool {
@@ -112,13 +141,39 @@ impl Group {
 
     /// Marks sites whose code is about to be freed, and no longer counts them.
     fn forget(&self, is_freed: impl Fn(*mut c_void) -> bool) {
+        let mut freed = Numbers::default();
         for site in self.sites {
             let state = site.state.get();
             if state & GONE == 0 && is_freed(site.code()) {
-                count(state, -1);
+                freed.add(state);
                 site.state.set(state | GONE);
             }
         }
+        freed.count(-1);
+    }
+
+    /// Makes all sites NOPs, for the boot.
+    ///
+    /// # Safety
+    ///
+    /// Only this CPU runs.
+    unsafe fn remove_early(&self) {
+        let mut batch = [ptr::null_mut(); BATCH];
+        let mut filled = 0;
+        for site in self.sites.iter().filter(|site| site.differs(false)) {
+            if filled == BATCH {
+                // SAFETY: The batch has `filled` sites, and only this CPU runs.
+                unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
+                filled = 0;
+            }
+            if let Some(place) = batch.get_mut(filled) {
+                *place = site.code();
+                filled += 1;
+                site.set_calls(false);
+            }
+        }
+        // SAFETY: As above.
+        unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
     }
 }
 
@@ -153,24 +208,11 @@ static SITES: Atomic<i64> = Atomic::new(0);
 static CALLING: Atomic<i64> = Atomic::new(0);
 static JUMPS: Atomic<i64> = Atomic::new(0);
 
-/// Adds `sign` for a site with the given state.
-fn count(state: u32, sign: i64) {
-    if state & STAYS != 0 {
-        JUMPS.add(sign, Relaxed);
-    } else {
-        SITES.add(sign, Relaxed);
-        CALLING.add(sign * i64::from(state & CALLS != 0), Relaxed);
-    }
-}
-
 impl Table {
-    /// Adds a group. Sites of a group for which there is no memory stay calls.
-    fn add(&mut self, group: Group) -> Result {
-        let sites = group.sites;
+    /// Adds a group. Sites of a group for which there is no memory stay what they are.
+    fn add(&mut self, group: Group, numbers: Numbers) -> Result {
         self.groups.push(group, GFP_KERNEL)?;
-        for site in sites {
-            count(site.state.get(), 1);
-        }
+        numbers.count(1);
         Ok(())
     }
 
@@ -261,35 +303,20 @@ pub(crate) unsafe extern "C" fn kcov_sites_init(remove: bool) {
     let number = stop.saturating_sub(start as usize) / size_of::<bindings::kcov_site>();
     let mut table = TABLE.lock();
     // SAFETY: The linker puts all entries between these symbols, and the array is never freed.
-    let group = unsafe { Group::new(table.next_id, start, number) };
+    let (group, mut numbers) = unsafe { Group::new(table.next_id, start, number) };
     table.next_id += 1;
     table.enabled = remove;
     table.wanted = !remove;
-    let sites = group.sites;
-    if table.add(group).is_err() || !remove {
+    if table.groups.reserve(1, GFP_KERNEL).is_err() {
         return;
     }
-    let mut batch = [ptr::null_mut(); BATCH];
-    let mut filled = 0;
-    for site in sites.iter().filter(|site| site.differs(false)) {
-        if filled == BATCH {
-            // SAFETY: The batch has `filled` sites, and only this CPU runs.
-            unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
-            filled = 0;
-        }
-        if let Some(place) = batch.get_mut(filled) {
-            *place = site.code();
-            filled += 1;
-            site.set_calls(false);
-        }
+    if remove {
+        // SAFETY: By this function's requirement.
+        unsafe { group.remove_early() };
+        numbers.calling = 0;
     }
-    // SAFETY: As above.
-    unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
-    let removed = sites
-        .iter()
-        .filter(|site| site.state.get() & (CALLS | STAYS) == 0)
-        .count();
-    CALLING.add(-(removed as i64), Relaxed);
+    // The space was reserved above.
+    let _ = table.add(group, numbers);
 }
 
 /// Makes all sites calls and returns when that is done, or has them become NOPs after a while. May
@@ -349,13 +376,13 @@ pub(crate) unsafe extern "C" fn kcov_sites_forget_init() {
 pub(crate) unsafe extern "C" fn kcov_sites_add(start: *mut bindings::kcov_site, number: c_uint) {
     let mut table = TABLE.lock();
     // SAFETY: By this function's requirement.
-    let group = unsafe { Group::new(table.next_id, start, number as usize) };
+    let (group, numbers) = unsafe { Group::new(table.next_id, start, number as usize) };
     table.next_id += 1;
     let from = Position {
         group: group.id,
         site: 0,
     };
-    if table.add(group).is_err() {
+    if table.add(group, numbers).is_err() {
         return;
     }
     let mut position = Some(from);

@@ -3,7 +3,8 @@
 //! Files in DebugFS that behave like a character device.
 //!
 //! The other files of this module can only be read and written. [`create_device`] makes a file that
-//! also has private data for each open file, `ioctl` and `mmap`. The file is never removed.
+//! also has private data for each open file, `ioctl` and `mmap`, and that may learn from the flags
+//! of the open file whether it is to be truncated. The file is never removed.
 //! Therefore it does not need the proxy that protects other DebugFS files against removal; that
 //! proxy does not support `mmap`.
 //!
@@ -12,14 +13,15 @@
 use crate::{
     bindings,
     error::{from_result, VTABLE_DEFAULT_ERROR},
-    fs::File,
+    fs::{file, File},
     mm::{
         fault::{FaultHandler, Mapped, PageFault},
         virt::VmaNew, //
     },
     prelude::*,
     seq_file::SeqFile,
-    types::ForeignOwnable, //
+    types::ForeignOwnable,
+    uaccess::{UserPtr, UserSlice, UserSliceReader, UserSliceWriter}, //
 };
 use core::{marker::PhantomData, ptr};
 
@@ -31,12 +33,34 @@ pub trait DeviceFile: Sized {
 
     /// Called when the file is opened; the result becomes the file's private data.
     ///
-    /// The file does not support seeking.
+    /// The file does not support seeking. Its flags have `O_TRUNC` only during this call.
     fn open(_file: &File) -> Result<Self::Ptr>;
 
     /// Called after the last reference to the open file has been dropped.
     fn release(device: Self::Ptr, _file: &File) {
         drop(device);
+    }
+
+    /// Called for `read`; writes text from `_offset` on, moves the offset and returns the number of
+    /// bytes.
+    ///
+    /// Without it, `read` fails with [`EINVAL`].
+    fn read(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _to: &mut UserSliceWriter,
+        _offset: &mut file::Offset,
+    ) -> Result<usize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Called for `write`; returns the number of bytes that it took, at least one.
+    ///
+    /// Without it, `write` fails with [`EINVAL`].
+    fn write(
+        _device: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        _from: &mut UserSliceReader,
+    ) -> Result<usize> {
+        build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Called for `mmap`; must complete the initialization of `_vma`.
@@ -108,6 +132,12 @@ impl<T: DeviceFile + 'static> Operations<T> {
     const TABLE: bindings::file_operations = bindings::file_operations {
         open: Some(Self::open),
         release: Some(Self::release),
+        read: if T::HAS_READ { Some(Self::read) } else { None },
+        write: if T::HAS_WRITE {
+            Some(Self::write)
+        } else {
+            None
+        },
         mmap: if T::HAS_MMAP { Some(Self::mmap) } else { None },
         unlocked_ioctl: if T::HAS_IOCTL {
             Some(Self::ioctl)
@@ -175,6 +205,44 @@ impl<T: DeviceFile + 'static> Operations<T> {
         // SAFETY: The file is valid during the call, which is outside any `fdget_pos` section.
         T::release(device, unsafe { File::from_raw_file(file) });
         0
+    }
+
+    /// Calls [`DeviceFile::read`].
+    ///
+    /// # Safety
+    ///
+    /// `file` is an open file of this device, and `offset` points to a position that only this
+    /// call uses.
+    unsafe extern "C" fn read(
+        file: *mut bindings::file,
+        to: *mut c_char,
+        count: usize,
+        offset: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: `open` stored the private data, and `release` has not run yet.
+        let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: By this function's requirement.
+        let offset = unsafe { &mut *offset };
+        let mut writer = UserSlice::new(UserPtr::from_ptr(to.cast()), count).writer();
+        from_result(|| Ok(T::read(device, &mut writer, offset)? as isize))
+    }
+
+    /// Calls [`DeviceFile::write`].
+    ///
+    /// # Safety
+    ///
+    /// `file` is an open file of this device.
+    unsafe extern "C" fn write(
+        file: *mut bindings::file,
+        from: *const c_char,
+        count: usize,
+        _offset: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: As in `read`.
+        let device = unsafe { <T::Ptr as ForeignOwnable>::borrow((*file).private_data) };
+        let from = UserPtr::from_ptr(from.cast_mut().cast());
+        let mut reader = UserSlice::new(from, count).reader();
+        from_result(|| Ok(T::write(device, &mut reader)? as isize))
     }
 
     /// Calls [`DeviceFile::mmap`].

@@ -6,8 +6,10 @@
 #include <linux/kcov.h>
 #include <linux/memory.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/sync_core.h>
 #include <linux/text-patching.h>
+#include <linux/uaccess.h>
 #include <linux/unaligned.h>
 #include <linux/workqueue.h>
 #include <asm/alternative.h>
@@ -142,6 +144,38 @@ void kcov_sites_remove_later(void)
 	mod_delayed_work(system_dfl_wq, &remove_work, REMOVE_DELAY);
 }
 
+static void change_sites(struct work_struct *work)
+{
+	kcov_sites_change();
+}
+
+static DECLARE_WORK(change_work, change_sites);
+
+void kcov_sites_change_later(void)
+{
+	queue_work(system_dfl_wq, &change_work);
+}
+
+bool kcov_sites_pause(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}
+
+bool kcov_site_read(void *to, unsigned long code, size_t size)
+{
+	return !copy_from_kernel_nofault(to, (void *)code, size);
+}
+
+size_t kcov_site_padding(void)
+{
+#ifdef CONFIG_CALL_THUNKS
+	return CONFIG_FUNCTION_PADDING_BYTES;
+#else
+	return 0;
+#endif
+}
+
 /*
  * The code for the boot is freed soon. Nothing tells when, so the sites in it stay what they are
  * from the last initcall on.
@@ -164,7 +198,7 @@ static int follow_module(struct notifier_block *nb, unsigned long state, void *d
 		return NOTIFY_DONE;
 	switch (state) {
 	case MODULE_STATE_COMING:
-		kcov_sites_add(mod->kcov_sites, mod->num_kcov_sites);
+		kcov_sites_add(mod->kcov_sites, mod->num_kcov_sites, mod->name);
 		break;
 	case MODULE_STATE_LIVE:
 		kcov_sites_forget(mod->kcov_sites, (unsigned long)init->base,

@@ -4,8 +4,8 @@
 //!
 //! objtool lists the calls when an object is built. While no buffer exists, the running kernel has
 //! NOPs in their place, so that compiled code neither calls nor returns. Files on disk keep the
-//! calls. The [`crate::gate`] decides when the sites are needed; this file has the table of sites
-//! and their states, and `sites.c` changes the code.
+//! calls. The [`crate::gate`] decides when the sites are needed, and the [`selection`] which of
+//! them. This file has the table of sites, [`group`] their states, and `sites.c` changes the code.
 //!
 //! A site is changed only under the lock of the table, and only while its code exists. The lock is
 //! dropped after each batch, so that other users of text patching, and modules, wait for a batch at
@@ -13,169 +13,27 @@
 
 #![expect(unsafe_code)]
 
-use crate::memory::Volatile;
-use core::{mem::size_of, ptr, slice};
+mod branches;
+mod change;
+mod choice;
+pub(crate) mod file;
+mod glob;
+mod group;
+mod line;
+mod selection;
+
+use choice::is_killed;
+use core::{mem::size_of, ptr};
+use group::{Group, Numbers};
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::{ordering::Relaxed, Atomic}, //
+    sync::atomic::Atomic, //
 };
+use selection::Selection;
 
 /// The number of sites that are changed at once.
 const BATCH: usize = bindings::KCOV_SITES_BATCH as usize;
-
-/// The bits of a site's state: the number of its hook in the list `hooks.h`, and flags.
-const HOOK: u32 = 0xf;
-/// The running code has the call.
-const CALLS: u32 = 1 << 4;
-/// The instruction is a jump, which always stays.
-const STAYS: u32 = 1 << 5;
-/// The code is freed, or about to be.
-const GONE: u32 = 1 << 6;
-
-/// One site.
-#[repr(C)]
-struct Site {
-    /// The address of the call, relative to `_stext`. Never changes once the site is in the table.
-    code: Volatile<i32>,
-    state: Volatile<u32>,
-}
-
-// SAFETY: The address does not change, and the state is accessed only under the lock of the table.
-unsafe impl Sync for Site {}
-
-impl Site {
-    fn code(&self) -> *mut c_void {
-        let start = ptr::addr_of!(bindings::_stext).cast_mut();
-        start
-            .cast::<c_void>()
-            .wrapping_offset(self.code.get() as isize)
-    }
-
-    /// Returns whether the site can be changed, and is not what is wanted.
-    fn differs(&self, wanted: bool) -> bool {
-        let state = self.state.get();
-        state & (STAYS | GONE) == 0 && (state & CALLS != 0) != wanted
-    }
-
-    /// Records what the running code has.
-    fn set_calls(&self, calls: bool) {
-        let state = self.state.get();
-        self.state
-            .set(if calls { state | CALLS } else { state & !CALLS });
-    }
-}
-
-/// The sites of the kernel image or of a module, sorted by address.
-struct Group {
-    /// A number that grows with each group.
-    id: u64,
-    sites: &'static [Site],
-}
-
-/// Numbers of sites.
-#[derive(Clone, Copy, Default)]
-struct Numbers {
-    sites: i64,
-    calling: i64,
-    jumps: i64,
-}
-
-impl Numbers {
-    /// Adds a site with the given state.
-    fn add(&mut self, state: u32) {
-        if state & STAYS != 0 {
-            self.jumps += 1;
-        } else {
-            self.sites += 1;
-            self.calling += i64::from(state & CALLS != 0);
-        }
-    }
-
-    /// Adds the numbers to those that are shown, or takes them off if `sign` is negative.
-    fn count(self, sign: i64) {
-        SITES.add(sign * self.sites, Relaxed);
-        CALLING.add(sign * self.calling, Relaxed);
-        JUMPS.add(sign * self.jumps, Relaxed);
-    }
-}
-
-impl Group {
-    /// Takes over the sites that objtool has listed, and returns their numbers, too.
-    ///
-    /// # Safety
-    ///
-    /// `start` points to `number` entries in their form on disk. They are valid until the group is
-    /// dropped, and only `kcov_text_reserved()` accesses them in any other way. The code that they
-    /// name does not change until this returns.
-    unsafe fn new(id: u64, start: *mut bindings::kcov_site, number: usize) -> (Self, Numbers) {
-        // SAFETY: By this function's requirement. `Site` has the fields of `kcov_site`.
-        let sites = unsafe { slice::from_raw_parts_mut(start.cast::<Site>(), number) };
-        let text = ptr::addr_of!(bindings::_stext) as usize;
-        let mut numbers = Numbers::default();
-        // SAFETY: Callers may sleep.
-        unsafe { bindings::kcov_sites_begin() };
-        for site in sites.iter_mut() {
-            let here = ptr::addr_of!(site.code) as usize;
-            let code = here.wrapping_add_signed(site.code.get() as isize);
-            site.code = Volatile::new(code.wrapping_sub(text) as i32);
-            // SAFETY: The site is code of the kernel.
-            let hook = unsafe { bindings::kcov_site_hook(site.code()) };
-            let state = match u32::try_from(hook) {
-                Ok(hook) => hook | CALLS,
-                Err(_) => STAYS,
-            };
-            site.state = Volatile::new(state);
-            numbers.add(state);
-        }
-        // SAFETY: `kcov_sites_begin` was called above.
-        unsafe { bindings::kcov_sites_end() };
-        // Changes are batched only in the order of addresses.
-        sites.sort_unstable_by_key(|site| site.code.get());
-        (Self { id, sites }, numbers)
-    }
-
-    fn starts_at(&self, start: *const bindings::kcov_site) -> bool {
-        ptr::addr_eq(self.sites.as_ptr(), start)
-    }
-
-    /// Marks sites whose code is about to be freed, and no longer counts them.
-    fn forget(&self, is_freed: impl Fn(*mut c_void) -> bool) {
-        let mut freed = Numbers::default();
-        for site in self.sites {
-            let state = site.state.get();
-            if state & GONE == 0 && is_freed(site.code()) {
-                freed.add(state);
-                site.state.set(state | GONE);
-            }
-        }
-        freed.count(-1);
-    }
-
-    /// Makes all sites NOPs, for the boot.
-    ///
-    /// # Safety
-    ///
-    /// Only this CPU runs.
-    unsafe fn remove_early(&self) {
-        let mut batch = [ptr::null_mut(); BATCH];
-        let mut filled = 0;
-        for site in self.sites.iter().filter(|site| site.differs(false)) {
-            if filled == BATCH {
-                // SAFETY: The batch has `filled` sites, and only this CPU runs.
-                unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
-                filled = 0;
-            }
-            if let Some(place) = batch.get_mut(filled) {
-                *place = site.code();
-                filled += 1;
-                site.set_calls(false);
-            }
-        }
-        // SAFETY: As above.
-        unsafe { bindings::kcov_sites_remove_early(batch.as_mut_ptr(), filled as c_uint) };
-    }
-}
 
 /// A place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,8 +47,11 @@ struct Table {
     next_id: u64,
     /// True if sites are changed at all.
     enabled: bool,
-    /// True if the sites are to be calls.
+    /// True if the selected sites are to be calls.
     wanted: bool,
+    selection: Selection,
+    /// The last line that was refused, and the reason, for a reader of the file.
+    refusal: KVVec<u8>,
 }
 
 kernel::sync::global_lock! {
@@ -200,12 +61,16 @@ kernel::sync::global_lock! {
         next_id: 0,
         enabled: false,
         wanted: true,
+        selection: Selection::new(),
+        refusal: KVVec::new(),
     };
 }
 
-/// The numbers of sites that can be changed, of those that are calls now, and of jumps.
+/// The numbers of sites that can be changed, of those that are calls now and of those that are
+/// selected, and of jumps.
 static SITES: Atomic<i64> = Atomic::new(0);
 static CALLING: Atomic<i64> = Atomic::new(0);
+static SELECTED_SITES: Atomic<i64> = Atomic::new(0);
 static JUMPS: Atomic<i64> = Atomic::new(0);
 
 impl Table {
@@ -223,6 +88,7 @@ impl Table {
         let first = if group.id == from.group { from.site } else { 0 };
         let mut left = BATCH;
         let mut next = group.sites.len();
+        let mut change = Numbers::default();
         // SAFETY: Callers may sleep.
         unsafe { bindings::kcov_sites_begin() };
         for (index, site) in group.sites.iter().enumerate().skip(first) {
@@ -234,20 +100,16 @@ impl Table {
                 break;
             }
             left -= 1;
-            let hook = if self.wanted {
-                (site.state.get() & HOOK) as c_int
-            } else {
-                -1
-            };
+            let hook = site.flip() as c_int;
+            let hook = if site.calls() { hook } else { -1 };
+            change.calling += if site.calls() { 1 } else { -1 };
             // SAFETY: `kcov_sites_begin` was called above. The code is there, since its group is in
             // the table and it is not marked as gone. Sites are in the order of their addresses.
             unsafe { bindings::kcov_site_change(site.code(), hook) };
-            site.set_calls(self.wanted);
         }
         // SAFETY: As above.
         unsafe { bindings::kcov_sites_end() };
-        let changed = (BATCH - left) as i64;
-        CALLING.add(if self.wanted { changed } else { -changed }, Relaxed);
+        change.count(1);
         Some(if next < group.sites.len() {
             Position {
                 group: group.id,
@@ -262,16 +124,45 @@ impl Table {
     }
 }
 
-/// Makes all sites what is wanted, as long as `wanted` is.
-fn change_all(wanted: bool) {
+/// Makes all sites what is wanted, as long as `wanted` is; stops when the task is killed, if
+/// `killable` is true. Returns whether all sites are.
+fn change_all(wanted: bool, killable: bool) -> bool {
     let mut position = Some(Position { group: 0, site: 0 });
     while let Some(from) = position {
+        if is_killed() && killable {
+            return false;
+        }
         let table = TABLE.lock();
         if table.wanted != wanted {
-            return;
+            return false;
         }
         position = table.change_batch(from);
     }
+    true
+}
+
+/// Makes all sites what is wanted. A worker does the rest if the task is killed.
+fn change_now() {
+    while !is_killed() {
+        let wanted = TABLE.lock().wanted;
+        if change_all(wanted, true) {
+            return;
+        }
+    }
+    // SAFETY: The function only starts a worker.
+    unsafe { bindings::kcov_sites_change_later() };
+}
+
+/// Returns whether a branch to `target` leads to one of the entries, which are sorted.
+fn is_entry(target: usize, entries: &[usize]) -> bool {
+    // SAFETY: The function only reads the features of the processor.
+    let padding = unsafe { bindings::kcov_site_padding() };
+    branches::leads_to(target, entries, padding)
+}
+
+/// Returns whether sites can be selected: they are changed at all.
+pub(crate) fn can_be_selected() -> bool {
+    TABLE.lock().enabled
 }
 
 /// Returns the number of sites in the running kernel.
@@ -282,6 +173,11 @@ pub(crate) fn sites() -> &'static Atomic<i64> {
 /// Returns the number of sites that are calls at the moment.
 pub(crate) fn calling() -> &'static Atomic<i64> {
     &CALLING
+}
+
+/// Returns the number of sites that are selected.
+pub(crate) fn selected() -> &'static Atomic<i64> {
+    &SELECTED_SITES
 }
 
 /// Returns the number of jumps to hooks, which always stay.
@@ -303,7 +199,7 @@ pub(crate) unsafe extern "C" fn kcov_sites_init(remove: bool) {
     let number = stop.saturating_sub(start as usize) / size_of::<bindings::kcov_site>();
     let mut table = TABLE.lock();
     // SAFETY: The linker puts all entries between these symbols, and the array is never freed.
-    let (group, mut numbers) = unsafe { Group::new(table.next_id, start, number) };
+    let (group, mut numbers) = unsafe { Group::new(table.next_id, start, number, KVec::new()) };
     table.next_id += 1;
     table.enabled = remove;
     table.wanted = !remove;
@@ -335,7 +231,7 @@ pub(crate) unsafe extern "C" fn kcov_sites_want(wanted: bool) {
         table.wanted = wanted;
     }
     if wanted {
-        change_all(true);
+        change_all(true, false);
     } else {
         // SAFETY: The function only starts a worker.
         unsafe { bindings::kcov_sites_remove_later() };
@@ -349,7 +245,22 @@ pub(crate) unsafe extern "C" fn kcov_sites_want(wanted: bool) {
 /// Called after [`kcov_sites_init`].
 #[export]
 pub(crate) unsafe extern "C" fn kcov_sites_remove() {
-    change_all(false);
+    change_all(false, false);
+}
+
+/// Makes all sites what is wanted. May sleep.
+///
+/// # Safety
+///
+/// Called after [`kcov_sites_init`].
+#[export]
+pub(crate) unsafe extern "C" fn kcov_sites_change() {
+    loop {
+        let wanted = TABLE.lock().wanted;
+        if change_all(wanted, false) {
+            return;
+        }
+    }
 }
 
 /// Leaves sites in code for the boot as they are from now on. May sleep.
@@ -371,12 +282,25 @@ pub(crate) unsafe extern "C" fn kcov_sites_forget_init() {
 /// # Safety
 ///
 /// `start` points to `number` entries as the module has them on disk, which stay until
-/// [`kcov_sites_del`].
+/// [`kcov_sites_del`]. `name` is a C string.
 #[export]
-pub(crate) unsafe extern "C" fn kcov_sites_add(start: *mut bindings::kcov_site, number: c_uint) {
+pub(crate) unsafe extern "C" fn kcov_sites_add(
+    start: *mut bindings::kcov_site,
+    number: c_uint,
+    name: *const c_char,
+) {
+    // SAFETY: By this function's requirement.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    let mut module = KVec::new();
+    if module
+        .extend_from_slice(name.to_bytes(), GFP_KERNEL)
+        .is_err()
+    {
+        return;
+    }
     let mut table = TABLE.lock();
     // SAFETY: By this function's requirement.
-    let (group, numbers) = unsafe { Group::new(table.next_id, start, number as usize) };
+    let (group, numbers) = unsafe { Group::new(table.next_id, start, number as usize, module) };
     table.next_id += 1;
     let from = Position {
         group: group.id,
@@ -384,6 +308,10 @@ pub(crate) unsafe extern "C" fn kcov_sites_add(start: *mut bindings::kcov_site, 
     };
     if table.add(group, numbers).is_err() {
         return;
+    }
+    if !table.selection.lines().is_empty() {
+        // Without memory, all sites of the module stay selected.
+        let _ = table.select_last();
     }
     let mut position = Some(from);
     while let Some(from) = position {

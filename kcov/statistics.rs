@@ -112,6 +112,9 @@ pub(crate) struct Files {
     sites_on: File<&'static Atomic<i64>>,
     #[cfg(CONFIG_KCOV_SITES)]
     #[pin]
+    sites_selected: File<&'static Atomic<i64>>,
+    #[cfg(CONFIG_KCOV_SITES)]
+    #[pin]
     sites_jumps: File<&'static Atomic<i64>>,
     #[pin]
     set_start: File<Hexadecimal>,
@@ -141,6 +144,8 @@ impl Files {
             sites <- dir.read_only_file(c"sites", sites::sites()),
             #[cfg(CONFIG_KCOV_SITES)]
             sites_on <- dir.read_only_file(c"sites_on", sites::calling()),
+            #[cfg(CONFIG_KCOV_SITES)]
+            sites_selected <- dir.read_only_file(c"sites_selected", sites::selected()),
             #[cfg(CONFIG_KCOV_SITES)]
             sites_jumps <- dir.read_only_file(c"sites_jumps", sites::jumps()),
             set_start <- dir.read_only_file(c"set_start", Hexadecimal(set::start())),

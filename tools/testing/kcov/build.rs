@@ -21,6 +21,7 @@ const FILES: [&str; 13] = [
     "task",
 ];
 const REMOTE: [&str; 4] = ["handle", "pool", "registry", "section"];
+const SITES: [&str; 4] = ["branches", "glob", "line", "selection"];
 
 fn module(path: PathBuf) -> String {
     println!("cargo::rerun-if-changed={}", path.display());
@@ -47,11 +48,13 @@ fn main() {
         .iter()
         .map(|name| module(sources.join(format!("{name}.rs"))))
         .collect();
-    text += "pub(crate) mod remote {\n";
-    for name in REMOTE {
-        text += &module(sources.join(format!("remote/{name}.rs")));
+    for (folder, names) in [("remote", REMOTE), ("sites", SITES)] {
+        text += &format!("pub(crate) mod {folder} {{\n");
+        for name in names {
+            text += &module(sources.join(format!("{folder}/{name}.rs")));
+        }
+        text += "}\n";
     }
-    text += "}\n";
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
     fs::write(out.join("sources.rs"), text).unwrap();
 

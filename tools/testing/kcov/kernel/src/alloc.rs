@@ -10,6 +10,9 @@ pub use allocator::{Allocator, NumaNode};
 pub use kbox::KBox;
 pub use kvec::KVec;
 
+/// The vector for large numbers of values.
+pub type KVVec<T> = KVec<T>;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flags(u32);
 

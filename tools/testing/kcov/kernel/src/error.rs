@@ -10,11 +10,13 @@ pub type Result<T = (), E = Error> = ::std::result::Result<T, E>;
 pub mod code {
     use super::Error;
 
+    pub const ENOENT: Error = Error(2);
     pub const EINTR: Error = Error(4);
     pub const ENOMEM: Error = Error(12);
     pub const EBUSY: Error = Error(16);
     pub const EEXIST: Error = Error(17);
     pub const ENODEV: Error = Error(19);
     pub const EINVAL: Error = Error(22);
+    pub const ENOSPC: Error = Error(28);
     pub const ENOTSUPP: Error = Error(524);
 }

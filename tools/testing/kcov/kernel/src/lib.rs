@@ -48,7 +48,7 @@ pub mod prelude {
     pub use crate::{
         alloc::{
             flags::{__GFP_ZERO, GFP_KERNEL},
-            KBox, KVec,
+            KBox, KVVec, KVec,
         },
         error::{code::*, Error, Result},
         init::PinInit,

@@ -10,6 +10,7 @@ mod memory;
 mod modes;
 mod reader;
 mod sets;
+mod sites;
 mod tables;
 mod traces;
 

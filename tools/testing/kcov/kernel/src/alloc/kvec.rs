@@ -42,11 +42,29 @@ impl<T> KVec<T> {
         Ok(())
     }
 
+    pub fn reserve(&mut self, more: usize, _flags: Flags) -> Result {
+        self.values.reserve(more);
+        self.capacity = self.capacity.max(self.values.len() + more);
+        Ok(())
+    }
+
+    pub fn truncate(&mut self, number: usize) {
+        self.values.truncate(number);
+    }
+
     pub fn push_within_capacity(&mut self, value: T) -> Result<(), PushError<T>> {
         if self.values.len() == self.capacity {
             return Err(PushError(value));
         }
         self.values.push(value);
+        Ok(())
+    }
+}
+
+impl<T: Clone> KVec<T> {
+    pub fn extend_from_slice(&mut self, values: &[T], _flags: Flags) -> Result {
+        self.values.extend_from_slice(values);
+        self.capacity = self.capacity.max(self.values.len());
         Ok(())
     }
 }
@@ -68,6 +86,15 @@ impl<T> Deref for KVec<T> {
 impl<T> DerefMut for KVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.values
+    }
+}
+
+impl<T> IntoIterator for KVec<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.into_iter()
     }
 }
 

@@ -131,6 +131,8 @@ SKIPS: Tuple[Skip, ...] = (
         "an optimization of the implementation in Rust",
         C,
     ),
+    Skip("conformance", "filter_test: *", "this kernel cannot filter (no CONFIG_KCOV_SITES)", EXTENSION, C),
+    Skip("conformance", "filter_lines_test: *", "this kernel cannot filter (no CONFIG_KCOV_SITES)", EXTENSION, C),
     Skip("samples", "the sample unique: each PC once", NO_UNIQUE, EXTENSION, C),
     Skip("unique", "each PC once", NO_UNIQUE, EXTENSION, C),
     Skip(

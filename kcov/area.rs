@@ -11,6 +11,7 @@
 use crate::{
     buffer::Pages,
     context::Context,
+    edges::Edge,
     layout::Layout,
     memory::Memory,
     mode::Mode,
@@ -228,6 +229,12 @@ impl EndedArea {
         // SAFETY: By the type invariant. The counts were reset before the area was lent, and only
         // the hooks have written to it since then.
         unsafe { self.0.layout().records(kind) }
+    }
+
+    /// Returns the edges.
+    pub(crate) fn edges(&self) -> &[Edge] {
+        // SAFETY: As above.
+        unsafe { self.0.layout().edges() }
     }
 
     /// Returns the area, for use by the next section.

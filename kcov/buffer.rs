@@ -241,6 +241,8 @@ impl LaidOutBuffer {
     ///
     /// In the modes that have two parts, `front` is the size of the first part in words. Returns
     /// [`EINVAL`] if a part is too small for a record.
+    // Otherwise the caller would copy the layout once more, at each enable.
+    #[inline(always)]
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
         // SAFETY: The value keeps a reference to the buffer.
         let memory = unsafe { Memory::new(buffer.start().cast(), buffer.words) };

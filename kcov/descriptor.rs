@@ -207,6 +207,7 @@ impl Descriptor {
         let mode = mode?;
         let laid_out = LaidOutBuffer::new(buffer, mode, front)?;
         laid_out.buffer().fault_in();
+        laid_out.prepare();
 
         let mut inner = self.sink.inner.lock();
         let laid_out = inner.take_ready(laid_out)?;
@@ -246,6 +247,8 @@ impl Descriptor {
             &request.handles,
         )?;
 
+        // Nothing but an enable can change the state of a descriptor that is ready.
+        laid_out.prepare();
         // The guard is declared after the registration, so that it is dropped first: dropping the
         // registration may sleep.
         let mut inner = self.sink.inner.lock();
@@ -377,6 +380,9 @@ impl Sink {
     /// Appends the records of a section, unless the descriptor was disabled after the section
     /// started.
     pub(crate) fn merge(&self, registration: u64, area: &EndedArea) {
+        if area.section().target().mode == Mode::Edge {
+            return self.merge_edges(registration, area);
+        }
         let mut dropped = area.dropped();
         for kind in [Kind::Pc, Kind::Comparison] {
             let records = area.records(kind);
@@ -392,6 +398,25 @@ impl Sink {
                 laid_out.drop_records(mem::take(&mut dropped));
                 done += laid_out.append(&records, done, MERGE_STEP);
             }
+        }
+    }
+
+    #[cold]
+    fn merge_edges(&self, registration: u64, area: &EndedArea) {
+        let mut dropped = area.dropped();
+        let mut edges = area.edges();
+        while !edges.is_empty() || dropped > 0 {
+            let inner = self.inner.lock();
+            let State::Remote(laid_out, current) = &inner.state else {
+                return;
+            };
+            if current.id() != registration {
+                return;
+            }
+            laid_out.drop_records(mem::take(&mut dropped));
+            let (step, rest) = edges.split_at(edges.len().min(MERGE_STEP));
+            laid_out.append_edges(step);
+            edges = rest;
         }
     }
 

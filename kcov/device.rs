@@ -5,6 +5,7 @@
 use crate::{
     buffer::{Buffer, AHEAD},
     descriptor::{Descriptor, RemoteRequest},
+    edges,
     mode::Mode,
     records::WORD,
     remote::handle::{HandleList, MAX_HANDLES}, //
@@ -37,6 +38,7 @@ const REMOTE_ENABLE: u32 = _IOW::<bindings::kcov_remote_arg>(MAGIC, 102);
 const UNIQUE_ENABLE: u32 = _IOW::<usize>(MAGIC, 103);
 const RESET_TRACE: u32 = _IO(MAGIC, 104);
 const PC_CMP_ENABLE: u32 = _IOW::<usize>(MAGIC, 105);
+const EDGE_ENABLE: u32 = _IOW::<usize>(MAGIC, 106);
 
 struct KcovFile;
 
@@ -65,6 +67,12 @@ impl DeviceFile for KcovFile {
             PC_CMP_ENABLE => {
                 map_front(&descriptor, file, arg, arg);
                 descriptor.enable(Mode::PcCmp.supported(), arg)?
+            }
+            EDGE_ENABLE => {
+                // The records are after the header and the table.
+                let records = arg.saturating_add(edges::HEADER);
+                map_front(&descriptor, file, records, records);
+                descriptor.enable(Mode::Edge.supported(), arg)?
             }
             RESET_TRACE => descriptor.reset(arg)?,
             DISABLE => descriptor.disable(arg)?,

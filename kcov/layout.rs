@@ -4,16 +4,17 @@
 //!
 //! In the plain modes, the whole memory is one trace. With both kinds of records it has two traces,
 //! one after the other. To record each PC once, the front of a buffer holds a [`Set`], and the end
-//! of an area holds a [`Filter`].
+//! of an area holds a [`Filter`]. To record each edge once, the memory holds [`Edges`].
 
 #![expect(unsafe_code)]
 
 use crate::{
+    edges::{Appended, Edge, Edges, FAST_CAPACITY as EDGES},
     filter::Filter,
     memory::{Memory, Volatile},
     mode::{Mode, UNIQUE},
     records::{self, Kind, Records, Trace, WORD},
-    set::Set,
+    set::{direct_position, position, Set},
 };
 use core::{mem::offset_of, ptr};
 use kernel::{prelude::*, sync::barrier};
@@ -27,6 +28,10 @@ const RESET_LOADS: u32 = 2000;
 ///
 /// The traces, the set and the filter are parts of one piece of memory and do not overlap.
 ///
+/// If there are edges, `pcs` is the trace that a hook finds in the fast path: it begins with the
+/// header of the edges, and its capacity is [`EDGES`]. Its count is 0 if nothing is recorded, and
+/// setting it to 0 is a reset.
+///
 /// `filter.busy` is not 0 while a hook is between its read of the count and its record. An
 /// interrupt that is not yet recognised as one would set the bits of its PCs then, and the hook
 /// would overwrite the records of these PCs.
@@ -39,6 +44,9 @@ pub(crate) struct Layout {
     /// Written by one task or under one lock. Other tasks may read it at the same time, and set it
     /// to 0 when they reset the trace.
     dropped: Volatile<usize>,
+    /// The trace for the fast path of a hook.
+    fast: Trace,
+    edges: Edges,
 }
 
 // SAFETY: The pointers lead to memory of the layout's owner, and the owner lets only one CPU at a
@@ -57,6 +65,8 @@ impl Layout {
             filter: Filter::none(),
             comparisons: Trace::NONE,
             dropped: Volatile::new(0),
+            fast: Trace::NONE,
+            edges: Edges::none(),
         }
     }
 
@@ -67,6 +77,9 @@ impl Layout {
     pub(crate) fn of_buffer(mode: Mode, memory: Memory, front: usize) -> Result<Self> {
         if mode.is_plain() {
             return Ok(Self::plain(mode, memory));
+        }
+        if mode == Mode::Edge {
+            return Self::with_edges(Edges::new(memory, front)).ok_or(EINVAL);
         }
         let parts = memory.split_at(front).ok_or(EINVAL)?;
         let (layout, fits) = if UNIQUE && mode == Mode::Unique {
@@ -96,6 +109,7 @@ impl Layout {
             Mode::Pc | Mode::Cmp => Self::plain(mode, memory),
             Mode::Unique => Self::with_filter(memory),
             Mode::PcCmp => halves().map_or(Self::nothing(), Self::with_both),
+            Mode::Edge => Self::with_edges(Edges::in_area(memory)).unwrap_or(Self::nothing()),
         };
         layout.reset_counts();
         layout
@@ -103,13 +117,21 @@ impl Layout {
 
     fn plain(mode: Mode, memory: Memory) -> Self {
         if mode == Mode::Cmp {
+            let comparisons = Trace::new(Kind::Comparison, memory);
             Self {
-                comparisons: Trace::new(Kind::Comparison, memory),
+                comparisons,
+                fast: comparisons,
                 ..Self::nothing()
             }
         } else {
+            let pcs = Trace::new(Kind::Pc, memory);
             Self {
-                pcs: Trace::new(Kind::Pc, memory),
+                pcs,
+                // A trace for one PC must not be taken for edges. The layout records that PC, too.
+                fast: match pcs.capacity() {
+                    EDGES => Trace::NONE,
+                    _ => pcs,
+                },
                 ..Self::nothing()
             }
         }
@@ -122,6 +144,16 @@ impl Layout {
             comparisons: Trace::new(Kind::Comparison, back),
             ..Self::nothing()
         }
+    }
+
+    fn with_edges(edges: Option<Edges>) -> Option<Self> {
+        let edges = edges?;
+        Some(Self {
+            pcs: edges.fast_path(),
+            fast: edges.fast_path(),
+            edges,
+            ..Self::nothing()
+        })
     }
 
     /// Makes a trace of PCs with a filter after it; only the trace if the memory is too small for
@@ -138,13 +170,9 @@ impl Layout {
     }
 
     /// Returns the trace for the fast path of a hook: its start, and its capacity in records. In
-    /// modes that are not plain, the capacity is 0, so the hook asks the layout.
-    pub(crate) fn fast_path(&self, mode: Mode) -> (*mut u8, usize) {
-        match mode {
-            Mode::Pc => (self.pcs.start(), self.pcs.capacity()),
-            Mode::Cmp => (self.comparisons.start(), self.comparisons.capacity()),
-            Mode::Unique | Mode::PcCmp => (self.pcs.start(), 0),
-        }
+    /// divided memory, the capacity is 0, so the hook asks the layout.
+    pub(crate) fn fast_path(&self) -> (*mut u8, usize) {
+        (self.fast.start(), self.fast.capacity())
     }
 
     /// Records a canonical PC that did not fit in the fast path, unless it has been recorded
@@ -154,8 +182,14 @@ impl Layout {
     /// had not occurred yet.
     #[inline(always)]
     pub(crate) fn push_pc(&self, pc: usize) {
-        if self.set.has_direct(pc) {
+        let direct = direct_position(pc);
+        if self.set.has_direct(direct) {
             return;
+        }
+        let has_set = self.set.words() != 0;
+        if !has_set && !self.filter.exists() {
+            let (words, count) = self.end_of_pcs();
+            return self.push_new(words, count, pc);
         }
         // ORDERING: Orders against interrupts of this CPU, here and at the end of the function;
         // volatile accesses keep their order.
@@ -164,14 +198,73 @@ impl Layout {
             return;
         }
         busy.set(1);
-        let words = self.pcs.start().cast::<usize>();
-        // SAFETY: By the invariant of `Trace`.
-        let count = unsafe { Volatile::at(words, 0) }.get();
-        if self.wants(pc, count) {
-            // SAFETY: `count` is less than the capacity, so one more PC fits.
-            unsafe { records::write_pc(words, count, pc) };
+        if has_set {
+            self.push_to_set(pc, position(pc, direct));
+        } else {
+            let (words, count) = self.end_of_pcs();
+            if !self.filter.has(self.pcs, count, pc) {
+                self.push_new(words, count, pc);
+            }
         }
         busy.set(0);
+    }
+
+    /// Returns the start of the trace of PCs, and its count.
+    #[inline(always)]
+    fn end_of_pcs(&self) -> (*mut usize, usize) {
+        let words = self.pcs.start().cast::<usize>();
+        // SAFETY: By the invariant of `Trace`.
+        (words, unsafe { Volatile::at(words, 0) }.get())
+    }
+
+    /// Records a PC that is not in the set, and puts it there, or counts it as dropped. A PC that
+    /// does not fit now must be recorded when it fits.
+    #[inline(always)]
+    fn push_to_set(&self, pc: usize, position: usize) {
+        let bit = self.set.bit(position);
+        if bit.as_ref().is_some_and(|bit| bit.is_set()) {
+            return;
+        }
+        let (words, count) = self.end_of_pcs();
+        if count >= self.pcs.capacity() {
+            return self.drop_records(1);
+        }
+        if let Some(bit) = bit {
+            bit.set();
+        }
+        // SAFETY: `count` is less than the capacity, so one more PC fits.
+        unsafe { records::write_pc(words, count, pc) };
+    }
+
+    /// Records a PC, or counts it as dropped. `words` and `count` come from
+    /// [`Layout::end_of_pcs`].
+    #[inline(always)]
+    fn push_new(&self, words: *mut usize, count: usize, pc: usize) {
+        if count >= self.pcs.capacity() {
+            return self.drop_records(1);
+        }
+        // SAFETY: `count` is less than the capacity, so one more PC fits.
+        unsafe { records::write_pc(words, count, pc) };
+    }
+
+    /// Records the edge to a canonical PC, unless it is known. Counts it as dropped if it does not
+    /// fit. `last` is the first word of `words`.
+    ///
+    /// # Safety
+    ///
+    /// The layout has edges, and `words` is where they start.
+    #[inline(always)]
+    pub(crate) unsafe fn push_edge(&self, words: *mut usize, last: usize, pc: usize) {
+        // SAFETY: By this function's requirement.
+        if unsafe { self.edges.push(words, last, pc, &self.filter.busy) } {
+            self.drop_records(1);
+        }
+    }
+
+    /// Prepares the memory of a buffer for a recording that goes on after the records that are
+    /// there.
+    pub(crate) fn prepare(&self) {
+        self.edges.prepare();
     }
 
     /// Runs `body` like an interrupt that occurs while a hook is busy.
@@ -180,30 +273,6 @@ impl Layout {
         self.filter.busy.set(1);
         body();
         self.filter.busy.set(0);
-    }
-
-    /// Returns whether the caller must record a PC: it has not been recorded, and the trace has
-    /// space after its `count` PCs.
-    #[inline(always)]
-    fn wants(&self, pc: usize, count: usize) -> bool {
-        if self.set.words() != 0 {
-            if let Some(bit) = self.set.bit(pc) {
-                if bit.is_set() {
-                    return false;
-                }
-                // A PC that does not fit now must be recorded when it fits.
-                if count < self.pcs.capacity() {
-                    bit.set();
-                }
-            }
-        } else if self.filter.exists() && self.filter.has(self.pcs, count, pc) {
-            return false;
-        }
-        if count >= self.pcs.capacity() {
-            self.drop_records(1);
-            return false;
-        }
-        true
     }
 
     /// Returns the trace for comparisons that do not fit in the fast path: its start, and its
@@ -228,7 +297,7 @@ impl Layout {
         self.dropped.get()
     }
 
-    fn trace(&self, kind: Kind) -> Trace {
+    pub(crate) fn trace(&self, kind: Kind) -> Trace {
         match kind {
             Kind::Pc => self.pcs,
             Kind::Comparison => self.comparisons,
@@ -257,6 +326,7 @@ impl Layout {
     /// between can still undo the reset later. The memory is as valid then as without the reset.
     pub(crate) fn reset_counts_of_other_task(&self) {
         let before = self.counts();
+        let generation = self.edges.generation();
         for _ in 0..RESET_ATTEMPTS {
             self.reset_counts();
             // An emulator with one thread for all CPUs answers `spin_loop()` by running another
@@ -264,8 +334,13 @@ impl Layout {
             for _ in 0..RESET_LOADS {
                 self.dropped.get();
             }
-            let undone = |(before, now)| before > 0 && now >= before;
-            if !before.into_iter().zip(self.counts()).any(undone) {
+            let undone = if self.edges.exist() {
+                self.edges.go_on(generation)
+            } else {
+                let undone = |(before, now)| before > 0 && now >= before;
+                before.into_iter().zip(self.counts()).any(undone)
+            };
+            if !undone {
                 break;
             }
         }
@@ -292,6 +367,16 @@ impl Layout {
     pub(crate) unsafe fn records(&self, kind: Kind) -> Records<'_> {
         // SAFETY: By this function's requirement; the trace is the one for `kind`.
         unsafe { self.trace(kind).records(kind) }
+    }
+
+    /// Returns the edges.
+    ///
+    /// # Safety
+    ///
+    /// Nothing writes to the memory while the result lives.
+    pub(crate) unsafe fn edges(&self) -> &[Edge] {
+        // SAFETY: By this function's requirement.
+        unsafe { self.edges.records() }
     }
 
     /// Appends records `from..` of `source`, at most `limit` of them. Returns the number of records
@@ -327,12 +412,34 @@ impl Layout {
         number
     }
 
+    /// Appends the edges that the table does not know. Callers hold the descriptor's lock, as for
+    /// `append`.
+    pub(crate) fn append_edges(&self, edges: &[Edge]) {
+        if !self.edges.exist() || edges.is_empty() {
+            return self.drop_records(edges.len());
+        }
+        let before = self.edges.count_to_append();
+        let mut count = before;
+        for &edge in edges {
+            match self.edges.append(edge, count) {
+                Appended::Known => {}
+                Appended::New => count += 1,
+                Appended::Full => self.drop_records(1),
+            }
+        }
+        if count > before {
+            // ORDERING: As in `append`.
+            barrier::smp_mb(barrier::Write);
+            self.edges.set_count(count);
+        }
+    }
+
     /// Copies the PCs that are not in the set to the records after the first `count`, and puts them
     /// into the set. Returns the number of copied PCs.
     fn append_unseen(&self, pcs: &[usize], count: usize) -> usize {
         let mut added = 0;
         for &pc in pcs {
-            let bit = self.set.bit(pc);
+            let bit = self.set.bit(position(pc, direct_position(pc)));
             if bit.as_ref().is_some_and(|bit| bit.is_set()) {
                 continue;
             }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code)]
 
-use core::cell::UnsafeCell;
+use core::{arch::asm, cell::UnsafeCell};
 use kernel::sync::atomic::Atomic;
 
 /// A value that is read and written as a whole, by volatile accesses, which keep their order.
@@ -57,6 +57,15 @@ pub(crate) fn read_once(atomic: &Atomic<usize>) -> usize {
 pub(crate) fn write_once(atomic: &Atomic<usize>, value: usize) {
     // SAFETY: As above.
     unsafe { atomic.as_ptr().write_volatile(value) }
+}
+
+/// Returns `value`. The compiler does not know that, so it uses the result in the form that it has,
+/// in a register.
+#[inline(always)]
+pub(crate) fn opaque(mut value: usize) -> usize {
+    // SAFETY: The block is empty.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// Words that are still to be laid out.

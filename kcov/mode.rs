@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Modes: they select PCs, comparisons or both, and whether each PC is recorded every time or once.
+//! Modes: they select PCs, comparisons or both, or edges, and whether each is recorded every time
+//! or once.
 
 use kernel::{bindings, prelude::*};
 
@@ -18,6 +19,8 @@ pub(crate) enum Mode {
     Unique,
     /// Every PC, in the front of the buffer, and every comparison, after the front.
     PcCmp,
+    /// Every pair of consecutive PCs that the table does not know. The table takes the front.
+    Edge,
 }
 
 /// The bits of the task's mode word that the hooks test.
@@ -28,8 +31,8 @@ pub(crate) enum Mode {
 pub(crate) const RECORD_PCS: u32 = bindings::KCOV_RECORD_PCS;
 pub(crate) const RECORD_COMPARISONS: u32 = bindings::KCOV_RECORD_COMPARISONS;
 
-/// `true` if the kernel can record each PC once. Otherwise the code for sets and filters is left
-/// out.
+/// `true` if the kernel can record each PC or each edge once. Otherwise the code for sets, filters
+/// and tables is left out.
 pub(crate) const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
 
 /// The mode word of a task that is not recorded.
@@ -53,9 +56,11 @@ impl Mode {
     pub(crate) fn from_remote_user(raw: usize) -> Result<Self> {
         const UNIQUE: usize = bindings::KCOV_TRACE_UNIQUE_PC as usize;
         const PC_CMP: usize = bindings::KCOV_TRACE_PC_CMP as usize;
+        const EDGE: usize = bindings::KCOV_TRACE_EDGE as usize;
         match raw {
             UNIQUE => Mode::Unique.supported(),
             PC_CMP => Mode::PcCmp.supported(),
+            EDGE => Mode::Edge.supported(),
             _ => Mode::from_user(raw),
         }
     }
@@ -64,7 +69,7 @@ impl Mode {
     pub(crate) fn supported(self) -> Result<Self> {
         let configured = match self {
             Mode::Pc => true,
-            Mode::Unique => UNIQUE,
+            Mode::Unique | Mode::Edge => UNIQUE,
             Mode::Cmp | Mode::PcCmp => cfg!(CONFIG_KCOV_ENABLE_COMPARISONS),
         };
         if configured {
@@ -82,7 +87,7 @@ impl Mode {
     /// Returns the mode word of a task that records in this mode.
     pub(crate) const fn word(self) -> u32 {
         match self {
-            Mode::Pc | Mode::Unique => RECORD_PCS,
+            Mode::Pc | Mode::Unique | Mode::Edge => RECORD_PCS,
             Mode::Cmp => RECORD_COMPARISONS,
             Mode::PcCmp => RECORD_PCS | RECORD_COMPARISONS,
         }
@@ -95,6 +100,7 @@ impl Mode {
             Mode::Cmp => "cmp",
             Mode::Unique => "unique",
             Mode::PcCmp => "pc+cmp",
+            Mode::Edge => "edge",
         }
     }
 }

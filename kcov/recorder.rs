@@ -5,8 +5,10 @@
 #![expect(unsafe_code)]
 
 use crate::{
+    edges::FAST_CAPACITY as EDGES,
     layout::Layout,
     memory::Volatile,
+    mode::UNIQUE,
     records::{canonical, write_comparison, write_pc, Comparison, COMPARISON_WORDS}, //
 };
 use core::{hint, intrinsics};
@@ -20,7 +22,8 @@ use core::{hint, intrinsics};
 /// # Invariants
 ///
 /// `start` points to a count and space for `capacity` records of the kind that the recorder was
-/// made for. They are valid until the hook that made the recorder returns.
+/// made for. They are valid until the hook that made the recorder returns. If the recorder is for
+/// PCs, and `capacity` is [`EDGES`], the layout has edges, and `start` points to their header.
 pub(crate) struct Recorder<D> {
     start: *mut u8,
     capacity: usize,
@@ -53,7 +56,13 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
         // SAFETY: The count is at the start of the trace.
         let count = unsafe { Volatile::at(words, 0) }.get();
         if intrinsics::unlikely(count >= self.capacity) {
-            (self.layout)().push_pc(pc);
+            let layout = (self.layout)();
+            if UNIQUE && self.capacity == EDGES {
+                // SAFETY: By the type invariant.
+                unsafe { layout.push_edge(words, count, pc) };
+            } else {
+                layout.push_pc(pc);
+            }
             return;
         }
         // SAFETY: `count` is less than the capacity, so one more PC fits.

@@ -71,7 +71,7 @@ impl Recording {
     /// `layout` is a layout for `mode`, and stays valid until the recording has ended.
     #[inline(always)]
     pub(crate) unsafe fn into_layout(mode: Mode, layout: &Layout) -> Self {
-        let (area, capacity) = layout.fast_path(mode);
+        let (area, capacity) = layout.fast_path();
         // INVARIANT: By this function's requirement.
         Self(Parts {
             mode: mode.word(),

@@ -14,7 +14,7 @@
 #![expect(unsafe_code)]
 
 use crate::{
-    memory::{Memory, Volatile},
+    memory::{opaque, Memory, Volatile},
     mode::UNIQUE, //
 };
 use core::{intrinsics, ptr};
@@ -69,37 +69,34 @@ impl Set {
         }
     }
 
-    /// Returns whether a PC of the kernel image is in the set; false for other PCs.
+    /// Returns whether a PC of the kernel image is in the set; false for other PCs. `position` is
+    /// its [`direct_position`].
     ///
     /// Most PCs are in the kernel image, so this skips the steps that PCs of modules need.
     #[inline(always)]
-    pub(crate) fn has_direct(&self, pc: usize) -> bool {
+    pub(crate) fn has_direct(&self, position: usize) -> bool {
         if !UNIQUE {
             return false;
         }
-        let offset = pc.wrapping_sub(text().start);
-        let index = offset / WORD_BYTES;
+        let index = position / usize::BITS as usize;
         if !intrinsics::likely(index < self.direct_words) {
             return false;
         }
         // SAFETY: By the type invariants.
         let word = unsafe { Volatile::at(self.start, index) };
-        word.get() & bit_at(offset / STEP) != 0
+        word.get() & bit_at(position) != 0
     }
 
-    /// Returns the bit of a PC; `None` if the set is too small for it.
+    /// Returns the bit at a [`position`]; `None` if the set is too small for it.
     #[inline(always)]
-    pub(crate) fn bit(&self, pc: usize) -> Option<Bit<'_>> {
-        let position = position(pc);
-        let index = position / usize::BITS as usize;
-        if index >= self.words {
+    pub(crate) fn bit(&self, position: usize) -> Option<Bit<'_>> {
+        if position / usize::BITS as usize >= self.words {
             return None;
         }
-        // SAFETY: By the type invariants.
-        let word = unsafe { Volatile::at(self.start, index) };
+        // INVARIANT: The set has the word.
         Some(Bit {
-            word,
-            bit: bit_at(position),
+            set: self,
+            position,
         })
     }
 
@@ -114,35 +111,53 @@ impl Set {
 }
 
 /// The bit of a PC in a set.
+///
+/// # Invariants
+///
+/// `position` is the number of a bit of `set`.
 pub(crate) struct Bit<'a> {
-    word: &'a Volatile<usize>,
-    bit: usize,
+    set: &'a Set,
+    position: usize,
 }
 
 impl Bit<'_> {
     #[inline(always)]
+    fn word(&self) -> &Volatile<usize> {
+        // SAFETY: By the type invariants.
+        unsafe { Volatile::at(self.set.start, self.position / usize::BITS as usize) }
+    }
+
+    #[inline(always)]
     pub(crate) fn is_set(&self) -> bool {
-        self.word.get() & self.bit != 0
+        self.word().get() & bit_at(self.position) != 0
     }
 
     #[inline(always)]
     pub(crate) fn set(&self) {
-        self.word.set(self.word.get() | self.bit);
+        let word = self.word();
+        word.set(word.get() | bit_at(self.position));
     }
 }
 
-/// Returns the bit number of a canonical PC.
+/// Returns the bit number of a canonical PC of the kernel image.
+#[inline(always)]
+pub(crate) fn direct_position(pc: usize) -> usize {
+    // Otherwise the compiler would shift the difference anew for each use.
+    opaque(pc.wrapping_sub(text().start) / STEP)
+}
+
+/// Returns the bit number of a canonical PC. `direct` is its [`direct_position`].
 ///
 /// The bits of the kernel image come first. The bits of modules follow, counted from the lowest
 /// address that a module can have.
 #[inline(always)]
-pub(crate) fn position(pc: usize) -> usize {
+pub(crate) fn position(pc: usize, direct: usize) -> usize {
     let text = text();
-    let mut offset = pc.wrapping_sub(text.start);
-    if intrinsics::unlikely(offset >= text.size) {
-        offset = pc.wrapping_sub(text.modules).wrapping_add(text.size);
+    // The size is a multiple of a step.
+    if intrinsics::unlikely(direct.wrapping_mul(STEP) >= text.size) {
+        return pc.wrapping_sub(text.modules).wrapping_add(text.size) / STEP;
     }
-    offset / STEP
+    direct
 }
 
 /// Returns the mask of a position's bit in its word.

@@ -49,7 +49,7 @@ void kcov_support_init(void)
 	kcov_kaslr_offset = kaslr_offset();
 #endif
 	kcov_text.start = (unsigned long)_stext - kcov_kaslr_offset;
-	kcov_text.size = _etext - _stext;
+	kcov_text.size = round_up(_etext - _stext, 4);
 #ifdef CONFIG_MODULES
 	kcov_text.modules = modules_start() - kcov_kaslr_offset;
 #endif

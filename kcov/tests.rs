@@ -22,9 +22,10 @@ use crate::{
         section, //
     },
     set::{
+        direct_position,
         image_words as set_words,
         modules as set_modules,
-        position,
+        position as position_of,
         start as set_start, //
     },
     statistics, task,
@@ -34,6 +35,11 @@ use kernel::{interrupt::local_interrupt_disable, prelude::*, sync::Arc};
 
 const COMPARISONS: bool = cfg!(CONFIG_KCOV_ENABLE_COMPARISONS);
 const UNIQUE: bool = cfg!(CONFIG_KCOV_UNIQUE);
+
+/// Returns the bit number of a PC in a set.
+fn position(pc: usize) -> usize {
+    position_of(pc, direct_position(pc))
+}
 
 /// A PC outside the kernel. PCs that begin here have no bit in a set of any size.
 const FOREIGN: usize = 0x1000;
@@ -46,15 +52,15 @@ fn lay_out<const N: usize>(words: &mut [u64; N], mode: Mode, front: usize) -> Re
 }
 
 /// Returns a recorder into a layout, as the hooks have it.
-fn recorder<'a>(layout: &'a Layout, mode: Mode) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
-    let (start, capacity) = layout.fast_path(mode);
+fn recorder<'a>(layout: &'a Layout) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
+    let (start, capacity) = layout.fast_path();
     // SAFETY: The layout's start and capacity describe memory that outlives the recorder.
     unsafe { Recorder::new(start, capacity, move || layout) }
 }
 
 /// Records one comparison.
-fn push(layout: &Layout, mode: Mode, arg1: u64) {
-    recorder(layout, mode).push_comparison(Comparison {
+fn push(layout: &Layout, arg1: u64) {
+    recorder(layout).push_comparison(Comparison {
         kind: 7,
         arg1,
         arg2: 2,
@@ -89,6 +95,7 @@ macro_rules! call {
     }};
 }
 
+mod edges;
 mod filter;
 mod hooks;
 mod layout;

@@ -43,8 +43,10 @@ ONE_PROGRAM = "a program of the suite, which has one part of the interface as it
 NOT_DIVIDED = {
     "samples/kcov/kcov_sample.c": "a module that is compiled and instrumented as one object",
     "scripts/bench/counts.c": "a program that is linked with KCOV's object, with the kernel functions that the object calls",
+    "scripts/leaf/cases.py": "one list of programs, and the pieces that several of them have",
     "scripts/setup.sh": "runs before Python is installed, so Python cannot take over a part of it",
     "tools/testing/selftests/kcov/cmp_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/edge_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/history_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/pages_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/remote_test.c": ONE_PROGRAM,

@@ -86,8 +86,8 @@ mod cases {
         let memory = unsafe { Memory::new(words.as_mut_ptr().cast(), words.len()) };
         let layout = Layout::of_area(Mode::PcCmp, memory);
         for number in 0..40 {
-            recorder(&layout, Mode::PcCmp).push_pc(number);
-            push(&layout, Mode::PcCmp, number as u64);
+            recorder(&layout).push_pc(number);
+            push(&layout, number as u64);
         }
         // 31 PCs and 7 comparisons fit.
         assert_eq!(layout.dropped(), 9 + 33);
@@ -103,13 +103,13 @@ mod cases {
         let mut words = [0u64; 2];
         let layout = lay_out(&mut words, Mode::Cmp, 0).unwrap_or(Layout::nothing());
         assert!(!layout.has_records());
-        push(&layout, Mode::Cmp, 1);
+        push(&layout, 1);
         assert_eq!(layout.dropped(), 1);
         assert!(layout.has_records());
         let mut words = [0u64; 3];
         let layout = lay_out(&mut words, Mode::Pc, 0).unwrap_or(Layout::nothing());
         assert!(!layout.has_records());
-        recorder(&layout, Mode::Pc).push_pc(1);
+        recorder(&layout).push_pc(1);
         assert_eq!(layout.dropped(), 0);
         assert!(layout.has_records());
         layout.reset_counts();
@@ -121,7 +121,7 @@ mod cases {
         let mut words = [0u64; 5];
         let layout = lay_out(&mut words, Mode::Pc, 0).unwrap_or(Layout::nothing());
         for number in 0..5 {
-            recorder(&layout, Mode::Pc).push_pc(FOREIGN + number);
+            recorder(&layout).push_pc(FOREIGN + number);
         }
         assert_eq!(layout.dropped(), 2);
         assert_eq!(words[0], 3);
@@ -139,9 +139,9 @@ mod cases {
         // The count, two records, and three words, which are too few for another record.
         let mut words = [0u64; 13];
         let layout = lay_out(&mut words, Mode::Cmp, 0).unwrap_or(Layout::nothing());
-        push(&layout, Mode::Cmp, 10);
-        push(&layout, Mode::Cmp, 11);
-        push(&layout, Mode::Cmp, 12);
+        push(&layout, 10);
+        push(&layout, 11);
+        push(&layout, 12);
         assert_eq!(layout.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1], 7);
@@ -159,14 +159,14 @@ mod cases {
         let layout = lay_out(&mut words, Mode::Cmp, 0).unwrap_or(Layout::nothing());
         let cases = [5u64, 6, 7];
         // SAFETY: `cases` has three elements.
-        unsafe { recorder(&layout, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 3, 0) };
+        unsafe { recorder(&layout).push_cases(1, 9, cases.as_ptr(), 3, 0) };
         assert_eq!(layout.dropped(), 1);
         assert_eq!(words[0], 2);
         assert_eq!(words[1..4], [1, 5, 9]);
         assert_eq!(words[5..8], [1, 6, 9]);
         assert_eq!(words[9], 0);
         // SAFETY: No case is read.
-        unsafe { recorder(&layout, Mode::Cmp).push_cases(1, 9, cases.as_ptr(), 0, 0) };
+        unsafe { recorder(&layout).push_cases(1, 9, cases.as_ptr(), 0, 0) };
         assert_eq!(words[0], 2);
     }
 
@@ -175,8 +175,8 @@ mod cases {
         let mut words = [0u64; 14];
         let layout = lay_out(&mut words, Mode::PcCmp, 3).unwrap_or(Layout::nothing());
         for number in 0..3 {
-            recorder(&layout, Mode::PcCmp).push_pc(number);
-            push(&layout, Mode::PcCmp, number as u64);
+            recorder(&layout).push_pc(number);
+            push(&layout, number as u64);
         }
         // Two PCs and two comparisons fit.
         assert_eq!(layout.dropped(), 2);
@@ -193,20 +193,20 @@ mod cases {
         let case = [1u64];
         assert_eq!(
             written_with_forged_count::<5>(Mode::Pc, Kind::Pc, |layout| {
-                recorder(layout, Mode::Pc).push_pc(1)
+                recorder(layout).push_pc(1)
             }),
             None
         );
         assert_eq!(
             written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |layout| {
-                push(layout, Mode::Cmp, 1)
+                push(layout, 1)
             }),
             None
         );
         assert_eq!(
             written_with_forged_count::<10>(Mode::Cmp, Kind::Comparison, |layout| {
                 // SAFETY: `case` has one element.
-                unsafe { recorder(layout, Mode::Cmp).push_cases(1, 1, case.as_ptr(), 1, 1) }
+                unsafe { recorder(layout).push_cases(1, 1, case.as_ptr(), 1, 1) }
             }),
             None
         );

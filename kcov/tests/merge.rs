@@ -12,8 +12,8 @@ fn merged(words: usize, count: u64) -> Result<(u64, usize)> {
     let buffer = LaidOutBuffer::new(buffer, Mode::Pc, 0)?;
     let mut area = Area::new(16, GFP_KERNEL)?;
     area.lay_out(Mode::Pc, 16);
-    recorder(area.layout(), Mode::Pc).push_pc(1);
-    recorder(area.layout(), Mode::Pc).push_pc(2);
+    recorder(area.layout()).push_pc(1);
+    recorder(area.layout()).push_pc(2);
     // SAFETY: The count is at the start of the buffer.
     unsafe { start.write_volatile(count) };
     // SAFETY: Only this function uses the area.
@@ -47,7 +47,7 @@ mod cases {
         let mut words = [0; 13];
         let source = lay_out(&mut words, Mode::Cmp, 0)?;
         for number in 10..13 {
-            push(&source, Mode::Cmp, number);
+            push(&source, number);
         }
         // SAFETY: Only this test uses the words.
         let records = unsafe { source.records(Kind::Comparison) };

@@ -22,6 +22,7 @@ mod cases {
         assert_eq!(Mode::from_user(1), only_if(COMPARISONS, Mode::Cmp));
         assert_eq!(Mode::from_user(2), Err(EINVAL));
         assert_eq!(Mode::from_user(3), Err(EINVAL));
+        assert_eq!(Mode::from_user(4), Err(EINVAL));
         assert_eq!(Mode::from_user(1 << 32), Err(EINVAL));
         assert_eq!(Mode::from_user(usize::MAX), Err(EINVAL));
     }
@@ -32,7 +33,8 @@ mod cases {
         assert_eq!(Mode::from_remote_user(1), only_if(COMPARISONS, Mode::Cmp));
         assert_eq!(Mode::from_remote_user(2), only_if(UNIQUE, Mode::Unique));
         assert_eq!(Mode::from_remote_user(3), only_if(COMPARISONS, Mode::PcCmp));
-        assert_eq!(Mode::from_remote_user(4), Err(EINVAL));
+        assert_eq!(Mode::from_remote_user(4), only_if(UNIQUE, Mode::Edge));
+        assert_eq!(Mode::from_remote_user(5), Err(EINVAL));
         assert_eq!(Mode::from_remote_user(u32::MAX as usize), Err(EINVAL));
     }
 
@@ -42,6 +44,7 @@ mod cases {
         assert_eq!(Mode::Cmp.supported(), only_if(COMPARISONS, Mode::Cmp));
         assert_eq!(Mode::Unique.supported(), only_if(UNIQUE, Mode::Unique));
         assert_eq!(Mode::PcCmp.supported(), only_if(COMPARISONS, Mode::PcCmp));
+        assert_eq!(Mode::Edge.supported(), only_if(UNIQUE, Mode::Edge));
     }
 
     #[test]
@@ -51,9 +54,11 @@ mod cases {
         assert_eq!(Mode::Cmp.word(), 2);
         assert_eq!(Mode::Unique.word(), 1);
         assert_eq!(Mode::PcCmp.word(), 3);
+        assert_eq!(Mode::Edge.word(), 1);
         assert!(Mode::Pc.is_plain());
         assert!(Mode::Cmp.is_plain());
         assert!(!Mode::Unique.is_plain());
         assert!(!Mode::PcCmp.is_plain());
+        assert!(!Mode::Edge.is_plain());
     }
 }

@@ -37,6 +37,9 @@
 #define WORDS 8192
 #define SET_WORDS 4096
 #define AREA_WORDS 1024
+#define TABLE_WORDS 4096
+/* The word with the number of edges. */
+#define EDGE_COUNT 2
 /* The range of code that a set of SET_WORDS words covers, which contains the whole program. */
 #define TEXT_START 0x400000UL
 #define TEXT_SIZE (SET_WORDS * 64UL * 4)
@@ -522,6 +525,7 @@ static uint64_t cases[2 + 4] = { 4, 32, 1, 2, 3, 4 };
 	}
 
 CALL(trace_pc, __sanitizer_cov_trace_pc())
+CALL(trace_pc_elsewhere, __sanitizer_cov_trace_pc())
 CALL(trace_cmp1, __sanitizer_cov_trace_cmp1(1, 2))
 CALL(trace_cmp2, __sanitizer_cov_trace_cmp2(1, 2))
 CALL(trace_cmp4, __sanitizer_cov_trace_cmp4(1, 2))
@@ -581,6 +585,23 @@ static void count_hook(const struct hook *hook, const char *state, uint64_t *cou
 	printf("%s.%s %lu\n", hook->name, state, steps);
 }
 
+#ifdef CONFIG_KCOV_UNIQUE
+static void count_edges(const struct hook *hook, void *file, uint64_t *buffer)
+{
+	struct hook elsewhere = *hook;
+
+	elsewhere.call = trace_pc_elsewhere;
+	memset(buffer, 0, WORDS * sizeof(uint64_t));
+	call(file, KCOV_EDGE_ENABLE, TABLE_WORDS);
+	/* The second call after a reset does more than the others. */
+	hook->call();
+	hook->call();
+	count_hook(hook, "edge_repeated", &buffer[EDGE_COUNT], 0);
+	count_hook(&elsewhere, "edge_new", &buffer[EDGE_COUNT], 1);
+	call(file, KCOV_DISABLE, 0);
+}
+#endif
+
 /* With a buffer of the task's own. */
 static void count_in_task(const struct hook *hook)
 {
@@ -621,6 +642,7 @@ static void count_in_task(const struct hook *hook)
 		count_hook(hook, "unique_new", &buffer[SET_WORDS], 1);
 		count_hook(hook, "unique_repeated", &buffer[SET_WORDS], 0);
 		call(file, KCOV_DISABLE, 0);
+		count_edges(hook, file, buffer);
 	}
 #endif
 }

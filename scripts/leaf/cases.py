@@ -103,6 +103,39 @@ def _pc(before="", stores=_STORES, extra=""):
     return _HEAD + extra + _PC.replace("BEFORE;", before).replace("STORES;", stores + ";")
 
 
+# Edges: the last PC, the flag of a busy hook, the count and the record.
+_EDGE = r"""
+extern u64 moved;
+HOOK(pc)(void)
+{
+	struct task *t = current_task;
+	volatile unsigned int *busy = (volatile unsigned int *)&t->big[1];
+	volatile u64 *area, *number = &t->big[0], *records;
+	u64 ip = IP, last, count;
+
+	if (t->mode != 2)
+		return;
+	area = t->area;
+	last = area[0];
+	if (last < t->size) {
+		area[0] = last + 1;
+		area[last + 1] = ip;
+		return;
+	}
+	LAST;
+	if (area[4] == last)
+		return;
+	RECORD;
+}
+"""
+_LAST = "area[0] = ip + *number"
+_RECORD = "records = (u64 *)t->big[2]; count = area[2]; area[2] = count + 1; records[count] = last; records[count + 1] = ip"
+
+
+def _edge(last=_LAST, record=f"*busy = 1; {_RECORD}; *busy = 0"):
+    return _HEAD + _EDGE.replace("LAST;", last + ";").replace("RECORD;", record + ";")
+
+
 def _cmp(stores=_CMP_STORES, inline="always_inline"):
     return _pc() + _CMP.replace("CMP_STORES;", stores + ";").replace("INLINE", inline)
 
@@ -146,6 +179,31 @@ void append(struct trace *t, const u64 *from, u64 n)
 	PUBLISH;
 }
 """
+# Appends edges that the table does not have. The count is the third word.
+_MERGE_EDGES = r"""
+void append_edges(struct trace *t, const u64 *from, u64 n) __asm__("_RNvMs0_NtC4kcov6layoutNtB5_6Layout12append_edges");
+void append_edges(struct trace *t, const u64 *from, u64 n)
+{
+	volatile u64 *start = t->start;
+	u64 count, added = 0, i;
+
+	if (start[0] < 2) {
+		start[2] = 0;
+		start[0] = 2;
+	}
+	count = start[2];
+	for (i = 0; i < n; i++) {
+		if (t->set[from[i] % 64] == from[i])
+			continue;
+		t->set[from[i] % 64] = from[i];
+		start[100 + count + added++] = from[i];
+	}
+	if (!added)
+		return;
+	PUBLISH;
+}
+"""
+COUNT_EDGES = "start[2] = count + added"
 WMB = "rust_helper_smp_wmb()"
 COUNT = "*(volatile u64 *)t->start = count + added"
 # Stores the last record once more.
@@ -154,6 +212,10 @@ LATE = "((volatile u64 *)t->start)[count + added] = from[n - 1]"
 
 def merge(publish=f"{WMB}; {COUNT}"):
     return f"void rust_helper_smp_wmb(void);\n{_MERGE}".replace("PUBLISH;", publish + ";")
+
+
+def _merge_edges(publish=f"{WMB}; {COUNT_EDGES}"):
+    return _sections() + merge() + _MERGE_EDGES.replace("PUBLISH;", publish + ";")
 
 
 # A task whose recording has the offsets in _OFFSETS, and the start and the stop of a section.
@@ -294,6 +356,18 @@ CASES = [
         "for (i = n / 2; i; i--, at += 8, cases += 2) { at[0] = 5; at[1] = cases[2]; at[2] = value; at[3] = ip; "
         "at[4] = 5; at[5] = cases[3]; at[6] = value; at[7] = ip; }"), ""),
     Case("jump table", None, _pc(_JUMP_TABLE), ""),
+    Case("edge", None, _edge(), ""),
+    Case("edge, the kernel's code is moved", None, _edge(last="ip -= moved; area[0] = ip + *number"), ""),
+
+    Case("edge while the hook is not busy", "stores a word of an edge while it is not busy", _edge(record=_RECORD), ""),
+    Case("edge before the hook is busy", "stores a word of an edge while it is not busy",
+         _edge(record=f"{_RECORD}; *busy = 1; *busy = 0"), ""),
+    Case("edge after the hook was busy", "stores a word of an edge while it is not busy",
+         _edge(record=f"*busy = 1; *busy = 0; {_RECORD}"), ""),
+    Case("hook that stays busy", "can return while it is busy with an edge", _edge(record=f"*busy = 1; {_RECORD}"), ""),
+    Case("flag of a busy hook, twice", "sets the flag of a busy hook out of order",
+         _edge(record=f"*busy = 1; *busy = 1; {_RECORD}; *busy = 0"), ""),
+    Case("last PC without a number", "can store a word before the count|overwrites the count", _edge(last="area[0] = ip"), ""),
 
     Case("call to an outside function", r"calls outside\b.*not in the implementation's object",
          _pc("outside();"), ""),
@@ -466,12 +540,17 @@ CASES = [
     Case("merge: records after the count", "a record after the count",
          _sections() + merge(f"{WMB}; {COUNT}; memcpy(t->start + 1 + count, from, 8 * added)"), ""),
     Case("merge: none", "appends no records", _sections() + "void _RNvC4kcov4some(void) { }", ""),
+    Case("merge of edges", None, _merge_edges(), ""),
+    Case("merge of edges: no barrier", "the count without a barrier", _merge_edges(COUNT_EDGES), ""),
+    Case("merge of edges: record after the count", "a record after the count",
+         _merge_edges(f"{WMB}; {COUNT_EDGES}; start[99 + count + added] = 1"), ""),
     Case("section: jump to a place that is not known", "an indirect jump", _sections(AFTER=_asm("jmp *%rax")), ""),
 ]
 
 # The rest of the program, including functions that hooks must not reach.
 REST = r"""
 struct task *current_task;
+unsigned long moved;
 void outside(void) { __asm__ volatile("nop"); }
 void rust_helper_smp_wmb(void) { __asm__ volatile("nop"); }
 void *lend(unsigned long size) { return (void *)size; }

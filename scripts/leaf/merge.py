@@ -8,9 +8,9 @@ The order of the stores that append a section's records to a descriptor's buffer
 
 The function is found by its name and by the barrier. The count in it is the whole word that is stored to the exact
 place to which a pointer from memory leads, if the word was not loaded from there just before. Every other store that is
-not to the stack is taken for a part of a record, and so is a call of memcpy(). If the barrier compiles to no
-instruction, only the order of the stores is checked. This is so with one CPU, and on x86_64 if the helpers in C are
-inlined.
+not to the stack is taken for a part of a record, and so is a call of memcpy(). The count of edges is another word of
+the header, the third; a store of 0 to it belongs to a reset. If the barrier compiles to no instruction, only the order
+of the stores is checked. This is so with one CPU, and on x86_64 if the helpers in C are inlined.
 """
 
 import os
@@ -20,7 +20,10 @@ from typing import Any, Dict
 from .publish import Paths
 from .walk import PANIC, Violation
 
-_APPEND = re.compile(r"^_R.*layout.*6append")
+_APPEND = re.compile(r"^_R.*layout.*(?:6append|12append_edges)")
+_APPEND_EDGES = re.compile(r"^_R.*layout.*12append_edges")
+_COUNT_OF_EDGES = re.compile(r"^(?:\[\w+,\s*#)?(?:0x10|16)(?:\(%?\w+\)|\])$")
+_ZERO = re.compile(r"^(?:\$(?:0x)?0|xzr|zero)\b")
 _COPY = re.compile(r"^_*(pi_)?mem(cpy|move)(_orig|_erms)?$")
 _BARRIER = re.compile(r"^rust_helper_smp_w?mb$")
 _NAMED = re.compile(r"<([^>+]+)>")
@@ -52,7 +55,9 @@ class Merge:
 
     def __init__(self, image, start, visible):
         self.image, self.visible = image, visible
-        self.walk = _Paths(image, image.elf.name_of(start)[0], start, set())
+        name = image.elf.name_of(start)[0]
+        self.edges = _APPEND_EDGES.match(name)
+        self.walk = _Paths(image, name, start, set())
         self.frame = image.arch.frame if any(
             image.arch.sets_frame(image.insns[addr].text) for addr in self.walk.successors) else None
         self.found, self.counts, self.copies = {}, set(), set()
@@ -94,11 +99,16 @@ class Merge:
         place = arch.stored(insn.mnemonic, insn.operands)
         if place is None or place.base in (arch.stack, self.frame):
             return phase
-        if place.plain and self._is_loaded(insn, place) and not self._updates(insn, place):
+        if self._is_count(insn, place):
             if arch.releases(insn.mnemonic):
                 phase = _ORDERED
             return self._count(insn, phase)
         return self._record(insn, phase)
+
+    def _is_count(self, insn, place):
+        if self.edges:
+            return _COUNT_OF_EDGES.match(place.text) and not _ZERO.match(insn.operands.strip())
+        return place.plain and self._is_loaded(insn, place) and not self._updates(insn, place)
 
     def _called(self, insn, phase):
         """Returns the phase after a call of, or a jump to, a function that is not followed."""

@@ -11,6 +11,10 @@ not proved.
 In addition to the trace, a hook may update a counter, a bit for a record, or a number of 4 bytes, but never between the
 count and the words of a record.
 
+The hook of PCs may instead record an edge. It begins with a store of the PC, plus a number of the kernel's, to the first
+word of the memory. All other stores of words follow between a store of 1 and a store of 0 to a number of 4 bytes, the
+flag of the busy hook. An interrupt in between records no edge.
+
 The reason: an interrupt between the two stores may record too. If the count came second, the interrupt's record and the
 interrupted one would be written to the same place.
 """
@@ -24,6 +28,8 @@ from .walk import HOOK_PC, HOOK_SWITCH
 # The stores so far. While a record is being written, the phase is the set of its stored places. Two registers then hold
 # the area and the old count.
 _NONE, _DONE = "no record yet", "record complete"
+# The phases of an edge: its PC is stored; the hook is busy; it is no longer busy.
+_EDGE, _BUSY, _RECORDED = "edge", "edge while busy", "edge recorded"
 # The phase while the records that one store has counted are written; words: the stored words of the current record.
 _Batch = namedtuple("_Batch", "words")
 
@@ -50,13 +56,21 @@ class Order(Machine):
             if state.phase.words:
                 self._report(f"can go on after storing {len(state.phase.words)} of {self.words} words of a record",
                              insn)
-        elif state.phase not in (_NONE, _DONE):
+        elif state.phase == _BUSY:
+            self._report("can return while it is busy with an edge", insn)
+        elif state.phase not in (_NONE, _DONE, _EDGE, _RECORDED):
             self._report(f"can go on after storing a count and {len(state.phase)} of {self.words} words of "
                          "the record", insn)
 
     # The rules.
 
     def _store(self, address, value, insn, state, wide):
+        if state.phase in (_EDGE, _BUSY, _RECORDED):
+            self._store_of_edge(address, value, insn, state, wide)
+            return
+        if state.phase == _NONE and wide and self._is_last_pc(address, value, state):
+            state.phase = _EDGE
+            return
         idle = state.phase in (_NONE, _DONE) or (isinstance(state.phase, _Batch) and not state.phase.words)
         if idle and self._is_note(address, insn):
             return
@@ -92,6 +106,36 @@ class Order(Machine):
         if len(state.phase) >= self.words:
             state.phase = _DONE
             del state.regs["area"], state.regs["count"]
+
+    def _is_last_pc(self, address, value, state):
+        """
+        Returns True if the return address plus a loaded number is stored to a place that was read before. A variable may be
+        subtracted, the offset of the kernel's code.
+        """
+        if self.walk.hook != HOOK_PC or address is None or value is None or address not in state.loads.values():
+            return False
+        # The variable is the only atom that is not added once.
+        added = {atom for atom, times in value[0] if times == 1}
+        variables = [atom for atom, times in value[0] if atom not in added]
+        numbers = {atom for atom in added if state.loads.get(atom, address) != address}
+        return (value[1] == 0 and len(added) == 2 and len(numbers) == 1 and len(variables) <= 1
+                and all("(%rsp)" in atom[1] for atom in added - numbers)
+                and all("(%rip)" in str(atom[1]) for atom in variables))
+
+    def _store_of_edge(self, address, value, insn, state, wide):
+        if not wide and self._is_note(address, insn):
+            now = {_EDGE: _BUSY, _BUSY: _RECORDED}.get(state.phase)
+            if not now or value != constant(now == _BUSY):
+                self._report("sets the flag of a busy hook out of order", insn)
+                return
+            if now == _RECORDED:
+                self.records.add(insn.addr)
+            state.phase = now
+        elif state.phase == _BUSY or self._is_note(address, insn):
+            return
+        elif address not in state.loads.values():
+            # Before and after that, only the last PC is stored, to the place that was read first.
+            self._report("stores a word of an edge while it is not busy", insn)
 
     def _is_note(self, address, insn):
         """

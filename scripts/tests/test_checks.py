@@ -107,7 +107,7 @@ class KUnit(unittest.TestCase):
         return {result.name: result.outcome for result in kunit.suites(impl, report)}
 
     def test_all_suites(self):
-        own = {"filter", "hooks", "layout", "merge", "modes", "remote", "set"}
+        own = {"edges", "filter", "hooks", "layout", "merge", "modes", "remote", "set"}
         self.assertEqual(set(kunit.declared()), {f"kcov_{name}" for name in own} | {"kcov_rcu_table"})
         self.assertEqual(set(self.outcomes("rust", *kunit.declared()).values()), {PASSED})
 

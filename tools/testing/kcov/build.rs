@@ -5,11 +5,12 @@
 
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "area",
     "buffer",
     "context",
     "descriptor",
+    "edges",
     "filter",
     "layout",
     "memory",

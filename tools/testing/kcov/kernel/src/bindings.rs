@@ -13,6 +13,7 @@ pub const KCOV_TRACE_PC: u32 = 0;
 pub const KCOV_TRACE_CMP: u32 = 1;
 pub const KCOV_TRACE_UNIQUE_PC: u32 = 2;
 pub const KCOV_TRACE_PC_CMP: u32 = 3;
+pub const KCOV_TRACE_EDGE: u32 = 4;
 pub const KCOV_REMOTE_MAX_HANDLES: u32 = 0x100;
 
 // include/linux/kcov.h

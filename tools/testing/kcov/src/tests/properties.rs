@@ -3,6 +3,7 @@
 //! Properties of the format and the layout, for inputs of all kinds.
 
 mod descriptors;
+mod edges;
 mod filters;
 mod handles;
 mod layouts;

@@ -14,7 +14,7 @@ proptest! {
                      at_end: bool) {
         let guarded = Guarded::new(words, at_end);
         let layout = Layout::of_area(Mode::Unique, guarded.memory());
-        let capacity = layout.fast_path(Mode::Pc).1;
+        let capacity = layout.trace(Kind::Pc).capacity();
         let mut distinct = Vec::new();
         for (number, &pc) in pcs.iter().enumerate() {
             // The words after the trace are those of the filter.

@@ -2,7 +2,7 @@
 
 //! The parts of memory: inside it, without overlap, and not too large.
 
-use crate::{filter::Filter, layout::Layout, memory::Memory, mode::Mode};
+use crate::{edges, filter::Filter, layout::Layout, memory::Memory, mode::Mode, records::Kind};
 use proptest::prelude::*;
 use std::ops::Range;
 
@@ -29,7 +29,8 @@ fn part(address: usize, words: usize) -> Range<usize> {
 
 /// Returns the words of the set, of the PCs and of the comparisons, with their counts.
 fn parts(layout: &Layout) -> [Range<usize>; 3] {
-    let (pcs, capacity) = layout.fast_path(Mode::Pc);
+    let pcs = layout.trace(Kind::Pc);
+    let (pcs, capacity) = (pcs.start(), pcs.capacity());
     let pc_words = if capacity == 0 { 0 } else { 1 + capacity };
     let (comparisons, number) = layout.trace_of_comparisons();
     let comparison_words = if number == 0 {
@@ -64,11 +65,13 @@ fn check(mode: Mode, words: usize, layout: &Layout, filter: Range<usize>) {
         "{mode:?} {words}: {all:?}"
     );
     assert_eq!(set.is_empty(), mode != Mode::Unique || set.is_empty());
-    let (_, capacity) = layout.fast_path(mode);
+    let (_, capacity) = layout.fast_path();
+    // A trace for one PC is not for the fast path, which would take it for edges.
     assert_eq!(
         capacity == 0,
-        !mode.is_plain() || words < if mode == Mode::Pc { 2 } else { 5 }
+        !mode.is_plain() || words < if mode == Mode::Pc { 3 } else { 5 }
     );
+    assert!(capacity != edges::FAST_CAPACITY || mode != Mode::Pc);
 }
 
 fn check_buffer(mode: Mode, words: usize, front: usize) {
@@ -79,6 +82,7 @@ fn check_buffer(mode: Mode, words: usize, front: usize) {
         Mode::Unique => front >= 1 && front <= words && words - front >= 2,
         // The count and a PC, the count and a comparison.
         Mode::PcCmp => front >= 2 && front <= words && words - front >= 5,
+        Mode::Edge => unreachable!("edges have properties of their own"),
     };
     assert_eq!(layout.is_ok(), expected, "{mode:?} {words} {front}");
     let Ok(layout) = layout else {
@@ -98,6 +102,7 @@ fn check_buffer(mode: Mode, words: usize, front: usize) {
                 0
             }
         ),
+        Mode::Edge => unreachable!(),
     }
 }
 
@@ -132,7 +137,8 @@ fn areas() {
                     words,
                 )
             };
-            let (pcs, capacity) = layout.fast_path(Mode::Pc);
+            let pcs = layout.trace(Kind::Pc);
+            let (pcs, capacity) = (pcs.start(), pcs.capacity());
             let pcs = place(pcs, if capacity == 0 { 0 } else { 1 + capacity });
             let (comparisons, records) = layout.trace_of_comparisons();
             let comparisons = place(

@@ -14,6 +14,7 @@ proptest! {
             1 => (Ok(Mode::Cmp), Ok(Mode::Cmp)),
             2 => (Err(EINVAL), Ok(Mode::Unique)),
             3 => (Err(EINVAL), Ok(Mode::PcCmp)),
+            4 => (Err(EINVAL), Ok(Mode::Edge)),
             _ => (Err(EINVAL), Err(EINVAL)),
         };
         prop_assert_eq!(Mode::from_user(raw), local);

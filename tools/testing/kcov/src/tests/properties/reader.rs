@@ -40,6 +40,19 @@ pub(super) fn comparisons_of(words: &[u64]) -> Vec<[u64; 4]> {
         .collect()
 }
 
+/// Reads edges: words of the previous PC and of the PC, after a header and a table of so many words.
+pub(super) fn edges_of(words: &[u64], table: usize) -> Vec<(u64, u64)> {
+    let records = words[4 + table..].chunks_exact(2);
+    match words[0] {
+        0 => Vec::new(),
+        1 => vec![(0, words[1])],
+        _ => records
+            .take(usize::try_from(words[2]).unwrap_or(usize::MAX))
+            .map(|record| (record[0], record[1]))
+            .collect(),
+    }
+}
+
 /// The recorder.
 pub(super) struct Expected {
     shape: Shape,

@@ -54,11 +54,12 @@ fn shape(mode: Mode, front: usize) -> Shape {
         Mode::Cmp => Shape::Comparisons,
         Mode::Unique => Shape::Unique(front),
         Mode::PcCmp => Shape::Both(front),
+        Mode::Edge => unreachable!("edges have properties of their own"),
     }
 }
 
-fn recorder<'a>(layout: &'a Layout, mode: Mode) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
-    let (start, capacity) = layout.fast_path(mode);
+fn recorder<'a>(layout: &'a Layout) -> Recorder<impl Fn() -> &'a Layout + use<'a>> {
+    let (start, capacity) = layout.fast_path();
     // SAFETY: The layout has checked that there is space.
     unsafe { Recorder::new(start, capacity, move || layout) }
 }
@@ -70,7 +71,7 @@ fn call(layout: &Layout, mode: Mode, call: &Call) -> Vec<Record> {
     let canonical = |pc: usize| pc.wrapping_sub(moved) as u64;
     match call {
         Call::Pc(pc) if mode.word() & crate::mode::RECORD_PCS != 0 => {
-            recorder(layout, mode).push_pc(*pc);
+            recorder(layout).push_pc(*pc);
             vec![Record::Pc(canonical(*pc))]
         }
         &Call::Comparison(kind, arg1, arg2, pc)
@@ -82,7 +83,7 @@ fn call(layout: &Layout, mode: Mode, call: &Call) -> Vec<Record> {
                 arg2,
                 pc,
             };
-            recorder(layout, mode).push_comparison(comparison);
+            recorder(layout).push_comparison(comparison);
             vec![Record::Comparison([kind, arg1, arg2, canonical(pc)])]
         }
         Call::Switch(kind, value, cases, pc)
@@ -90,7 +91,7 @@ fn call(layout: &Layout, mode: Mode, call: &Call) -> Vec<Record> {
         {
             let (start, number) = (cases.as_ptr(), cases.len() as u64);
             // SAFETY: There are so many cases.
-            unsafe { recorder(layout, mode).push_cases(*kind, *value, start, number, *pc) };
+            unsafe { recorder(layout).push_cases(*kind, *value, start, number, *pc) };
             let record = |&case| Record::Comparison([*kind, case, *value, canonical(*pc)]);
             cases.iter().map(record).collect()
         }
@@ -214,6 +215,7 @@ proptest! {
             Mode::Cmp => &[(0, (words - 1) / 4)],
             Mode::Unique => &[(front, words - front - 1)],
             Mode::PcCmp => &[(0, front - 1), (front, (words - front - 1) / 4)],
+            Mode::Edge => unreachable!(),
         };
         for &(index, capacity) in traces {
             guarded.set(index, count.max(capacity as u64));

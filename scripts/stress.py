@@ -33,6 +33,7 @@ ONLY_RUST = {
     "unique_enabled",
     "unique_traces",
     "both_enabled",
+    "edges_enabled",
     "both_traces",
     "remote_divided",
     "resets",

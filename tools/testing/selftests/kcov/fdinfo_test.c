@@ -141,6 +141,7 @@ TEST_F(fdinfo, modes)
 		{ KCOV_ENABLE, KCOV_TRACE_CMP, "cmp" },
 		{ KCOV_UNIQUE_ENABLE, 1024, "unique" },
 		{ KCOV_PC_CMP_ENABLE, 2048, "pc+cmp" },
+		{ KCOV_EDGE_ENABLE, 1024, "edge" },
 	};
 	size_t i;
 

@@ -326,7 +326,7 @@ TEST_F(state, remote_enable)
 TEST_F(state, remote_enable_with_bad_mode)
 {
 	EXPECT_RESULT(variant->remote_bad,
-		      kcov_remote_enable(self->fd, 4, AREA_WORDS,
+		      kcov_remote_enable(self->fd, 5, AREA_WORDS,
 					 COMMON_HANDLE + 1, USB_HANDLE + 1));
 }
 

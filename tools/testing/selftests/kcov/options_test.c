@@ -52,6 +52,13 @@ FIXTURE_VARIANT_ADD(mode, both) {
 	.front = WORDS / 2,
 };
 
+FIXTURE_VARIANT_ADD(mode, edge) {
+	.option = "CONFIG_KCOV_UNIQUE",
+	.command = KCOV_EDGE_ENABLE,
+	.remote_mode = KCOV_TRACE_EDGE,
+	.front = WORDS / 2,
+};
+
 FIXTURE_SETUP(mode)
 {
 	const char *missing = symbols_missing();

@@ -296,14 +296,14 @@ TEST_F(remote, errors_in_order)
 	/* The mode is checked before all handles, and the number of handles before the mode. */
 	fill(self, 1);
 	self->arg->common_handle = 0;
-	self->arg->trace_mode = 4;
+	self->arg->trace_mode = 5;
 	EXPECT_EQ(-EINVAL, enable(self));
 	EXPECT_EQ(0, let_go(self));
 }
 
 TEST_F(remote, modes)
 {
-	static const unsigned int bad[] = { 4, 5, 0x100, 1U << 30, 1U << 31, ~0U };
+	static const unsigned int bad[] = { 5, 6, 0x100, 1U << 30, 1U << 31, ~0U };
 	size_t i;
 	long ret;
 

@@ -183,6 +183,24 @@ static bool enable_both(unsigned int slot, unsigned long front)
 	return !ret;
 }
 
+/* Each edge once. */
+static bool enable_edges(unsigned int slot, unsigned long table)
+{
+	long ret = kcov_ioctl(slot_fd(slot), KCOV_EDGE_ENABLE, table);
+
+	judge("KCOV_EDGE_ENABLE", ret, false, options.no_unique);
+	if (!ret)
+		COUNT(edges_enabled);
+	return !ret;
+}
+
+/* The size of the table: mostly one that is possible. */
+static unsigned long table_words(struct state *state)
+{
+	return random_below(&state->random, 4) ? 1UL << random_below(&state->random, 12) :
+		front_words(state);
+}
+
 static void enable_local(struct state *state, unsigned int slot)
 {
 	unsigned int kind = random_below(&state->random, 8);
@@ -194,6 +212,10 @@ static void enable_local(struct state *state, unsigned int slot)
 	}
 	if (kind == 1) {
 		enable_both(slot, front_words(state));
+		return;
+	}
+	if (kind == 2) {
+		enable_edges(slot, table_words(state));
 		return;
 	}
 	ret = kcov_enable(slot_fd(slot), kind % 2 ? KCOV_TRACE_PC : KCOV_TRACE_CMP);
@@ -258,6 +280,7 @@ static uint32_t remote_mode(struct state *state)
 {
 	static const uint32_t modes[] = {
 		KCOV_TRACE_PC, KCOV_TRACE_CMP, KCOV_TRACE_UNIQUE_PC, KCOV_TRACE_PC_CMP,
+		KCOV_TRACE_EDGE,
 	};
 
 	/* Where these modes are unknown, the call fails with EINVAL. */
@@ -291,7 +314,8 @@ static bool enable_remote(struct state *state, unsigned int slot)
 		taken |= !own;
 	}
 	remote.arg.trace_mode = remote_mode(state);
-	remote.arg.front_size = front_words(state);
+	remote.arg.front_size = remote.arg.trace_mode == KCOV_TRACE_EDGE ?
+		table_words(state) : front_words(state);
 	remote.arg.area_size = area_words(state);
 	remote.arg.num_handles = number;
 	ret = kcov_ioctl(slot_fd(slot), KCOV_REMOTE_ENABLE, (unsigned long)&remote);

@@ -20,6 +20,7 @@
 	X(local_enabled)						\
 	X(unique_enabled)						\
 	X(both_enabled)							\
+	X(edges_enabled)						\
 	X(remote_enabled)						\
 	X(remote_divided)						\
 	X(resets)							\

@@ -17,6 +17,8 @@ pub const UNIQUE_ENABLE: Opcode = opcode::write::<usize>(b'c', 103);
 pub const RESET_TRACE: Opcode = opcode::none(b'c', 104);
 /// `KCOV_PC_CMP_ENABLE`: starts collection of PCs and comparisons; the argument is the number of words for PCs.
 pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
+/// `KCOV_EDGE_ENABLE`: starts collection of each edge once; the argument is the number of words of the table.
+pub const EDGE_ENABLE: Opcode = opcode::write::<usize>(b'c', 106);
 
 /// `KCOV_TRACE_PC`.
 pub const TRACE_PC: usize = 0;
@@ -26,6 +28,8 @@ pub const TRACE_CMP: usize = 1;
 pub const TRACE_UNIQUE_PC: usize = 2;
 /// `KCOV_TRACE_PC_CMP`, for remote sections only.
 pub const TRACE_PC_CMP: usize = 3;
+/// `KCOV_TRACE_EDGE`, for remote sections only.
+pub const TRACE_EDGE: usize = 4;
 
 /// `KCOV_REMOTE_MAX_HANDLES`: the largest number of handles that one call attaches.
 pub const REMOTE_MAX_HANDLES: usize = 0x100;
@@ -47,6 +51,8 @@ pub const ENOTSUPP: i32 = 524;
 pub const WORDS_PER_PC: usize = 1;
 /// The number of words that one comparison takes in the buffer.
 pub const WORDS_PER_CMP: usize = 4;
+/// The number of words that one edge takes in the buffer.
+pub const WORDS_PER_EDGE: usize = 2;
 
 /// The part of `struct kcov_remote_arg` whose size is in the number of the ioctl.
 #[repr(C, align(8))]
@@ -90,6 +96,7 @@ mod tests {
         assert_eq!(UNIQUE_ENABLE, 0x4008_6367);
         assert_eq!(RESET_TRACE, 0x6368);
         assert_eq!(PC_CMP_ENABLE, 0x4008_6369);
+        assert_eq!(EDGE_ENABLE, 0x4008_636a);
     }
 
     #[test]

@@ -62,8 +62,9 @@
 //! ```
 //!
 //! Kernels with CONFIG_KCOV_RUST can record each PC once, so that long calls do not fill the buffer
-//! ([`Kcov::collect_unique`]), and PCs and comparisons in one run ([`Kcov::collect_both`]). Both
-//! are available for the sections of other tasks, too ([`Kcov::collect_remote_unique`],
+//! ([`Kcov::collect_unique`]), each pair of consecutive PCs once ([`Kcov::collect_edges`]), and PCs
+//! and comparisons in one run ([`Kcov::collect_both`]). All are available for the sections of other
+//! tasks, too ([`Kcov::collect_remote_unique`], [`Kcov::collect_remote_edges`],
 //! [`Kcov::collect_remote_both`]).
 //!
 //! # Supported kernels
@@ -80,6 +81,7 @@ mod area;
 mod collect;
 mod device;
 mod divided;
+mod edges;
 mod error;
 mod records;
 mod remote;
@@ -88,6 +90,7 @@ mod sys;
 pub use collect::{ChildStart, Collection, Kcov};
 pub use device::Device;
 pub use divided::{Both, DividedCollection, Unique, UniqueBuffer};
+pub use edges::{Edge, EdgeCollection, Edges};
 pub use error::Error;
 pub use records::{Cmp, Comparison, Iter, Mode, OperandSize, Pc, Records, capacity};
 pub use remote::{CommonHandle, RemoteHandles, UsbBus};

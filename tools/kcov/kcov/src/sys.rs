@@ -29,6 +29,11 @@ pub(crate) fn pc_cmp_enable(fd: BorrowedFd<'_>, pcs: usize) -> Result<(), Errno>
     unsafe { ioctl(fd, IntegerSetter::<{ abi::PC_CMP_ENABLE }>::new_usize(pcs)) }
 }
 
+pub(crate) fn edge_enable(fd: BorrowedFd<'_>, table: usize) -> Result<(), Errno> {
+    // SAFETY: As above.
+    unsafe { ioctl(fd, IntegerSetter::<{ abi::EDGE_ENABLE }>::new_usize(table)) }
+}
+
 pub(crate) fn reset_trace(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: The argument is a number.
     unsafe { ioctl(fd, IntegerSetter::<{ abi::RESET_TRACE }>::new_usize(0)) }

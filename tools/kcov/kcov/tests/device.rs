@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 
-use kcov::{Cmp, CommonHandle, Device, Error, Kcov, Pc, RemoteHandles, UsbBus};
+use kcov::{Cmp, CommonHandle, Device, Edge, Error, Kcov, Pc, RemoteHandles, UsbBus};
 
 const WORDS: usize = 64 << 10;
 
@@ -240,6 +240,29 @@ fn each_pc_is_collected_once() {
     assert!(distinct.len() > 50, "{} PCs", distinct.len());
     assert_eq!(distinct.len(), pcs.len());
     assert_eq!(kcov.dropped(), Some(0));
+}
+
+#[test]
+fn each_edge_is_collected_once() {
+    let Some((mut kcov, _)) = with_set() else { return };
+    let mut collection = kcov.collect_edges(4096).unwrap();
+    work();
+    collection.reset();
+    for _ in 0..20 {
+        work();
+    }
+    assert!(!collection.is_empty());
+    let edges = collection.stop().unwrap();
+    let distinct: BTreeSet<Edge> = edges.iter().collect();
+    assert!(distinct.len() > 50, "{} edges", distinct.len());
+    // The table forgets few of them.
+    assert!(edges.len() < 2 * distinct.len(), "{}", edges.len());
+    assert_eq!(edges.iter().next().unwrap().previous, 0);
+    assert_eq!(kcov.dropped(), Some(0));
+    for table in [0, 3, 1 << 18] {
+        let error = kcov.collect_edges(table).map(drop).unwrap_err();
+        assert!(matches!(error, Error::Division { .. }), "{error:?}");
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl World {
             14 => MALFORMED[bytes[5] as usize / 16 % MALFORMED.len()],
             _ => self.common + 100,
         };
-        let mut mode = [0, 1, 0, 1, 2, 3, 0, 4, 2, 3, u32::MAX][bytes[2] as usize % 11];
+        let mut mode = [0, 1, 0, 1, 2, 3, 0, 5, 2, 3, u32::MAX][bytes[2] as usize % 11];
         if bytes[7] % 8 < 3 {
             mode = 0;
         }

@@ -465,31 +465,32 @@ static noinline __no_sanitize_coverage void wait_for_hard_timer(void)
 }
 
 /* Stays on the CPU that the timer interrupts. */
-static void interrupted_section(void *unused)
+static void interrupted_section(void *timer)
 {
-	struct hrtimer timer;
-
-	hrtimer_setup_on_stack(&timer, hard_timer_fn, CLOCK_MONOTONIC,
-			       HRTIMER_MODE_REL_PINNED_HARD);
 	kcov_remote_start(handles.softirq);
 	kcov_sample_softirq_code();
 	preempt_disable();
-	hrtimer_start(&timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_start(timer, us_to_ktime(20), HRTIMER_MODE_REL_PINNED_HARD);
 	wait_for_hard_timer();
 	preempt_enable();
-	hrtimer_cancel(&timer);
+	hrtimer_cancel(timer);
 	kcov_sample_after_code();
 	kcov_remote_stop();
-	destroy_hrtimer_on_stack(&timer);
 }
 
 static long run_hard_timer(unsigned int context, unsigned long arg)
 {
+	struct hrtimer timer;
+
 	if (arg > KCOV_SAMPLE_MAX_TIMES)
 		return -EINVAL;
 	times_wanted = arg;
 	times_come = 0;
-	run_in(context, interrupted_section, NULL);
+	/* The stack of a softirq would not do: objects there are not on the stack of the task. */
+	hrtimer_setup_on_stack(&timer, hard_timer_fn, CLOCK_MONOTONIC,
+			       HRTIMER_MODE_REL_PINNED_HARD);
+	run_in(context, interrupted_section, &timer);
+	destroy_hrtimer_on_stack(&timer);
 	return times_come;
 }
 

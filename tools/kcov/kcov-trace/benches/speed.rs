@@ -96,11 +96,9 @@ fn recording_of(distinct: &[u64]) -> Recording {
         .collect();
     let task = Task {
         tid: 1,
-        parent: 0,
         name: "benchmark".into(),
-        overflowed: false,
-        problem: None,
         records: Records::Pcs(pcs),
+        ..Task::default()
     };
     Recording {
         tasks: vec![task],

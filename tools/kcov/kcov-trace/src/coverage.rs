@@ -10,9 +10,12 @@ use anyhow::{Result, bail};
 
 use crate::images::{Images, Place};
 use crate::progress::Progress;
-use crate::recording::Recording;
+use crate::recording::{Recording, Records};
+use crate::runs::{Counts, Runs};
 use crate::sources::Sources;
-use crate::symbols::{Hook, Image, Line, Site, demangled, jumps_after_call, lines, sites, stacks};
+use crate::symbols::{
+    Frame, Hook, Image, NoSites, Site, Stacks, demangled, jumps_after_call, lines, sites, stacks,
+};
 
 /// The number of blocks and of covered blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,12 +27,12 @@ pub struct Blocks {
 }
 
 /// A line with blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineCoverage {
     /// Its blocks.
     pub blocks: Blocks,
-    /// The number of times that they ran, in total.
-    pub hits: u64,
+    /// The number of times that they ran in each run, in total.
+    pub hits: Counts,
 }
 
 /// A function with blocks, including the blocks that were inlined into it.
@@ -62,12 +65,12 @@ pub struct FileCoverage {
 }
 
 /// A function as its author wrote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthoredFunction {
     /// Its first line with a block.
     pub line: u32,
-    /// The number of times that its most frequent block ran.
-    pub hits: u64,
+    /// The number of times that its most frequent block ran in each run.
+    pub hits: Counts,
 }
 
 /// The coverage of a kernel.
@@ -81,6 +84,8 @@ pub struct Coverage {
     pub unmatched: usize,
     /// Modules whose blocks are not counted, with the reasons.
     pub stripped: Vec<String>,
+    /// The names of the runs that hits are counted by.
+    pub runs: Vec<String>,
 }
 
 impl Blocks {
@@ -106,7 +111,11 @@ impl std::ops::AddAssign for Blocks {
     }
 }
 
-/// Computes the coverage of the recording; `authored` asks for [`FileCoverage::authored`].
+/// The number of times that each place ran.
+type Hits = HashMap<Place, Counts>;
+
+/// Computes the coverage of the recording by each of the runs; `authored` asks for
+/// [`FileCoverage::authored`].
 ///
 /// # Errors
 ///
@@ -115,120 +124,170 @@ pub fn coverage(
     images: &Images<'_>,
     recording: &Recording,
     sources: &Sources,
+    runs: Runs,
     authored: bool,
 ) -> Result<Coverage> {
-    let mut hits: HashMap<Place, u64> = HashMap::new();
-    for place in recording.pcs().filter_map(|pc| images.place(pc)) {
-        *hits.entry(place).or_default() += 1;
-    }
     if recording.pcs().next().is_none() && recording.comparisons().next().is_some() {
         bail!(
             "the recording holds comparisons, not PCs; record without 'cmp', or look at it with 'kcov-trace cmp'"
         );
     }
+    let hits = hits(images, recording, &runs);
     let mut coverage = Coverage::default();
     for (number, image) in images.list.iter().enumerate() {
-        let sites = match (sites(image, Hook::Pc), image.has_dwarf()) {
-            (Ok(sites), true) => sites,
-            // A module without a call site adds nothing.
-            (Ok(sites), false) if number > 0 && sites.is_empty() => continue,
-            (Ok(_), false) if number > 0 => {
-                let path = image.path().display();
-                coverage.stripped.push(format!("{path} has no debug information"));
-                continue;
-            }
-            (Err(error), _) if number > 0 => {
-                coverage.stripped.push(error.to_string());
-                continue;
-            }
-            (Ok(_), false) => match image.missing_debug_file() {
-                Some(name) => bail!(
-                    "{} has no debug information; put the file {name}, which was split from it, next to it, or ask for the format 'functions' or 'trace'",
-                    image.path().display()
-                ),
-                None => bail!(
-                    "{} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'",
-                    image.path().display()
-                ),
-            },
-            (Err(error), _) => return Err(error.into()),
+        let Some(sites) = usable_sites(image, number > 0, &mut coverage.stripped)? else {
+            continue;
         };
-        let mut of_image: HashMap<u64, u64> = hits
+        let mut of_image: HashMap<u64, Counts> = hits
             .iter()
             .filter(|(place, _)| place.image == number)
-            .map(|(place, count)| (place.pc, *count))
+            .map(|(place, counts)| (place.pc, counts.clone()))
             .collect();
         credit_tail_jumps(image, &sites, &mut of_image);
-        add_image(&mut coverage, image, &sites, &of_image, sources)?;
-        if authored {
-            add_authored(&mut coverage, image, &sites, &of_image, sources)?;
-        }
+        add_image(&mut coverage, image, &sites, &of_image, sources, authored)?;
     }
     for file in coverage.files.values_mut() {
         file.functions
             .sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
     }
+    coverage.runs = runs.names;
     Ok(coverage)
+}
+
+fn hits(images: &Images<'_>, recording: &Recording, runs: &Runs) -> Hits {
+    let mut hits = Hits::new();
+    for (number, task) in recording.tasks.iter().enumerate() {
+        let Records::Pcs(pcs) = &task.records else {
+            continue;
+        };
+        // Most PCs are there many times, and their places take longer than their numbers.
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        for pc in pcs {
+            *counts.entry(*pc).or_default() += 1;
+        }
+        for (pc, count) in counts {
+            if let Some(place) = images.place(pc) {
+                hits.entry(place).or_default().add(runs.of_task(number), count);
+            }
+        }
+    }
+    hits
+}
+
+/// Returns the call sites of an image; `None` if it is a module that cannot be used. The reason is
+/// added to `stripped` if something is missing then.
+fn usable_sites(image: &Image<'_>, module: bool, stripped: &mut Vec<String>) -> Result<Option<Vec<Site>>> {
+    let path = image.path().display();
+    let found: Result<Vec<Site>, NoSites> = sites(image, Hook::Pc);
+    match (found, image.has_dwarf(), module) {
+        (Ok(sites), true, _) => return Ok(Some(sites)),
+        // A module without a call site adds nothing.
+        (Ok(sites), false, true) if sites.is_empty() => {}
+        (Ok(_), false, true) => stripped.push(format!("{path} has no debug information")),
+        (Err(error), _, true) => stripped.push(error.to_string()),
+        (Ok(_), false, false) => match image.missing_debug_file() {
+            Some(name) => bail!(
+                "{path} has no debug information; put the file {name}, which was split from it, next to it, or ask for the format 'functions' or 'trace'"
+            ),
+            None => bail!(
+                "{path} has no debug information; build the kernel with CONFIG_DEBUG_INFO_DWARF5, or ask for the format 'functions' or 'trace'"
+            ),
+        },
+        (Err(error), _, false) => return Err(error.into()),
+    }
+    Ok(None)
 }
 
 /// Credits calls to functions that end in a jump to the hook. In such a function, the hook sees the
 /// address of the caller, so that PC counts for the jump.
-fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, u64>) {
+fn credit_tail_jumps(image: &Image<'_>, sites: &[Site], hits: &mut HashMap<u64, Counts>) {
     let is_site = |pc: u64| sites.binary_search_by_key(&pc, |site| site.pc).is_ok();
-    let foreign: Vec<(u64, u64)> = hits
+    let foreign: Vec<(u64, Counts)> = hits
         .iter()
         .filter(|(pc, _)| !is_site(**pc))
-        .map(|(pc, count)| (*pc, *count))
+        .map(|(pc, counts)| (*pc, counts.clone()))
         .collect();
-    for (pc, count) in foreign {
+    for (pc, counts) in foreign {
         for site in jumps_after_call(image, sites, pc) {
-            *hits.entry(site.pc).or_default() += count;
+            hits.entry(site.pc).or_default().add_all(&counts);
         }
     }
+}
+
+/// Looks the call sites up: with all functions that each is inlined into, or with its line only.
+fn looked_up(image: &Image<'_>, sites: &[Site], functions: bool) -> Result<Stacks> {
+    let pcs: Vec<u64> = sites.iter().map(|site| site.pc).collect();
+    let progress = Progress::new("Looking up the call sites", pcs.len());
+    if functions {
+        return stacks(image, &pcs, &progress);
+    }
+    let found = lines(image, &pcs, &progress)?;
+    let alone = |at| -> Box<[Frame]> { Box::new([Frame { function: 0, at }]) };
+    Ok(Stacks {
+        names: found.names,
+        stacks: found.lines.into_iter().map(alone).collect(),
+    })
 }
 
 fn add_image(
     coverage: &mut Coverage,
     image: &Image<'_>,
     sites: &[Site],
-    hits: &HashMap<u64, u64>,
+    hits: &HashMap<u64, Counts>,
     sources: &Sources,
+    authored: bool,
 ) -> Result<()> {
-    let pcs: Vec<u64> = sites.iter().map(|site| site.pc).collect();
-    let progress = Progress::new("Looking up the call sites", pcs.len());
-    let found = lines(image, &pcs, &progress)?;
-    drop(progress);
+    let found = looked_up(image, sites, authored)?;
     let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
-
+    let never = Counts::default();
     // Sites are sorted by address, and therefore the functions that contain them are, too.
     let mut functions: Vec<(u64, FunctionCoverage)> = Vec::new();
-    for (site, at) in sites.iter().zip(&found.lines) {
-        let count = hits.get(&site.pc).copied().unwrap_or(0);
-        coverage.blocks.add(count > 0);
-        if at.file != 0 {
-            add_line(coverage, &shown, found.names.get(at.file), *at, count);
-        }
-        if let Some(symbol) = image.function(site.pc - 1) {
-            if functions
-                .last()
-                .is_none_or(|(address, _)| *address != symbol.address)
-            {
-                let name = demangled(symbol.name);
-                functions.push((
-                    symbol.address,
-                    FunctionCoverage {
-                        name,
-                        ..Default::default()
-                    },
-                ));
-            }
-            if let Some((_, function)) = functions.last_mut() {
-                function.blocks.add(count > 0);
-                function.hits = function.hits.max(count);
+    for (site, stack) in sites.iter().zip(&found.stacks) {
+        let counts = hits.get(&site.pc).unwrap_or(&never);
+        coverage.blocks.add(counts.total() > 0);
+        let innermost = stack.first().copied().unwrap_or_default();
+        if innermost.at.file != 0 {
+            let name = found.names.get(innermost.at.file);
+            let file = coverage.file(&shown[innermost.at.file as usize], name);
+            file.add_block(innermost.at.line, counts);
+            let function = found.names.get(innermost.function);
+            if !function.is_empty() && innermost.at.line != 0 {
+                file.add_authored(function, innermost.at.line, counts);
             }
         }
+        add_function(&mut functions, image, *site, counts.total());
     }
+    add_functions(coverage, image, functions, sources)
+}
 
+/// Adds a block to the function that contains it, which is the last one or a new one.
+fn add_function(functions: &mut Vec<(u64, FunctionCoverage)>, image: &Image<'_>, site: Site, hits: u64) {
+    let Some(symbol) = image.function(site.pc - 1) else {
+        return;
+    };
+    if functions
+        .last()
+        .is_none_or(|(address, _)| *address != symbol.address)
+    {
+        let function = FunctionCoverage {
+            name: demangled(symbol.name),
+            ..Default::default()
+        };
+        functions.push((symbol.address, function));
+    }
+    if let Some((_, function)) = functions.last_mut() {
+        function.blocks.add(hits > 0);
+        function.hits = function.hits.max(hits);
+    }
+}
+
+/// Adds functions to the files that they start in.
+fn add_functions(
+    coverage: &mut Coverage,
+    image: &Image<'_>,
+    functions: Vec<(u64, FunctionCoverage)>,
+    sources: &Sources,
+) -> Result<()> {
     // The debug information is queried for the byte before an address.
     let entries: Vec<u64> = functions.iter().map(|(address, _)| address + 1).collect();
     let found = lines(image, &entries, &Progress::hidden())?;
@@ -236,72 +295,46 @@ fn add_image(
         if at.file != 0 {
             function.line = at.line;
             let name = found.names.get(at.file);
-            let file = coverage.files.entry(sources.shown(name)).or_default();
-            if file.name.is_empty() {
-                name.clone_into(&mut file.name);
-            }
-            file.functions.push(function);
+            coverage.file(&sources.shown(name), name).functions.push(function);
         }
     }
     Ok(())
 }
 
-/// Adds the functions that authors wrote.
-fn add_authored(
-    coverage: &mut Coverage,
-    image: &Image<'_>,
-    sites: &[Site],
-    hits: &HashMap<u64, u64>,
-    sources: &Sources,
-) -> Result<()> {
-    let pcs: Vec<u64> = sites.iter().map(|site| site.pc).collect();
-    let progress = Progress::new("Looking up the functions", pcs.len());
-    let found = stacks(image, &pcs, &progress)?;
-    let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
-    for (site, stack) in sites.iter().zip(&found.stacks) {
-        let Some(frame) = stack
-            .first()
-            .filter(|frame| frame.function != 0 && frame.at.line != 0)
-        else {
-            continue;
-        };
-        let Some(file) = coverage.files.get_mut(&shown[frame.at.file as usize]) else {
-            continue;
-        };
-        let count = hits.get(&site.pc).copied().unwrap_or(0);
-        let name = found.names.get(frame.function);
-        let line = frame.at.line;
-        match file.authored.get_mut(name) {
+impl Coverage {
+    /// Returns the file that is displayed as `shown`, and that the debug information calls `name`.
+    fn file(&mut self, shown: &str, name: &str) -> &mut FileCoverage {
+        let file = self.files.entry(shown.to_owned()).or_default();
+        if file.name.is_empty() {
+            name.clone_into(&mut file.name);
+        }
+        file
+    }
+}
+
+impl FileCoverage {
+    fn add_block(&mut self, line: u32, counts: &Counts) {
+        let covered = counts.total() > 0;
+        self.blocks.add(covered);
+        // Line 0 means that the compiler assigned the block to no line.
+        if line != 0 {
+            let line = self.lines.entry(line).or_default();
+            line.blocks.add(covered);
+            line.hits.add_all(counts);
+        }
+    }
+
+    fn add_authored(&mut self, name: &str, line: u32, counts: &Counts) {
+        match self.authored.get_mut(name) {
             Some(function) => {
                 function.line = function.line.min(line);
-                function.hits = function.hits.max(count);
+                function.hits.take_larger(counts);
             }
             None => {
-                let function = AuthoredFunction { line, hits: count };
-                file.authored.insert(name.to_owned(), function);
+                let hits = counts.clone();
+                self.authored
+                    .insert(name.to_owned(), AuthoredFunction { line, hits });
             }
         }
-    }
-    Ok(())
-}
-
-fn add_line(coverage: &mut Coverage, shown: &[String], name: &str, at: Line, count: u64) {
-    let key = &shown[at.file as usize];
-    if !coverage.files.contains_key(key) {
-        let file = FileCoverage {
-            name: name.to_owned(),
-            ..Default::default()
-        };
-        coverage.files.insert(key.clone(), file);
-    }
-    let Some(file) = coverage.files.get_mut(key) else {
-        return;
-    };
-    file.blocks.add(count > 0);
-    // Line 0 means that the compiler assigned the block to no line.
-    if at.line != 0 {
-        let line = file.lines.entry(at.line).or_default();
-        line.blocks.add(count > 0);
-        line.hits += count;
     }
 }

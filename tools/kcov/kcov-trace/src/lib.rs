@@ -12,6 +12,7 @@
 //! | [`signals`] | the reaction of this program to signals |
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
+//! | [`runs`] | the tests and tasks that ran a block |
 //! | [`coverage`] | coverage by file, line and function |
 //! | [`output`] | the formats of output |
 //! | [`cli`], [`commands`] | the command line and the subcommands |
@@ -24,6 +25,7 @@ pub mod matching;
 pub mod output;
 pub mod progress;
 pub mod recording;
+pub mod runs;
 pub mod search;
 pub mod signals;
 pub mod sources;

@@ -141,11 +141,8 @@ mod tests {
     fn recording(pcs: &[u64]) -> Recording {
         let task = Task {
             tid: 1,
-            parent: 0,
-            name: String::new(),
-            overflowed: false,
-            problem: None,
             records: Records::Pcs(pcs.to_vec()),
+            ..Task::default()
         };
         Recording {
             tasks: vec![task],

@@ -25,13 +25,16 @@ pub(super) fn import(args: &ImportArgs) -> Result<i32> {
             continue;
         }
         let records = pcs.iter().map(|pc| pc.wrapping_add(args.add)).collect();
+        let name = name_of(file, args.name.as_deref(), files.len());
         tasks.push(Task {
-            tid: 0,
-            parent: 0,
-            name: name_of(file, args.name.as_deref(), files.len()),
-            overflowed: false,
-            problem: None,
+            test: if files.len() > 1 {
+                name.clone()
+            } else {
+                String::new()
+            },
+            name,
             records: Records::Pcs(records),
+            ..Task::default()
         });
     }
     if tasks.is_empty() {

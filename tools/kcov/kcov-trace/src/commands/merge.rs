@@ -26,6 +26,12 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
     let mut all: Option<Recording> = None;
     for path in paths {
         let mut next = recording::read(path)?;
+        let name = path
+            .file_stem()
+            .map_or_else(String::new, |name| name.to_string_lossy().into());
+        for task in next.tasks.iter_mut().filter(|task| task.test.is_empty()) {
+            task.test.clone_from(&name);
+        }
         let Some(all) = &mut all else {
             all = Some(next);
             continue;
@@ -66,12 +72,11 @@ pub(super) fn keep_once(recording: &mut Recording) {
     let comparisons: BTreeSet<_> = recording.comparisons().copied().collect();
     let overflowed = recording.tasks.iter().any(|task| task.overflowed);
     let task = |records: Records| Task {
-        tid: 0,
-        parent: 0,
         name: "all tasks".into(),
         overflowed,
-        problem: None,
+        unique: true,
         records,
+        ..Task::default()
     };
     let kinds = [
         Records::Pcs(pcs.into_iter().collect()),

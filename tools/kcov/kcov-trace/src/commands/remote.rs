@@ -64,15 +64,14 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         tasks: vec![Task {
-            tid: 0,
-            parent: 0,
             name: match handles.len() {
                 1 => "1 remote handle".into(),
                 count => format!("{count} remote handles"),
             },
             overflowed,
-            problem: None,
+            unique: args.unique,
             records,
+            ..Task::default()
         }],
         names: Vec::new(),
     };

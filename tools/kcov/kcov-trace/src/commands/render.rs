@@ -14,6 +14,7 @@ use crate::images::{Files, Images, Search};
 use crate::matching::matched;
 use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace};
 use crate::recording::{self, Recording};
+use crate::runs::Runs;
 use crate::search;
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
@@ -122,7 +123,12 @@ fn render_coverage(
     target: &Target,
 ) -> Result<Outcome> {
     let Found { images, sources, .. } = found;
-    let mut coverage = coverage(images, found.recording, sources, format == Format::Lcov)?;
+    let lcov = format == Format::Lcov;
+    let runs = match lcov {
+        true => Runs::tests(found.recording),
+        false => Runs::finest(found.recording),
+    };
+    let mut coverage = coverage(images, found.recording, sources, runs, lcov)?;
     coverage.unmatched = found.unmatched;
     for module in &coverage.stripped {
         warn(&format!(

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! JSON lines: one object per line, so that a reader need not keep the whole file in memory.
 //!
-//! The first line describes the kernel. Each task follows, then its records. Addresses are strings,
-//! because not all readers of JSON keep 64 bits of a number.
+//! The first line describes the kernel. Each task follows, then its records, and at the end the
+//! lines that ran, with the tests or tasks that ran them. Addresses are strings, because not all
+//! readers of JSON keep 64 bits of a number. `schema.json` describes the objects.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Result;
@@ -11,6 +13,7 @@ use kcov::Comparison;
 use serde_json::{Value, json};
 
 use crate::recording::{Recording, Records};
+use crate::runs::{Counts, Runs};
 use crate::symbolised::Symbolised;
 
 /// Writes the recording.
@@ -38,6 +41,7 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
             "tid": task.tid,
             "parent": task.parent,
             "name": task.name,
+            "test": task.test,
             "records": task.records.len(),
             "overflowed": task.overflowed,
             "problem": task.problem,
@@ -59,7 +63,34 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
             }
         }
     }
+    for value in symbols.map_or_else(Vec::new, |symbols| lines(recording, symbols)) {
+        line(value)?;
+    }
     Ok(())
+}
+
+/// Returns the lines that ran, with the number of times that each test or task ran them.
+fn lines(recording: &Recording, symbols: &Symbolised) -> Vec<Value> {
+    let runs = Runs::finest(recording);
+    let mut hits: BTreeMap<(&str, u32), Counts> = BTreeMap::new();
+    for (number, task) in recording.tasks.iter().enumerate() {
+        let Records::Pcs(pcs) = &task.records else {
+            continue;
+        };
+        for frame in pcs.iter().filter_map(|pc| symbols.frames(*pc).next()) {
+            if !frame.file.is_empty() && frame.line != 0 {
+                let counts = hits.entry((frame.file, frame.line)).or_default();
+                counts.add(runs.of_task(number), 1);
+            }
+        }
+    }
+    let by = |(run, hits): (u32, u64)| json!({ "run": runs.names[run as usize], "hits": hits });
+    hits.into_iter()
+        .map(|((file, line), counts)| {
+            let by: Vec<Value> = counts.runs().map(by).collect();
+            json!({ "type": "line", "file": file, "line": line, "hits": counts.total(), "by": by })
+        })
+        .collect()
 }
 
 fn address(pc: u64) -> String {

@@ -163,11 +163,8 @@ mod tests {
             },
             tasks: vec![Task {
                 tid: 1,
-                parent: 0,
-                name: String::new(),
-                overflowed: false,
-                problem: None,
                 records: Records::Pcs(pcs.to_vec()),
+                ..Task::default()
             }],
             ..Recording::default()
         }

@@ -4,7 +4,7 @@
 /// The start of every recording. The first byte is not text, and the line ends are of both kinds,
 /// so that a transfer that changes either of them is detected.
 pub(super) const MAGIC: [u8; 8] = *b"\x89KCOV\r\n\x1a";
-/// The version of the format.
+/// The version of the format. Sections that older readers skip do not change it.
 pub(super) const VERSION: u32 = 2;
 /// The oldest version that is read. It has no section of names.
 pub(super) const OLDEST: u32 = 1;
@@ -13,9 +13,13 @@ pub(super) const TAG_KERNEL: [u8; 4] = *b"KERN";
 pub(super) const TAG_PCS: [u8; 4] = *b"PCS ";
 pub(super) const TAG_COMPARISONS: [u8; 4] = *b"CMPS";
 pub(super) const TAG_NAMES: [u8; 4] = *b"NAME";
+pub(super) const TAG_GAPS: [u8; 4] = *b"GAPS";
+pub(super) const TAG_CALLS: [u8; 4] = *b"CALL";
+pub(super) const TAG_TEST: [u8; 4] = *b"TEST";
 pub(super) const TAG_END: [u8; 4] = *b"END ";
 
 pub(super) const FLAG_OVERFLOWED: u64 = 1;
+pub(super) const FLAG_UNIQUE: u64 = 2;
 
 pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
     loop {

@@ -9,6 +9,7 @@ mod encoding;
 mod kernel;
 mod names;
 mod read;
+mod tasks;
 mod write;
 
 use std::path::Path;
@@ -35,7 +36,7 @@ pub struct Recording {
 }
 
 /// The records of one task, or of a set of remote handles.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Task {
     /// Its thread id; 0 if the records belong to no task.
     pub tid: u32,
@@ -43,12 +44,37 @@ pub struct Task {
     pub parent: u32,
     /// The last name of the task, or a description of the records.
     pub name: String,
+    /// The test that the task is a part of; empty if it is not known.
+    pub test: String,
     /// Set if its buffer was full at some time, so that records are missing.
     pub overflowed: bool,
+    /// Set if each record is there once, so that the order tells nothing.
+    pub unique: bool,
     /// The reason why it could not be traced, if it could not.
     pub problem: Option<String>,
     /// Its records.
     pub records: Records,
+    /// The places where records are missing, ascending: the numbers of records that follow.
+    pub gaps: Vec<usize>,
+    /// The system calls that were recorded, in order; empty if they were not recorded.
+    pub calls: Vec<SystemCall>,
+}
+
+/// A system call of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemCall {
+    /// The number of the first record that belongs to it.
+    pub start: usize,
+    /// The number of the first record after it.
+    pub end: usize,
+    /// The interface that the call was made by, as `AUDIT_ARCH_*` of `linux/audit.h`.
+    pub interface: u32,
+    /// The number of the call.
+    pub number: u64,
+    /// The arguments, also those that the call does not have.
+    pub arguments: [u64; 6],
+    /// The result; `None` if the call did not return.
+    pub result: Option<i64>,
 }
 
 /// The records of a task.
@@ -58,6 +84,12 @@ pub enum Records {
     Pcs(Vec<u64>),
     /// Comparisons, in order.
     Comparisons(Vec<Comparison>),
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::Pcs(Vec::new())
+    }
 }
 
 impl Records {

@@ -4,12 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kcov::Comparison;
-
-use super::encoding::{
-    Cursor, FLAG_OVERFLOWED, MAGIC, OLDEST, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_NAMES, TAG_PCS, VERSION,
-};
-use super::{Kernel, Name, Recording, Records, Task};
+use super::encoding::{Cursor, MAGIC, OLDEST, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION};
+use super::{Kernel, Name, Recording, tasks};
 
 /// The size of the head in bytes: magic and version.
 const HEAD: usize = MAGIC.len() + 4;
@@ -133,12 +129,9 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
                 (offset, recording.names) =
                     names(&mut cursor).ok_or_else(|| damaged("the section of names makes no sense"))?;
             }
-            TAG_PCS | TAG_COMPARISONS => recording.tasks.push(
-                task(&mut cursor, tag == TAG_PCS)
-                    .ok_or_else(|| damaged("a task's section makes no sense"))?,
-            ),
             // A later version may add sections that readers can ignore.
-            _ => {}
+            _ => tasks::add(&mut recording.tasks, tag, contents)
+                .ok_or_else(|| damaged("a task's section makes no sense"))?,
         }
     }
     recording.kernel.offset = offset;
@@ -169,45 +162,12 @@ fn kernel(cursor: &mut Cursor<'_>) -> Option<(Kernel, Vec<String>)> {
     Some((kernel, command))
 }
 
-fn task(cursor: &mut Cursor<'_>, is_pcs: bool) -> Option<Task> {
-    let tid = u32::try_from(cursor.number()?).ok()?;
-    let parent = u32::try_from(cursor.number()?).ok()?;
-    let flags = cursor.number()?;
-    let name = cursor.text()?;
-    let problem = Some(cursor.text()?).filter(|text| !text.is_empty());
-    let count = cursor.length()?;
-    // Every record takes at least one byte, so a forged count cannot reserve more memory than the
-    // file has.
-    if count > cursor.remaining() {
-        return None;
-    }
-    let mut before = 0;
-    let mut next_pc = |cursor: &mut Cursor<'_>| {
-        before = cursor.difference(before)?;
-        Some(before)
-    };
-    let records = if is_pcs {
-        Records::Pcs((0..count).map(|_| next_pc(cursor)).collect::<Option<_>>()?)
-    } else {
-        let mut comparison = || {
-            let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
-            Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
-        };
-        Records::Comparisons((0..count).map(|_| comparison()).collect::<Option<_>>()?)
-    };
-    Some(Task {
-        tid,
-        parent,
-        name,
-        overflowed: flags & FLAG_OVERFLOWED != 0,
-        problem,
-        records,
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Module, write};
+    use kcov::Comparison;
+
+    use super::super::encoding::TAG_PCS;
+    use super::super::{Module, Records, Task, write};
     use super::*;
 
     fn sample() -> Recording {
@@ -242,19 +202,17 @@ mod tests {
             tasks: vec![
                 Task {
                     tid: 12,
-                    parent: 0,
                     name: "cat".into(),
                     overflowed: true,
-                    problem: None,
                     records: Records::Pcs(vec![0xffff_ffff_8100_0005, 0xffff_ffff_8100_0001]),
+                    ..Task::default()
                 },
                 Task {
                     tid: 13,
                     parent: 12,
-                    name: String::new(),
-                    overflowed: false,
                     problem: Some("no memory".into()),
                     records: Records::Comparisons(vec![Comparison::from_raw(7, 1, u64::MAX, 3)]),
+                    ..Task::default()
                 },
             ],
         }

@@ -3,11 +3,8 @@
 
 use std::io::{self, Write};
 
-use super::encoding::{
-    FLAG_OVERFLOWED, MAGIC, TAG_COMPARISONS, TAG_END, TAG_KERNEL, TAG_NAMES, TAG_PCS, VERSION, put,
-    put_difference, put_text,
-};
-use super::{Recording, Records, Task};
+use super::encoding::{MAGIC, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION, put, put_difference, put_text};
+use super::{Recording, tasks};
 
 /// Writes the recording.
 ///
@@ -34,9 +31,9 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         out.section(TAG_NAMES, &contents)?;
     }
     for task in &recording.tasks {
-        contents.clear();
-        let tag = encode_task(task, &mut contents);
-        out.section(tag, &contents)?;
+        for (tag, contents) in tasks::sections(task) {
+            out.section(tag, &contents)?;
+        }
     }
     let sum = out.sum.clone().finalize();
     out.section(TAG_END, &sum.to_le_bytes())
@@ -71,34 +68,5 @@ fn encode_names(recording: &Recording, out: &mut Vec<u8>) {
         before = name.address;
         put_text(out, &name.name);
         put_text(out, &name.module);
-    }
-}
-
-fn encode_task(task: &Task, out: &mut Vec<u8>) -> [u8; 4] {
-    put(out, task.tid.into());
-    put(out, task.parent.into());
-    put(out, if task.overflowed { FLAG_OVERFLOWED } else { 0 });
-    put_text(out, &task.name);
-    put_text(out, task.problem.as_deref().unwrap_or_default());
-    put(out, task.records.len() as u64);
-    let mut before = 0;
-    match &task.records {
-        Records::Pcs(pcs) => {
-            for pc in pcs {
-                put_difference(out, before, *pc);
-                before = *pc;
-            }
-            TAG_PCS
-        }
-        Records::Comparisons(comparisons) => {
-            for comparison in comparisons {
-                put(out, comparison.kind());
-                put(out, comparison.left);
-                put(out, comparison.right);
-                put_difference(out, before, comparison.pc);
-                before = comparison.pc;
-            }
-            TAG_COMPARISONS
-        }
     }
 }

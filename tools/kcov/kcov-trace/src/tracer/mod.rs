@@ -428,8 +428,10 @@ impl Tracer {
             parent: task.parent as u32,
             name: task.name,
             overflowed: task.overflowed,
+            unique: self.options.mode == Mode::UniquePcs,
             problem: task.problem,
             records: task.records,
+            ..Task::default()
         });
     }
 }

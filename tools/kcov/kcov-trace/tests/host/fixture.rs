@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
 use kcov_trace::recording::{self, Kernel, Recording, Records, Task};
 use kcov_trace::symbols::ImageFile;
 
@@ -17,6 +18,12 @@ pub(crate) struct Fixture {
 /// The folder of the fixture's sources.
 pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture")
+}
+
+/// Returns the number of the line of program.c that contains the text.
+pub(crate) fn line_of(text: &str) -> usize {
+    let source = std::fs::read_to_string(sources().join("program.c")).unwrap();
+    source.lines().position(|line| line.contains(text)).unwrap() + 1
 }
 
 /// Runs a tool, which must succeed.
@@ -75,6 +82,15 @@ pub(crate) fn frames_by(addr2line: &str, folder: &Path, image: &str, pc: u64) ->
         .collect()
 }
 
+/// Returns the data that a page has packed under an id.
+pub(crate) fn packed(page: &str, id: &str) -> serde_json::Value {
+    let start = format!("<script type=\"text/plain\" id=\"{id}\">");
+    let (_, rest) = page.split_once(&start).unwrap();
+    let (text, _) = rest.split_once('<').unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    serde_json::from_reader(flate2::read::DeflateDecoder::new(&bytes[..])).unwrap()
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
         // The program is run, and the folder for temporary files may be mounted noexec.
@@ -115,11 +131,9 @@ impl Fixture {
             command: vec!["a program".into()],
             tasks: vec![Task {
                 tid: 7,
-                parent: 0,
                 name: "program".into(),
-                overflowed: false,
-                problem: None,
                 records: Records::Pcs(pcs),
+                ..Task::default()
             }],
             ..Recording::default()
         };

@@ -11,3 +11,4 @@ mod modules;
 mod refusals;
 mod reports;
 mod troubles;
+mod who;

@@ -5,14 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::Command;
 
-use crate::fixture::{Fixture, frames_by, link, sources, tool};
+use crate::fixture::{Fixture, frames_by, line_of, link, sources, tool};
 use kcov_trace::symbols::{Hook, ImageFile, SiteKind, sites};
-
-/// Returns the number of the line of program.c that contains the text.
-fn line_with(text: &str) -> usize {
-    let source = fs::read_to_string(sources().join("program.c")).unwrap();
-    source.lines().position(|line| line.contains(text)).unwrap() + 1
-}
 
 #[test]
 fn every_recorded_pc_is_behind_a_call_site_and_objdump_agrees() {
@@ -123,12 +117,12 @@ fn tracefile_has_covered_and_uncovered_lines() {
         .filter_map(|line| line.strip_prefix("DA:")?.split_once(','))
         .map(|(line, hits)| (line.parse().unwrap(), hits.parse().unwrap()))
         .collect();
-    assert!(data[&line_with("sink = 4;")] > 0, "{record}");
-    assert_eq!(data[&line_with("sink = 3;")], 0, "{record}");
-    assert_eq!(data.get(&line_with("volatile int sink;")), None, "{record}");
+    assert!(data[&line_of("sink = 4;")] > 0, "{record}");
+    assert_eq!(data[&line_of("sink = 3;")], 0, "{record}");
+    assert_eq!(data.get(&line_of("volatile int sink;")), None, "{record}");
     assert!(record.lines().any(|line| line == "FNDA:0,never"), "{record}");
     // Compilers let a function begin at its name or at its brace.
-    let begins = line_with("int outer(int x)");
+    let begins = line_of("int outer(int x)");
     let starts = [begins, begins + 1].map(|line| format!("FN:{line},outer"));
     assert!(
         record

@@ -29,12 +29,13 @@ fn recording_of(fixture: &Fixture, pcs: Vec<u64>) -> Recording {
     recording
 }
 
-/// Makes a report as LCOV; returns status, output and what was said.
+/// Makes a report as LCOV; returns status, output without the test's name, and what was said.
 fn lcov(fixture: &Fixture, recording: &str) -> (i32, String, String) {
     let output = fixture.kcov_trace(&[&LCOV[..], &[recording]].concat());
+    let test = format!("TN:{}\n", recording.trim_end_matches(".kcov"));
     (
         output.status.code().unwrap(),
-        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stdout).unwrap().replace(&test, "TN:\n"),
         String::from_utf8(output.stderr).unwrap(),
     )
 }

@@ -74,6 +74,9 @@ pub fn write(
             .text(data)?
             .raw("</script>\n")?;
     }
+    page.raw("<script type=\"text/plain\" id=\"runs\">")?
+        .text(&sources::encode(&coverage.runs.as_slice().into())?)?
+        .raw("</script>\n")?;
     page.raw("<script>\n")?
         .raw(SCRIPT)?
         .raw("</script>\n</body>\n</html>\n")?;

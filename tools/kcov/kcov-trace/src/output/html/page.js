@@ -26,6 +26,15 @@ function state(covered, instrumented) {
 	return covered < instrumented ? ["partly", "partly covered"] : ["covered", "covered"];
 }
 
+let runs = null;
+
+// Returns the sentence about the runs that hit a line.
+function told(count, some) {
+	if (count === 0) return "";
+	const more = count - some.length;
+	return `, by ${some.map((run) => runs[run]).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
 function sourceLines(file) {
 	const known = new Map(file.lines.map(([number, ...rest]) => [number, rest]));
 	let text = file.source === null ? null : file.source.split("\n");
@@ -37,10 +46,11 @@ function sourceLines(file) {
 			element("span", { textContent: number }), element("span"), element("code", { textContent: text?.[number - 1] ?? "" }));
 		line.dataset.line = number;
 		if (known.has(number)) {
-			const [covered, instrumented, hits] = known.get(number);
+			const [covered, instrumented, hits, count, some] = known.get(number);
 			const [name, words] = state(covered, instrumented);
 			line.classList.add(name);
-			line.title = `${words}: ${covered} of ${instrumented} blocks, ran ${hits} times`;
+			line.title = `${words}: ${covered} of ${instrumented} blocks, ran ${hits} times${told(count, some)}`;
+			line.addEventListener("click", () => { document.getElementById("who").textContent = `Line ${number}: ${line.title}`; });
 			line.children[1].textContent = `${covered}/${instrumented}`;
 		}
 		return line;
@@ -101,6 +111,7 @@ async function show() {
 		return;
 	}
 	const file = await unpack(document.getElementById(row.dataset.source).textContent);
+	runs ??= await unpack(document.getElementById("runs").textContent);
 	// The user has chosen another file during the wait.
 	if (turn !== shown) return;
 	const source = element("div", { id: "source" });
@@ -117,7 +128,7 @@ async function show() {
 		element("span", { textContent: `${numbers[1]} blocks, ${numbers[0]}` }),
 		element("span", { className: "jump" },
 			button("Previous covered lines", "↑", -1), " covered ", button("Next covered lines", "↓", 1)));
-	const parts = [title, functionTable(file, source), source];
+	const parts = [title, element("p", { id: "who" }), functionTable(file, source), source];
 	if (file.source === null) {
 		parts.splice(1, 0, element("p", { className: "hint", textContent: "The source was not found when this report was made." }));
 	}

@@ -55,20 +55,26 @@ pub(super) fn pack(coverage: &Coverage, sources: &Sources, options: Options) -> 
     Ok(packed)
 }
 
+/// The number of runs that a line names at most.
+const NAMED: usize = 20;
+
 /// Returns the data of a file for the page's script. Each line is a row of its number, covered
-/// blocks, instrumented blocks and hits; each function is a row of its name, line, covered and
+/// blocks, instrumented blocks, hits, the number of runs that hit it, and some of them; each function is a row of its name, line, covered and
 /// instrumented blocks.
 fn contents(file: &FileCoverage, source: Option<String>) -> Value {
-    let lines: Vec<[u64; 4]> = file
+    let lines: Vec<Value> = file
         .lines
         .iter()
         .map(|(number, line)| {
-            [
-                u64::from(*number),
-                line.blocks.covered as u64,
-                line.blocks.instrumented as u64,
-                line.hits,
-            ]
+            let runs: Vec<u32> = line.hits.runs().map(|(run, _)| run).collect();
+            json!([
+                number,
+                line.blocks.covered,
+                line.blocks.instrumented,
+                line.hits.total(),
+                runs.len(),
+                runs[..runs.len().min(NAMED)],
+            ])
         })
         .collect();
     let functions: Vec<Value> = file
@@ -86,7 +92,7 @@ fn contents(file: &FileCoverage, source: Option<String>) -> Value {
     json!({ "source": source, "lines": lines, "functions": functions })
 }
 
-fn encode(contents: &Value) -> Result<String> {
+pub(super) fn encode(contents: &Value) -> Result<String> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(contents.to_string().as_bytes())?;
     Ok(base64::engine::general_purpose::STANDARD.encode(encoder.finish()?))

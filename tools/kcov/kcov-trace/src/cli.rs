@@ -79,7 +79,7 @@ pub struct ReportArgs {
     /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
-    /// The recordings.
+    /// The recordings, or folders of recordings.
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
 }
@@ -156,9 +156,10 @@ pub struct DiffArgs {
     /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
-    /// The recording to compare with.
+    /// The recording to compare with, or a folder of recordings.
     pub a: PathBuf,
-    /// The recording whose additional coverage is shown.
+    /// The recording whose additional coverage is shown, or a folder of recordings. With the format
+    /// 'changes', also the coverage that it lacks is shown.
     pub b: PathBuf,
 }
 
@@ -267,6 +268,8 @@ pub enum Format {
     Lcov,
     /// A report in one HTML file (needs vmlinux).
     Html,
+    /// Of 'diff' only: the functions and lines that became covered, and those that became uncovered.
+    Changes,
 }
 
 /// Arguments of symbolising.

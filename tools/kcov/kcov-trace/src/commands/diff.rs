@@ -6,15 +6,47 @@ use std::hash::Hash;
 
 use anyhow::{Result, bail};
 
-use super::merge::keep_once;
-use super::render::{check_output, render, warn, with_images};
-use crate::cli::DiffArgs;
+use super::merge::{keep_once, read_all};
+use super::render::{Outcome, check_output, render, warn, with_images, with_symbols};
+use crate::cli::{DiffArgs, Format, SymbolArgs};
 use crate::images::Images;
-use crate::recording::{self, Kernel, Module, Recording, Records};
+use crate::output::{Target, changes};
+use crate::recording::{Kernel, Module, Recording, Records};
 
 pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
-    let (a, mut b) = (recording::read(&args.a)?, recording::read(&args.b)?);
+    let a = read_all(std::slice::from_ref(&args.a))?;
+    let b = read_all(std::slice::from_ref(&args.b))?;
+    refuse(args, &a, &b)?;
+    if args.output.format == Some(Format::Changes) {
+        return changes(args, &a, &b);
+    }
+    let mut new = only_in(&b, &a, &args.symbols)?;
+    for task in &mut new.tasks {
+        task.name = format!("only in {}", args.b.display());
+    }
+    Ok(render(&new, &args.output, &args.symbols)?.status())
+}
+
+/// Writes the code that became covered and the code that became uncovered.
+fn changes(args: &DiffArgs, a: &Recording, b: &Recording) -> Result<i32> {
+    let parts = [
+        ("became covered", only_in(b, a, &args.symbols)?),
+        ("became uncovered", only_in(a, b, &args.symbols)?),
+    ];
+    let mut outcome = Outcome::Whole;
+    let mut text = Vec::new();
+    for (title, part) in &parts {
+        outcome = outcome.or(with_symbols(part, &args.symbols, |part, symbols| {
+            changes::write(title, part, symbols, &mut text)
+        })?);
+    }
+    Target::new(args.output.output.as_deref()).write(|out| Ok(out.write_all(&text)?))?;
+    Ok(outcome.status())
+}
+
+/// Returns an error if the recordings cannot be compared.
+fn refuse(args: &DiffArgs, a: &Recording, b: &Recording) -> Result<()> {
     if a.kernel.build_id != b.kernel.build_id {
         bail!(
             "{} ({}) and {} ({}) were recorded on different kernels; only recordings of one build can be compared",
@@ -24,7 +56,7 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
             b.kernel.release
         );
     }
-    if let Some(reason) = differ_in_kind(&a, &b) {
+    if let Some(reason) = differ_in_kind(a, b) {
         bail!(
             "{} holds {} and {} {}; only recordings of the same kind can be compared",
             args.a.display(),
@@ -33,46 +65,47 @@ pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
             reason.1
         );
     }
+    Ok(())
+}
+
+/// Returns the records of `b`, each once, whose code `a` has not run.
+fn only_in(b: &Recording, a: &Recording, symbols: &SymbolArgs) -> Result<Recording> {
+    let mut b = b.clone();
     keep_once(&mut b);
     let modules = !(a.kernel.modules.is_empty() && b.kernel.modules.is_empty());
     let moved = modules && moved(&a.kernel, &b.kernel);
     // Modules have different addresses in each boot, but their offsets in the files are the same.
-    if args.symbols.vmlinux.is_some() && modules {
-        let place = |images: &Images<'_>, pc| {
-            let place = images.name_of_place(pc);
-            place.or_else(|| (!moved).then(|| (String::new(), pc)))
-        };
-        let symbols = &args.symbols;
-        let in_a: HashSet<_> = with_images(&a, symbols, |found| {
-            Ok(found.map_or_else(HashSet::new, |found| {
-                covered(found.recording, |pc| place(found.images, pc))
-            }))
-        })?;
-        let mut new = b.clone();
-        let unknown = with_images(&b, symbols, |found| {
-            Ok(found.map_or(0, |found| {
-                new = found.recording.clone();
-                subtract(&mut new, &in_a, |pc| place(found.images, pc))
-            }))
-        })?;
-        if unknown > 0 {
-            warn(&format!(
-                "{unknown} PCs are in none of the files and left out: after another boot, it is not known whether they are new"
-            ));
-        }
-        b = new;
-    } else {
+    if symbols.vmlinux.is_none() || !modules {
         if moved {
             warn(
                 "modules may have other addresses after another boot, and then appear as new: name the kernel's files with --vmlinux",
             );
         }
-        subtract(&mut b, &covered(&a, Some), Some);
+        subtract(&mut b, &covered(a, Some), Some);
+        return Ok(b);
     }
-    for task in &mut b.tasks {
-        task.name = format!("only in {}", args.b.display());
+    let place = |images: &Images<'_>, pc| {
+        let place = images.name_of_place(pc);
+        place.or_else(|| (!moved).then(|| (String::new(), pc)))
+    };
+    let in_a: HashSet<_> = with_images(a, symbols, |found| {
+        Ok(found.map_or_else(HashSet::new, |found| {
+            covered(found.recording, |pc| place(found.images, pc))
+        }))
+    })?;
+    let mut new = b.clone();
+    let unknown = with_images(&b, symbols, |found| {
+        Ok(found.map_or(0, |found| {
+            new = found.recording.clone();
+            subtract(&mut new, &in_a, |pc| place(found.images, pc))
+        }))
+    })?;
+    if unknown > 0 {
+        warn(&format!(
+            "{unknown} PCs are in none of the files and left out: after another boot, it is not known whether they are new"
+        ));
     }
-    Ok(render(&b, &args.output, &args.symbols)?.status())
+    Ok(new)
 }
 
 /// Returns whether code may have moved between the two recordings.

@@ -15,7 +15,7 @@ use crate::recording::{self, Kernel, Recording, Records, Task};
 
 pub(super) fn import(args: &ImportArgs) -> Result<i32> {
     check_output(Some(&args.output))?;
-    let files = files(&args.pcs)?;
+    let files = files(&args.pcs, "files of PCs")?;
     let mut tasks = Vec::new();
     let mut empty = Vec::new();
     for file in &files {
@@ -59,7 +59,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<i32> {
 }
 
 /// Returns the named files, and the files in the named folders.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(super) fn files(named: &[PathBuf], what: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -75,7 +75,7 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
             }
         }
         if inside.is_empty() {
-            bail!("{} has no file; name a folder with files of PCs", path.display());
+            bail!("{} has no file; name a folder with {what}", path.display());
         }
         inside.sort();
         files.extend(inside);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use super::import::files;
 use super::render::check_output;
 use crate::cli::MergeArgs;
 use crate::output::Target;
@@ -21,10 +22,11 @@ pub(super) fn merge(args: &MergeArgs) -> Result<i32> {
     Ok(0)
 }
 
-/// Reads several recordings into one.
-pub(super) fn read_all(paths: &[PathBuf]) -> Result<Recording> {
+/// Reads several recordings into one. Of a folder, all files are read.
+pub(super) fn read_all(named: &[PathBuf]) -> Result<Recording> {
     let mut all: Option<Recording> = None;
-    for path in paths {
+    let paths = files(named, "recordings")?;
+    for path in &paths {
         let mut next = recording::read(path)?;
         let name = path
             .file_stem()

@@ -37,6 +37,11 @@ impl Outcome {
         }
     }
 
+    /// Returns the less complete of two.
+    pub(super) fn or(self, other: Self) -> Self {
+        self.partial_if(other == Self::Partial)
+    }
+
     fn partial_if(self, partial: bool) -> Self {
         if partial { Self::Partial } else { self }
     }
@@ -59,6 +64,9 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
     if format == Format::Raw {
         target.write(|out| Ok(recording::write(recording, out)?))?;
         return Ok(Outcome::Whole);
+    }
+    if format == Format::Changes {
+        bail!("the format 'changes' compares two recordings; use 'kcov-trace diff -f changes'");
     }
     if format == Format::Tasks {
         target.write(|out| trace::write_headings(recording, out))?;
@@ -180,6 +188,17 @@ pub(super) fn render_comparisons(
     if output.format.is_some() || target != Target::Stdout {
         return render(recording, output, symbols);
     }
+    with_symbols(recording, symbols, |recording, symbols| {
+        target.write(|out| comparisons::write(recording, symbols, all, out))
+    })
+}
+
+/// Names the PCs for `work`, as far as that is possible.
+pub(super) fn with_symbols(
+    recording: &Recording,
+    symbols: &SymbolArgs,
+    work: impl FnOnce(&Recording, Option<&Symbolised>) -> Result<()>,
+) -> Result<Outcome> {
     with_images(recording, symbols, |found| {
         let (recording, outcome, symbols) = match found {
             Some(found) => {
@@ -188,7 +207,7 @@ pub(super) fn render_comparisons(
             }
             None => (recording, Outcome::Whole, Symbolised::of_names(recording)),
         };
-        target.write(|out| comparisons::write(recording, symbols.as_ref(), all, out))?;
+        work(recording, symbols.as_ref())?;
         Ok(outcome)
     })
 }

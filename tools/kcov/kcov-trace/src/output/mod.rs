@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The formats of output.
 
+pub mod changes;
 pub mod comparisons;
 mod file;
 pub mod functions;

@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     args_conflicts_with_subcommands = true,
     after_help = "The exit status is the command's own, 128 and the number of the signal that ended it, 127 if it \
                   does not exist, 126 if it cannot be run, and 2 if no report could be written. Of subcommands that \
-                  work on recordings it is 0, 1 if something is missing from the report, which a warning names, and 2 \
-                  if there is no report."
+                  work on recordings it is 0, 1 if something is missing from the report, which a warning names, 2 if \
+                  there is no report, and 3 if less of a patch is covered than --fail-under asks for."
 )]
 pub struct Cli {
     /// Work on recordings, or other kinds of collection.
@@ -79,6 +79,12 @@ pub struct ReportArgs {
     /// Arguments of symbolising.
     #[command(flatten)]
     pub symbols: SymbolArgs,
+    /// Report whether the lines that this patch adds are covered, instead of the whole kernel.
+    #[arg(long, value_name = "PATCH")]
+    pub diff: Option<PathBuf>,
+    /// End with status 3 if fewer percent of the patch's lines that can be decided are covered.
+    #[arg(long, value_name = "PERCENT", requires = "diff")]
+    pub fail_under: Option<f64>,
     /// The recordings, or folders of recordings.
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,

@@ -4,7 +4,7 @@
 //! The instrumented code is every call site of the hook in `vmlinux` and in the modules whose files
 //! were found. A site is a block of the program; a line is covered if one of its blocks is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Result, bail};
 
@@ -138,12 +138,7 @@ pub fn coverage(
         let Some(sites) = usable_sites(image, number > 0, &mut coverage.stripped)? else {
             continue;
         };
-        let mut of_image: HashMap<u64, Counts> = hits
-            .iter()
-            .filter(|(place, _)| place.image == number)
-            .map(|(place, counts)| (place.pc, counts.clone()))
-            .collect();
-        credit_tail_jumps(image, &sites, &mut of_image);
+        let of_image = of_image(&hits, number, image, &sites);
         add_image(&mut coverage, image, &sites, &of_image, sources, authored)?;
     }
     for file in coverage.files.values_mut() {
@@ -174,6 +169,27 @@ fn hits(images: &Images<'_>, recording: &Recording, runs: &Runs) -> Hits {
     hits
 }
 
+/// The call sites of an image, and those that ran.
+pub(crate) type Ran = (Vec<u64>, HashSet<u64>);
+
+/// Returns the call sites of each image that can be used, and those that ran.
+pub(crate) fn ran<'i, 'a>(
+    images: &'i Images<'a>,
+    recording: &Recording,
+    stripped: &mut Vec<String>,
+) -> Result<Vec<(&'i Image<'a>, Ran)>> {
+    let all = hits(images, recording, &Runs::default());
+    let mut found = Vec::new();
+    for (number, image) in images.list.iter().enumerate() {
+        if let Some(sites) = usable_sites(image, number > 0, stripped)? {
+            let hits = of_image(&all, number, image, &sites);
+            let pcs = sites.iter().map(|site| site.pc).collect();
+            found.push((image, (pcs, hits.into_keys().collect())));
+        }
+    }
+    Ok(found)
+}
+
 /// Returns the call sites of an image; `None` if it is a module that cannot be used. The reason is
 /// added to `stripped` if something is missing then.
 fn usable_sites(image: &Image<'_>, module: bool, stripped: &mut Vec<String>) -> Result<Option<Vec<Site>>> {
@@ -196,6 +212,17 @@ fn usable_sites(image: &Image<'_>, module: bool, stripped: &mut Vec<String>) -> 
         (Err(error), _, false) => return Err(error.into()),
     }
     Ok(None)
+}
+
+/// Returns the counts of the call sites of an image.
+fn of_image(hits: &Hits, number: usize, image: &Image<'_>, sites: &[Site]) -> HashMap<u64, Counts> {
+    let mut found = hits
+        .iter()
+        .filter(|(place, _)| place.image == number)
+        .map(|(place, counts)| (place.pc, counts.clone()))
+        .collect();
+    credit_tail_jumps(image, sites, &mut found);
+    found
 }
 
 /// Credits calls to functions that end in a jump to the hook. In such a function, the hook sees the

@@ -14,6 +14,7 @@
 //! | [`symbolised`] | functions and lines of a recording's PCs |
 //! | [`runs`] | the tests and tasks that ran a block |
 //! | [`coverage`] | coverage by file, line and function |
+//! | [`patch`] | coverage of the lines that a patch changes |
 //! | [`output`] | the formats of output |
 //! | [`cli`], [`commands`] | the command line and the subcommands |
 
@@ -23,6 +24,7 @@ pub mod coverage;
 pub mod images;
 pub mod matching;
 pub mod output;
+pub mod patch;
 pub mod progress;
 pub mod recording;
 pub mod runs;

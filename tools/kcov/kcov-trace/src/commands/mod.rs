@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod import;
 mod merge;
+mod patch;
 mod remote;
 mod render;
 mod trace;
@@ -24,7 +25,10 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Report(args)) => {
             render::check_output(args.output.output.as_deref())?;
             let recording = merge::read_all(&args.recordings)?;
-            Ok(render::render(&recording, &args.output, &args.symbols)?.status())
+            match &args.diff {
+                Some(patch) => patch::report(&args, patch, &recording),
+                None => Ok(render::render(&recording, &args.output, &args.symbols)?.status()),
+            }
         }
         Some(Action::Cmp(args)) => trace::cmp(&args),
         Some(Action::Remote(args)) => remote::remote(&args),

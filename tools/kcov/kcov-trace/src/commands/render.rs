@@ -110,7 +110,7 @@ fn render_names(
     Ok(Outcome::Whole)
 }
 
-fn needs_vmlinux(recording: &Recording, symbols: &SymbolArgs) -> String {
+pub(super) fn needs_vmlinux(recording: &Recording, symbols: &SymbolArgs) -> String {
     let id = &recording.kernel.build_id;
     let reason = if id.is_empty() {
         "the recording has no build id to search it by".into()

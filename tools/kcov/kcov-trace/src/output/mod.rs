@@ -9,6 +9,7 @@ pub mod html;
 pub mod json;
 pub mod lcov;
 pub mod listing;
+pub mod patch;
 pub mod trace;
 
 pub use file::{Target, broken_pipe};

@@ -86,6 +86,8 @@ pub struct Image<'a> {
     layout: HashMap<usize, u64>,
     text: Vec<Text<'a>>,
     symbols: Vec<Symbol<'a>>,
+    /// The numbers of symbols, by name.
+    by_name: HashMap<&'a str, Vec<usize>>,
     dwarf: DwarfSections<Cow<'a, [u8]>>,
     split: Split,
 }
@@ -142,7 +144,12 @@ impl<'a> Image<'a> {
             Some(debug) => functions(&debug.elf, &debug.layout),
             None => functions(&elf, &layout),
         };
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::with_capacity(symbols.len());
+        for (number, symbol) in symbols.iter().enumerate() {
+            by_name.entry(symbol.name).or_default().push(number);
+        }
         Ok(Self {
+            by_name,
             path,
             elf,
             debug,
@@ -253,6 +260,34 @@ impl<'a> Image<'a> {
         let section = self.elf.section_by_name(name)?;
         let address = self.layout.get(&section.index().0).copied()?;
         Some((address, section.size()))
+    }
+
+    /// Returns the address at which a section was laid out, or was linked.
+    pub(super) fn address_of_section(&self, index: SectionIndex) -> Option<u64> {
+        self.layout.get(&index.0).copied()
+    }
+
+    /// Returns the parts of a function that the compiler has moved away from it.
+    pub(super) fn cold_parts(&self, symbol: &Symbol<'_>) -> impl Iterator<Item = &Symbol<'a>> {
+        let name = format!("{}.cold", symbol.name);
+        let found = self.by_name.get(name.as_str()).into_iter().flatten();
+        found.map(|number| &self.symbols[*number])
+    }
+
+    /// Returns the function that a part was moved away from, or the function itself.
+    #[must_use]
+    pub fn whole<'s>(&'s self, symbol: &'s Symbol<'a>) -> &'s Symbol<'a> {
+        let Some((name, _)) = symbol.name.split_once(".cold") else {
+            return symbol;
+        };
+        let found = self.by_name.get(name).and_then(|numbers| numbers.first());
+        found.map_or(symbol, |number| &self.symbols[*number])
+    }
+
+    /// Returns the functions of a name.
+    pub fn functions_named(&self, name: &str) -> impl Iterator<Item = &Symbol<'a>> {
+        let found = self.by_name.get(name).into_iter().flatten();
+        found.map(|number| &self.symbols[*number])
     }
 
     /// Returns the debug information of an object that the compiler has split off.

@@ -328,7 +328,7 @@ fn scan_riscv64(code: &[u8], base: u64, hooks: &[u64], found: &mut Vec<Site>) {
     }
 }
 
-fn jal_offset(instruction: u32) -> i64 {
+pub(super) fn jal_offset(instruction: u32) -> i64 {
     let sign = i64::from(instruction as i32 >> 31) << 20;
     let bits = i64::from(instruction);
     sign | bits & 0xf_f000 | (bits >> 20 & 1) << 11 | (bits >> 21 & 0x3ff) << 1

@@ -9,6 +9,7 @@ mod found;
 mod halves;
 mod imports;
 mod modules;
+mod patches;
 mod refusals;
 mod reports;
 mod troubles;

@@ -274,6 +274,12 @@ pub enum Format {
     Lcov,
     /// A report in one HTML file (needs vmlinux).
     Html,
+    /// The calls of functions in each system call, inferred from the order of the PCs (needs
+    /// vmlinux).
+    Tree,
+    /// The number of PCs in each chain of calls, on lines for programs that draw flame graphs (needs
+    /// vmlinux).
+    Folded,
     /// Of 'diff' only: the functions and lines that became covered, and those that became uncovered.
     Changes,
 }

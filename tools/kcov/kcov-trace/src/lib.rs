@@ -13,11 +13,14 @@
 //! | [`sources`] | names of source files |
 //! | [`symbolised`] | functions and lines of a recording's PCs |
 //! | [`runs`] | the tests and tasks that ran a block |
+//! | [`calls`] | system calls, recorded or inferred |
+//! | [`tree`] | calls of functions, inferred from the order of PCs |
 //! | [`coverage`] | coverage by file, line and function |
 //! | [`patch`] | coverage of the lines that a patch changes |
 //! | [`output`] | the formats of output |
 //! | [`cli`], [`commands`] | the command line and the subcommands |
 
+pub mod calls;
 pub mod cli;
 pub mod commands;
 pub mod coverage;
@@ -34,3 +37,4 @@ pub mod sources;
 pub mod symbolised;
 pub mod symbols;
 pub mod tracer;
+pub mod tree;

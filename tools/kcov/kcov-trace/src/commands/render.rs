@@ -12,7 +12,7 @@ use crate::cli::{Format, OutputArgs, SymbolArgs};
 use crate::coverage::{Coverage, coverage};
 use crate::images::{Files, Images, Search};
 use crate::matching::matched;
-use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace};
+use crate::output::{Target, comparisons, functions, html, json, lcov, listing, trace, tree};
 use crate::recording::{self, Recording};
 use crate::runs::Runs;
 use crate::search;
@@ -68,6 +68,9 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
     if format == Format::Changes {
         bail!("the format 'changes' compares two recordings; use 'kcov-trace diff -f changes'");
     }
+    if matches!(format, Format::Tree | Format::Folded) {
+        tree::refuse_unordered(recording)?;
+    }
     if format == Format::Tasks {
         target.write(|out| trace::write_headings(recording, out))?;
         return Ok(Outcome::Whole);
@@ -78,6 +81,13 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
         };
         match format {
             Format::Lcov | Format::Html => render_coverage(found, format, output, &target),
+            Format::Tree | Format::Folded => {
+                target.write(|out| match format {
+                    Format::Tree => tree::write(found.images, found.recording, out),
+                    _ => tree::write_folded(found.images, found.recording, out),
+                })?;
+                Ok(found.outcome)
+            }
             _ => {
                 let (symbols, outcome) = symbolise(found)?;
                 target.write(|out| match format {
@@ -292,6 +302,7 @@ fn default_format(target: &Target) -> Format {
         Some("html") => Format::Html,
         Some("info") => Format::Lcov,
         Some("json" | "jsonl") => Format::Json,
+        Some("folded") => Format::Folded,
         _ => Format::Raw,
     }
 }

@@ -11,5 +11,6 @@ pub mod lcov;
 pub mod listing;
 pub mod patch;
 pub mod trace;
+pub mod tree;
 
 pub use file::{Target, broken_pipe};

@@ -268,7 +268,7 @@ impl<'a> Image<'a> {
     }
 
     /// Returns the parts of a function that the compiler has moved away from it.
-    pub(super) fn cold_parts(&self, symbol: &Symbol<'_>) -> impl Iterator<Item = &Symbol<'a>> {
+    pub fn cold_parts(&self, symbol: &Symbol<'_>) -> impl Iterator<Item = &Symbol<'a>> {
         let name = format!("{}.cold", symbol.name);
         let found = self.by_name.get(name.as_str()).into_iter().flatten();
         found.map(|number| &self.symbols[*number])

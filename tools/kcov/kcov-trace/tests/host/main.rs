@@ -2,6 +2,7 @@
 //! The command on recordings that the tests make themselves; no kernel with KCOV is needed.
 
 mod browser;
+mod calls;
 mod changes;
 mod fixture;
 mod foreign;

@@ -45,6 +45,9 @@ pub enum Action {
     Merge(MergeArgs),
     /// Make a recording from PCs that another program printed.
     Import(ImportArgs),
+    /// Print the lines of the kernel's filter (/sys/kernel/debug/kcov_filter) for sources, folders,
+    /// functions or entries of MAINTAINERS.
+    Filter(FilterArgs),
     /// Tell what is there for tracing and reports on this machine, and what is missing.
     Doctor(DoctorArgs),
 }
@@ -212,6 +215,17 @@ pub struct ImportArgs {
     pub pcs: Vec<PathBuf>,
 }
 
+/// Arguments of `filter`.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Arguments of symbolising.
+    #[command(flatten)]
+    pub symbols: SymbolArgs,
+    /// Code, described as for --only. With ! before it, it is left out.
+    #[arg(required = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+}
+
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -252,6 +266,9 @@ pub struct OutputArgs {
     /// Include the source of all files in an HTML report, not only of those with coverage.
     #[arg(long)]
     pub all_sources: bool,
+    /// Group the files of an HTML report by the entries of MAINTAINERS.
+    #[arg(long)]
+    pub by_maintainer: bool,
 }
 
 /// The formats of output.
@@ -304,6 +321,19 @@ pub struct SymbolArgs {
     /// several times.
     #[arg(long, value_name = "FOLDER|OLD=NEW")]
     pub source: Vec<PathBuf>,
+    /// Show only this code: a function, a source, a folder or an entry of MAINTAINERS, in which *
+    /// stands for any characters; or 'noise', which is all of 'allocator', 'rcu', 'locking' and
+    /// 'sanitizers'. 'function:', 'file:' or 'maintainers:' before it tells what it is. May be given
+    /// several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+    /// Leave out this code, which is described as for --only. May be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    pub skip: Vec<String>,
+    /// Show only the records of system calls with this name, such as 'openat'. May be given several
+    /// times.
+    #[arg(long, value_name = "NAME")]
+    pub syscall: Vec<String>,
     /// Use vmlinux even if it is not the kernel that ran.
     #[arg(long)]
     pub force: bool,

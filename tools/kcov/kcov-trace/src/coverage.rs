@@ -12,6 +12,7 @@ use crate::images::{Images, Place};
 use crate::progress::Progress;
 use crate::recording::{Recording, Records};
 use crate::runs::{Counts, Runs};
+use crate::selection::Selection;
 use crate::sources::Sources;
 use crate::symbols::{
     Frame, Hook, Image, NoSites, Site, Stacks, demangled, jumps_after_call, lines, sites, stacks,
@@ -114,8 +115,8 @@ impl std::ops::AddAssign for Blocks {
 /// The number of times that each place ran.
 type Hits = HashMap<Place, Counts>;
 
-/// Computes the coverage of the recording by each of the runs; `authored` asks for
-/// [`FileCoverage::authored`].
+/// Computes the coverage of the selected code by each of the runs of the recording; `authored` asks
+/// for [`FileCoverage::authored`].
 ///
 /// # Errors
 ///
@@ -126,6 +127,7 @@ pub fn coverage(
     sources: &Sources,
     runs: Runs,
     authored: bool,
+    selection: &Selection,
 ) -> Result<Coverage> {
     if recording.pcs().next().is_none() && recording.comparisons().next().is_some() {
         bail!(
@@ -139,7 +141,17 @@ pub fn coverage(
             continue;
         };
         let of_image = of_image(&hits, number, image, &sites);
-        add_image(&mut coverage, image, &sites, &of_image, sources, authored)?;
+        let functions = authored || selection.needs_functions();
+        let found = looked_up(image, &sites, functions)?;
+        add_image(
+            &mut coverage,
+            image,
+            &sites,
+            &found,
+            &of_image,
+            sources,
+            selection,
+        )?;
     }
     for file in coverage.files.values_mut() {
         file.functions
@@ -260,16 +272,23 @@ fn add_image(
     coverage: &mut Coverage,
     image: &Image<'_>,
     sites: &[Site],
+    found: &Stacks,
     hits: &HashMap<u64, Counts>,
     sources: &Sources,
-    authored: bool,
+    selection: &Selection,
 ) -> Result<()> {
-    let found = looked_up(image, sites, authored)?;
     let shown: Vec<String> = found.names.all().iter().map(|name| sources.shown(name)).collect();
     let never = Counts::default();
     // Sites are sorted by address, and therefore the functions that contain them are, too.
     let mut functions: Vec<(u64, FunctionCoverage)> = Vec::new();
     for (site, stack) in sites.iter().zip(&found.stacks) {
+        let frames = stack.iter().map(|frame| {
+            let file = shown[frame.at.file as usize].as_str();
+            (found.names.get(frame.function), file)
+        });
+        if !selection.is_everything() && !selection.keeps(frames) {
+            continue;
+        }
         let counts = hits.get(&site.pc).unwrap_or(&never);
         coverage.blocks.add(counts.total() > 0);
         let innermost = stack.first().copied().unwrap_or_default();

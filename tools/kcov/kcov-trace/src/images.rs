@@ -392,6 +392,18 @@ fn find_modules(folder: &Path, found: &mut HashMap<String, PathBuf>) {
     }
 }
 
+/// Returns the names of all modules below the folders.
+#[must_use]
+pub fn modules_below(folders: &[PathBuf]) -> Vec<String> {
+    let mut found = HashMap::new();
+    for folder in folders {
+        find_modules(folder, &mut found);
+    }
+    let mut names: Vec<String> = found.into_keys().collect();
+    names.sort();
+    names
+}
+
 /// Returns the name of the module that a file has; `None` if it is not a module's file. Modules may
 /// be compressed.
 pub fn module_name(path: &Path) -> Option<&str> {

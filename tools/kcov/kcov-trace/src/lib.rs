@@ -16,6 +16,7 @@
 //! | [`calls`] | system calls, recorded or inferred |
 //! | [`tree`] | calls of functions, inferred from the order of PCs |
 //! | [`coverage`] | coverage by file, line and function |
+//! | [`selection`], [`maintainers`] | the code that a user wants to see |
 //! | [`patch`] | coverage of the lines that a patch changes |
 //! | [`output`] | the formats of output |
 //! | [`cli`], [`commands`] | the command line and the subcommands |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod commands;
 pub mod coverage;
 pub mod images;
+pub mod maintainers;
 pub mod matching;
 pub mod output;
 pub mod patch;
@@ -32,6 +34,7 @@ pub mod progress;
 pub mod recording;
 pub mod runs;
 pub mod search;
+pub mod selection;
 pub mod signals;
 pub mod sources;
 pub mod symbolised;

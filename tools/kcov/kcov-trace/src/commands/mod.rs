@@ -3,11 +3,13 @@
 
 mod diff;
 mod doctor;
+mod filter;
 mod import;
 mod merge;
 mod patch;
 mod remote;
 mod render;
+mod select;
 mod trace;
 
 use anyhow::Result;
@@ -35,6 +37,7 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Diff(args)) => diff::diff(&args),
         Some(Action::Merge(args)) => merge::merge(&args),
         Some(Action::Import(args)) => import::import(&args),
+        Some(Action::Filter(args)) => filter::filter(&args),
         Some(Action::Doctor(args)) => doctor::doctor(&args),
     }
 }

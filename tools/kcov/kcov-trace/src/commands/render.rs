@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes a recording in the requested format.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use rustix::fs::Access;
 
+use super::select;
 use crate::cli::{Format, OutputArgs, SymbolArgs};
 use crate::coverage::{Coverage, coverage};
 use crate::images::{Files, Images, Search};
@@ -16,6 +18,7 @@ use crate::output::{Target, comparisons, functions, html, json, lcov, listing, t
 use crate::recording::{self, Recording};
 use crate::runs::Runs;
 use crate::search;
+use crate::selection::Selection;
 use crate::sources::Sources;
 use crate::symbolised::Symbolised;
 
@@ -61,6 +64,12 @@ pub(super) fn add_names(recording: &mut Recording, wanted: bool, output: &Output
 pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<Outcome> {
     let target = Target::new(output.output.as_deref());
     let format = output.format.unwrap_or_else(|| default_format(&target));
+    if matches!(format, Format::Raw | Format::Tasks) {
+        select::refuse(
+            symbols,
+            "recordings and lists of tasks have everything; use it with another format",
+        )?;
+    }
     if format == Format::Raw {
         target.write(|out| Ok(recording::write(recording, out)?))?;
         return Ok(Outcome::Whole);
@@ -82,19 +91,28 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
         match format {
             Format::Lcov | Format::Html => render_coverage(found, format, output, &target),
             Format::Tree | Format::Folded => {
+                let symbols = match found.selection.is_everything() {
+                    true => Symbolised::default(),
+                    false => Symbolised::new(found.images, found.recording, found.sources)?,
+                };
+                let chosen = tree::Chosen {
+                    selection: found.selection,
+                    symbols: &symbols,
+                };
                 target.write(|out| match format {
-                    Format::Tree => tree::write(found.images, found.recording, out),
-                    _ => tree::write_folded(found.images, found.recording, out),
+                    Format::Tree => tree::write(found.images, found.recording, chosen, out),
+                    _ => tree::write_folded(found.images, found.recording, chosen, out),
                 })?;
                 Ok(found.outcome)
             }
             _ => {
                 let (symbols, outcome) = symbolise(found)?;
+                let recording = select::selected(found.recording, &symbols, found.selection);
                 target.write(|out| match format {
-                    Format::Functions => functions::write(found.recording, &symbols, out),
-                    Format::Json => json::write(found.recording, Some(&symbols), out),
-                    Format::Listing => listing::write(found.recording, &symbols, out),
-                    _ => trace::write(found.recording, Some(&symbols), out),
+                    Format::Functions => functions::write(&recording, &symbols, out),
+                    Format::Json => json::write(&recording, Some(&symbols), out),
+                    Format::Listing => listing::write(&recording, &symbols, out),
+                    _ => trace::write(&recording, Some(&symbols), out),
                 })?;
                 Ok(outcome)
             }
@@ -110,6 +128,16 @@ fn render_names(
     symbols: &SymbolArgs,
 ) -> Result<Outcome> {
     let names = Symbolised::of_names(recording);
+    let recording = select::of_system_calls(recording, None, &symbols.syscall)?;
+    let recording = match &names {
+        Some(names) => {
+            let selection = select::selection(symbols, &Sources::default())?;
+            Cow::Owned(select::selected(&recording, names, &selection).into_owned())
+        }
+        None if symbols.only.is_empty() && symbols.skip.is_empty() => recording,
+        None => bail!("{}", needs_vmlinux(&recording, symbols)),
+    };
+    let recording = &*recording;
     target.write(|out| match (format, &names) {
         (Format::Trace, _) => trace::write(recording, names.as_ref(), out),
         (Format::Json, _) => json::write(recording, names.as_ref(), out),
@@ -146,7 +174,7 @@ fn render_coverage(
         true => Runs::tests(found.recording),
         false => Runs::finest(found.recording),
     };
-    let mut coverage = coverage(images, found.recording, sources, runs, lcov)?;
+    let mut coverage = coverage(images, found.recording, sources, runs, lcov, found.selection)?;
     coverage.unmatched = found.unmatched;
     for module in &coverage.stripped {
         warn(&format!(
@@ -165,9 +193,17 @@ fn render_coverage(
         all_sources: output.all_sources,
         newer: newer.len(),
     };
+    let maintainers = select::maintainers(sources, output.by_maintainer)?;
     target.write(|out| match format {
         Format::Lcov => lcov::write(&coverage, sources, out),
-        _ => html::write(&coverage, found.recording, sources, options, out),
+        _ => html::write(
+            &coverage,
+            found.recording,
+            sources,
+            options,
+            maintainers.as_ref(),
+            out,
+        ),
     })?;
     Ok(found.outcome.partial_if(!coverage.stripped.is_empty()))
 }
@@ -206,18 +242,26 @@ pub(super) fn render_comparisons(
 /// Names the PCs for `work`, as far as that is possible.
 pub(super) fn with_symbols(
     recording: &Recording,
-    symbols: &SymbolArgs,
+    args: &SymbolArgs,
     work: impl FnOnce(&Recording, Option<&Symbolised>) -> Result<()>,
 ) -> Result<Outcome> {
-    with_images(recording, symbols, |found| {
+    with_images(recording, args, |found| {
         let (recording, outcome, symbols) = match found {
             Some(found) => {
                 let (symbols, outcome) = symbolise(found)?;
-                (found.recording, outcome, Some(symbols))
+                let recording = select::selected(found.recording, &symbols, found.selection);
+                (recording, outcome, Some(symbols))
             }
-            None => (recording, Outcome::Whole, Symbolised::of_names(recording)),
+            None => {
+                select::refuse(args, "vmlinux was not found; name it with --vmlinux")?;
+                (
+                    Cow::Borrowed(recording),
+                    Outcome::Whole,
+                    Symbolised::of_names(recording),
+                )
+            }
         };
-        work(recording, symbols.as_ref())?;
+        work(&recording, symbols.as_ref())?;
         Ok(outcome)
     })
 }
@@ -230,6 +274,8 @@ pub(super) struct Found<'f> {
     /// The recording, with PCs that were mended.
     pub(super) recording: &'f Recording,
     unmatched: usize,
+    /// What the user wants to see of it.
+    pub(super) selection: &'f Selection,
     pub(super) outcome: Outcome,
 }
 
@@ -257,10 +303,13 @@ pub(super) fn with_images<T>(
         warn(warning);
     }
     let sources = Sources::of(&images.list[0], &symbols.source);
+    let selection = select::selection(symbols, &sources)?;
+    let recording = select::of_system_calls(&matching.recording, Some(&images), &symbols.syscall)?;
     work(Some(Found {
         images: &images,
         sources: &sources,
-        recording: &matching.recording,
+        recording: &recording,
+        selection: &selection,
         unmatched: matching.unmatched,
         outcome: Outcome::Whole.partial_if(matching.partial),
     }))

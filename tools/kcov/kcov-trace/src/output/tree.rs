@@ -11,7 +11,51 @@ use crate::calls::{Segment, segments};
 use crate::images::Images;
 use crate::progress::Progress;
 use crate::recording::{Recording, Records, Task};
+use crate::selection::Selection;
+use crate::symbolised::Symbolised;
 use crate::tree::{Graph, Link, Node, Tree, trees, unordered};
+
+/// The functions that are shown; calls in others are shown in their callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'s> {
+    /// The selection.
+    pub selection: &'s Selection,
+    /// The functions of the PCs, if the selection needs them.
+    pub symbols: &'s Symbolised,
+}
+
+impl Chosen<'_> {
+    /// Takes the calls of functions that are not shown out of a tree.
+    fn reduce(self, tree: &Tree, pcs: &[u64]) -> Tree {
+        let keeps = |node: &Node| {
+            let frames: Vec<(&str, &str)> = self
+                .symbols
+                .frames(pcs[node.first])
+                .map(|frame| (frame.function, frame.file))
+                .collect();
+            // The function itself, not what is inlined into its first block.
+            self.selection.keeps(frames.last().into_iter().copied())
+        };
+        let mut reduced = Tree {
+            broken: tree.broken,
+            ..Tree::default()
+        };
+        let mut places: Vec<Option<u32>> = Vec::with_capacity(tree.nodes.len());
+        for node in &tree.nodes {
+            let parent = node.parent.and_then(|parent| places[parent as usize]);
+            if keeps(node) {
+                places.push(Some(reduced.nodes.len() as u32));
+                reduced.nodes.push(Node {
+                    parent,
+                    ..node.clone()
+                });
+            } else {
+                places.push(parent);
+            }
+        }
+        reduced
+    }
+}
 
 /// The trees of a system call.
 type Part<'t> = (Segment<'t>, Vec<Tree>);
@@ -21,12 +65,17 @@ type Part<'t> = (Segment<'t>, Vec<Tree>);
 /// # Errors
 ///
 /// The errors of the writer.
-pub fn write(images: &Images<'_>, recording: &Recording, out: &mut dyn Write) -> Result<()> {
+pub fn write(
+    images: &Images<'_>,
+    recording: &Recording,
+    chosen: Chosen<'_>,
+    out: &mut dyn Write,
+) -> Result<()> {
     writeln!(
         out,
         "# Calls are inferred from the order of PCs. A number is that of PCs in the function itself."
     )?;
-    each(images, recording, |graph, task, parts| {
+    each(images, recording, chosen, |graph, task, parts| {
         writeln!(out, "# {}", heading(task))?;
         if task.overflowed && task.gaps.is_empty() {
             writeln!(out, "--- records are missing, it is not known where ---")?;
@@ -49,9 +98,14 @@ pub fn write(images: &Images<'_>, recording: &Recording, out: &mut dyn Write) ->
 /// # Errors
 ///
 /// As of [`write`].
-pub fn write_folded(images: &Images<'_>, recording: &Recording, out: &mut dyn Write) -> Result<()> {
+pub fn write_folded(
+    images: &Images<'_>,
+    recording: &Recording,
+    chosen: Chosen<'_>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    each(images, recording, |graph, task, parts| {
+    each(images, recording, chosen, |graph, task, parts| {
         for (segment, trees) in parts {
             let call = segment.name.unwrap_or_else(|| "(no system call)".into());
             let start = format!("{};{}", plain(&task.name), plain(&call));
@@ -88,6 +142,7 @@ pub fn refuse_unordered(recording: &Recording) -> Result<()> {
 fn each<'t>(
     images: &Images<'_>,
     recording: &'t Recording,
+    chosen: Chosen<'_>,
     mut work: impl FnMut(&Graph<'_, '_>, &'t Task, Vec<Part<'t>>) -> Result<()>,
 ) -> Result<()> {
     let mut graph = Graph::new(images);
@@ -104,6 +159,10 @@ fn each<'t>(
         for segment in segments {
             let range = segment.records.clone();
             let found = trees(&mut graph, &pcs[range.clone()], range.start, &task.gaps);
+            let found = match chosen.selection.is_everything() {
+                true => found,
+                false => found.iter().map(|tree| chosen.reduce(tree, pcs)).collect(),
+            };
             parts.push((segment, found));
         }
         work(&graph, task, parts)?;

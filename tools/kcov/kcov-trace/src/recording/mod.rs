@@ -109,6 +109,34 @@ impl Records {
     }
 }
 
+impl Task {
+    /// Keeps the records for which `keep` returns true, given their numbers and PCs. What is known of
+    /// places in the records is moved along.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, u64) -> bool) {
+        // The number of records that are kept before each one.
+        let mut before = Vec::with_capacity(self.records.len() + 1);
+        let (mut number, mut kept) = (0, 0);
+        let mut decide = |pc: u64| {
+            let stays = keep(number, pc);
+            before.push(kept);
+            number += 1;
+            kept += usize::from(stays);
+            stays
+        };
+        match &mut self.records {
+            Records::Pcs(pcs) => pcs.retain(|pc| decide(*pc)),
+            Records::Comparisons(all) => all.retain(|comparison| decide(comparison.pc)),
+        }
+        before.push(kept);
+        for gap in &mut self.gaps {
+            *gap = before[*gap];
+        }
+        for call in &mut self.calls {
+            (call.start, call.end) = (before[call.start], before[call.end]);
+        }
+    }
+}
+
 impl Recording {
     /// Takes the names of the functions from a list such as `/proc/kallsyms` of the kernel that ran.
     pub fn add_names(&mut self, list: &Path) {

@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn places_move_along_with_records() {
+        let mut task = sample();
+        task.retain(|number, pc| number != 1 && pc != 3);
+        assert_eq!(task.records, Records::Pcs(vec![1]));
+        assert_eq!(task.gaps, [0, 1, 1]);
+        assert_eq!(task.calls, [call(0, 1, Some(-2)), call(1, 1, None)]);
+    }
+
+    #[test]
     fn places_outside_of_the_records_are_refused() {
         for change in [
             |task: &mut Task| task.gaps = vec![4],

@@ -13,5 +13,6 @@ mod modules;
 mod patches;
 mod refusals;
 mod reports;
+mod select;
 mod troubles;
 mod who;

@@ -15,6 +15,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use crate::coverage::{Blocks, Coverage};
+use crate::maintainers::Maintainers;
 use crate::recording::{Recording, Task};
 use crate::sources::Sources;
 use markup::Markup;
@@ -31,7 +32,7 @@ pub struct Options {
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Writes the report.
+/// Writes the report; with `maintainers`, files are grouped by its entries.
 ///
 /// # Errors
 ///
@@ -41,6 +42,7 @@ pub fn write(
     recording: &Recording,
     sources: &Sources,
     options: Options,
+    maintainers: Option<&Maintainers>,
     out: &mut dyn Write,
 ) -> Result<()> {
     let packed = sources::pack(coverage, sources, options)?;
@@ -59,7 +61,7 @@ pub fn write(
         "<input id=\"filter\" type=\"search\" placeholder=\"Filter files\" aria-label=\"Filter files\">",
     )?;
     page.raw("<label><input id=\"only\" type=\"checkbox\"> covered only</label></div>\n")?;
-    tree::write(&mut page, coverage, &packed)?;
+    tree::write(&mut page, coverage, &packed, maintainers)?;
     page.raw(
         "</nav>\n<main id=\"view\" tabindex=\"-1\">\n<p class=\"hint\">Choose a file to see its source. ",
     )?;

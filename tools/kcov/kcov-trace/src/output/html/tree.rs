@@ -9,6 +9,7 @@ use super::markup::Markup;
 use super::percent;
 use super::sources::Packed;
 use crate::coverage::{Blocks, Coverage};
+use crate::maintainers::Maintainers;
 
 #[derive(Debug, Default)]
 struct Folder {
@@ -18,13 +19,35 @@ struct Folder {
     files: BTreeMap<String, (String, Blocks)>,
 }
 
-pub(super) fn write(page: &mut Markup<'_>, coverage: &Coverage, packed: &Packed) -> Result<()> {
+pub(super) fn write(
+    page: &mut Markup<'_>,
+    coverage: &Coverage,
+    packed: &Packed,
+    maintainers: Option<&Maintainers>,
+) -> Result<()> {
     let mut root = Folder::default();
+    let mut groups: BTreeMap<&str, Folder> = BTreeMap::new();
     for (name, file) in &coverage.files {
-        root.insert(name, file.blocks);
+        let folder = match maintainers {
+            Some(maintainers) => groups
+                .entry(maintainers.of(name).unwrap_or("(no entry)"))
+                .or_default(),
+            None => &mut root,
+        };
+        folder.insert(name, file.blocks);
     }
     root.join_chains();
     page.raw("<div id=\"tree\">\n")?;
+    for (title, mut group) in groups {
+        group.join_chains();
+        page.raw("<details><summary class=\"row\"><span class=\"name\">")?
+            .text(title)?
+            .raw("</span>")?;
+        numbers(page, group.blocks)?;
+        page.raw("</summary>\n")?;
+        group.write(page, packed)?;
+        page.raw("</details>\n")?;
+    }
     root.write(page, packed)?;
     page.raw("</div>\n")?;
     Ok(())

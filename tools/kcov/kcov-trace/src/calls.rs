@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use crate::recording::{SystemCall, Task};
+use crate::recording::{Records, SystemCall, Task};
+use crate::symbolised::Symbolised;
 
 /// The beginnings of the names of functions that system calls begin with.
 const ENTRIES: [&str; 7] = [
@@ -72,6 +73,24 @@ pub fn name(call: &SystemCall) -> String {
     known.map_or_else(|| format!("syscall_{number}"), str::to_owned)
 }
 
+/// Returns whether system calls begin with a function of this name.
+#[must_use]
+pub fn is_entry(function: &str) -> bool {
+    ENTRIES
+        .iter()
+        .chain(&INNER)
+        .any(|start| function.starts_with(start))
+}
+
+/// Divides the records of a task as [`segments`] does, with what is known of its PCs.
+#[must_use]
+pub fn named<'t>(task: &'t Task, symbols: Option<&Symbolised>) -> Vec<Segment<'t>> {
+    segments(task, |number| match (&task.records, symbols) {
+        (Records::Pcs(pcs), Some(symbols)) if !task.unique => symbols.entered(pcs[number]).map(str::to_owned),
+        _ => None,
+    })
+}
+
 /// Divides the records of a task into system calls and what is between them. `entered` returns the
 /// function of a record if the record is the first of a call of that function.
 pub fn segments<'t>(task: &'t Task, entered: impl FnMut(usize) -> Option<String>) -> Vec<Segment<'t>> {
@@ -135,7 +154,6 @@ fn inferred<'t>(records: usize, mut entered: impl FnMut(usize) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Records;
 
     fn told(task: &Task, functions: &[&str]) -> Vec<(Range<usize>, String)> {
         let entered = |number: usize| Some(functions[number].to_owned()).filter(|name| !name.is_empty());

@@ -5,11 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
 
+use crate::calls::is_entry;
 use crate::images::{Images, module_name};
 use crate::progress::Progress;
 use crate::recording::Recording;
 use crate::sources::Sources;
-use crate::symbols::{Frame, Stacks, demangled, stacks};
+use crate::symbols::{Frame, Hook, Image, Stacks, demangled, sites, stacks};
 
 /// A level of inlining, with its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Symbolised {
     /// The image of a PC, and the index of its stack in that image.
     index: HashMap<u64, (usize, usize)>,
     images: Vec<ImageStacks>,
+    /// The functions that system calls begin with, by the PCs of their first blocks.
+    entered: HashMap<u64, String>,
 }
 
 #[derive(Debug)]
@@ -45,20 +48,12 @@ impl Symbolised {
     ///
     /// The debug information is damaged.
     pub fn new(images: &Images<'_>, recording: &Recording, sources: &Sources) -> Result<Self> {
-        let distinct: BTreeSet<u64> = recording
-            .pcs()
-            .chain(recording.comparisons().map(|comparison| comparison.pc))
-            .collect();
-        let mut places: Vec<Vec<(u64, u64)>> = vec![Vec::new(); images.list.len()];
-        for pc in distinct {
-            if let Some(place) = images.place(pc) {
-                places[place.image].push((place.pc, pc));
-            }
-        }
+        let places = places(images, recording);
         let progress = Progress::new("Symbolising", places.iter().map(Vec::len).sum());
         let mut all = Self::default();
         for (number, (image, mut found)) in images.list.iter().zip(places).enumerate() {
             found.sort_unstable();
+            all.entered.extend(entered(image, &found));
             let addresses: Vec<u64> = found.iter().map(|(address, _)| *address).collect();
             let stacks = stacks(image, &addresses, &progress)?;
             all.index
@@ -78,6 +73,23 @@ impl Symbolised {
             });
         }
         Ok(all)
+    }
+
+    /// Looks up only the functions that system calls begin with.
+    #[must_use]
+    pub fn of_entries(images: &Images<'_>, recording: &Recording) -> Self {
+        let mut all = Self::default();
+        for (image, mut found) in images.list.iter().zip(places(images, recording)) {
+            found.sort_unstable();
+            all.entered.extend(entered(image, &found));
+        }
+        all
+    }
+
+    /// Returns the function that a system call begins with, if the PC is that of its first block.
+    #[must_use]
+    pub fn entered(&self, pc: u64) -> Option<&str> {
+        self.entered.get(&pc).map(String::as_str)
     }
 
     /// Takes the names that the recording has, without lines and inlining; `None` if it has none.
@@ -135,4 +147,39 @@ impl Symbolised {
         let (image, _) = self.index.get(&pc)?;
         self.images[*image].module.as_deref()
     }
+}
+
+/// Returns the addresses in each image and the PCs, each once.
+fn places(images: &Images<'_>, recording: &Recording) -> Vec<Vec<(u64, u64)>> {
+    let comparisons = recording.comparisons().map(|comparison| comparison.pc);
+    let distinct: BTreeSet<u64> = recording.pcs().chain(comparisons).collect();
+    let mut places: Vec<Vec<(u64, u64)>> = vec![Vec::new(); images.list.len()];
+    for pc in distinct {
+        if let Some(place) = images.place(pc) {
+            places[place.image].push((place.pc, pc));
+        }
+    }
+    places
+}
+
+/// Returns the PCs that are first blocks of functions that system calls begin with, given the places
+/// in the image and the PCs.
+fn entered(image: &Image<'_>, found: &[(u64, u64)]) -> Vec<(u64, String)> {
+    let named = found.iter().filter_map(|(address, pc)| {
+        let symbol = image.function(address - 1)?;
+        is_entry(symbol.name).then_some((*address, *pc, symbol))
+    });
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let sites: Vec<u64> = sites(image, Hook::Pc)
+        .map_or_else(|_| Vec::new(), |sites| sites.iter().map(|site| site.pc).collect());
+    let is_first =
+        |address: u64, start: u64| sites.get(sites.partition_point(|pc| *pc <= start)) == Some(&address);
+    named
+        .into_iter()
+        .filter(|(address, _, symbol)| is_first(*address, symbol.address))
+        .map(|(_, pc, symbol)| (pc, symbol.name.to_owned()))
+        .collect()
 }

@@ -194,6 +194,7 @@ fn render_coverage(
         newer: newer.len(),
     };
     let maintainers = select::maintainers(sources, output.by_maintainer)?;
+    let symbols = Symbolised::of_entries(images, found.recording);
     target.write(|out| match format {
         Format::Lcov => lcov::write(&coverage, sources, out),
         _ => html::write(
@@ -202,6 +203,7 @@ fn render_coverage(
             sources,
             options,
             maintainers.as_ref(),
+            &symbols,
             out,
         ),
     })?;

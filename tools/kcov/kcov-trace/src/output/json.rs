@@ -12,6 +12,7 @@ use anyhow::Result;
 use kcov::Comparison;
 use serde_json::{Value, json};
 
+use crate::calls::{self, Segment};
 use crate::recording::{Recording, Records};
 use crate::runs::{Counts, Runs};
 use crate::symbolised::Symbolised;
@@ -46,6 +47,11 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
             "overflowed": task.overflowed,
             "problem": task.problem,
         }))?;
+        for segment in calls::named(task, symbols) {
+            if segment.name.is_some() {
+                line(of_call(task.tid, &segment))?;
+            }
+        }
         match &task.records {
             Records::Pcs(pcs) => {
                 for pc in pcs {
@@ -95,6 +101,24 @@ fn lines(recording: &Recording, symbols: &Symbolised) -> Vec<Value> {
 
 fn address(pc: u64) -> String {
     format!("{pc:#x}")
+}
+
+/// Returns a system call; `first` is the number of its first record in the task.
+fn of_call(tid: u32, segment: &Segment<'_>) -> Value {
+    let mut value = json!({
+        "type": "system_call",
+        "tid": tid,
+        "name": segment.name,
+        "inferred": segment.call.is_none(),
+        "first": segment.records.start,
+        "records": segment.records.len(),
+    });
+    if let Some(call) = segment.call {
+        value["number"] = call.number.into();
+        value["arguments"] = call.arguments.map(address).to_vec().into();
+        value["result"] = call.result.into();
+    }
+    value
 }
 
 fn of_comparison(tid: u32, comparison: &Comparison) -> Value {

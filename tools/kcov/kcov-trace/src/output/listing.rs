@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::trace::{heading, operands};
+use super::trace::{Headings, heading, operands};
 use crate::recording::{Recording, Records};
 use crate::symbolised::{NamedFrame, Symbolised};
 
@@ -22,16 +22,19 @@ const INDENT: usize = 21;
 pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -> Result<()> {
     for task in &recording.tasks {
         writeln!(out, "# {}", heading(task))?;
+        let mut calls = Headings::of(task, Some(symbols));
         match &task.records {
             Records::Pcs(pcs) => {
                 let width = width(pcs.iter().copied(), symbols);
-                for pc in pcs {
+                for (number, pc) in pcs.iter().enumerate() {
+                    calls.write(number, out)?;
                     write_record(*pc, "", width, symbols, out)?;
                 }
             }
             Records::Comparisons(comparisons) => {
                 let width = width(comparisons.iter().map(|comparison| comparison.pc), symbols);
-                for comparison in comparisons {
+                for (number, comparison) in comparisons.iter().enumerate() {
+                    calls.write(number, out)?;
                     write_record(
                         comparison.pc,
                         &format!(" {}", operands(comparison)),
@@ -42,6 +45,7 @@ pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -
                 }
             }
         }
+        calls.write(task.records.len(), out)?;
     }
     Ok(())
 }

@@ -2,10 +2,13 @@
 //! The plain trace: every record on a line, one task after the other.
 
 use std::io::Write;
+use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use anyhow::Result;
 use kcov::Comparison;
 
+use crate::calls::{self, Segment};
 use crate::recording::{Recording, Records, Task};
 use crate::symbolised::Symbolised;
 
@@ -18,22 +21,53 @@ use crate::symbolised::Symbolised;
 pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
     for task in &recording.tasks {
         writeln!(out, "# {}", heading(task))?;
+        let mut calls = Headings::of(task, symbols);
         match &task.records {
             Records::Pcs(pcs) => {
-                for pc in pcs {
+                for (number, pc) in pcs.iter().enumerate() {
+                    calls.write(number, out)?;
                     write!(out, "{pc:#018x}")?;
                     write_frames(*pc, symbols, out)?;
                 }
             }
             Records::Comparisons(comparisons) => {
-                for comparison in comparisons {
+                for (number, comparison) in comparisons.iter().enumerate() {
+                    calls.write(number, out)?;
                     write!(out, "{:#018x} {}", comparison.pc, operands(comparison))?;
                     write_frames(comparison.pc, symbols, out)?;
                 }
             }
         }
+        calls.write(task.records.len(), out)?;
     }
     Ok(())
+}
+
+/// The lines about system calls between the records of a task.
+pub(super) struct Headings<'t> {
+    left: Peekable<IntoIter<Segment<'t>>>,
+    /// Set if records of a system call are being written.
+    inside: bool,
+}
+
+impl<'t> Headings<'t> {
+    pub(super) fn of(task: &'t Task, symbols: Option<&Symbolised>) -> Self {
+        Self {
+            left: calls::named(task, symbols).into_iter().peekable(),
+            inside: false,
+        }
+    }
+
+    /// Writes the lines before a record. The end of a call is told only if no other one follows.
+    pub(super) fn write(&mut self, number: usize, out: &mut dyn Write) -> Result<()> {
+        while let Some(segment) = self.left.next_if(|segment| segment.records.start <= number) {
+            if segment.name.is_some() || self.inside {
+                writeln!(out, "## {}", segment.heading())?;
+            }
+            self.inside = segment.name.is_some();
+        }
+        Ok(())
+    }
 }
 
 /// Writes the heading of each task, without its records.

@@ -157,9 +157,9 @@ impl Injection {
             ptrace::go_on_to_system_call(self.tid, take(&mut delivered))?;
             match next_report(self.tid)? {
                 Report::Stopped(Stop::SystemCall) => match ptrace::end_of_system_call(self.tid)? {
-                    End::Entry => entered = true,
-                    End::Exit if entered => break,
-                    End::Exit | End::Neither => {}
+                    End::Entry(_) => entered = true,
+                    End::Exit(_) if entered => break,
+                    End::Exit(_) | End::Neither => {}
                 },
                 // Only SIGSTOP comes here. If it is blocked, the kernel would make it pending
                 // again.

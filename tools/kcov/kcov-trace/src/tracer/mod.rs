@@ -10,6 +10,8 @@
 //! Tasks made with `CLONE_UNTRACED`, and tasks that another program traces, are not traced.
 
 #[cfg(test)]
+mod calls_test;
+#[cfg(test)]
 mod following;
 mod handover;
 mod inject;
@@ -311,6 +313,11 @@ impl Tracer {
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.empty_buffer_at_stop(tid, from, self.set);
             task.exiting = exiting;
+            if stop == Stop::SystemCall {
+                // A task that was killed does not answer.
+                let end = ptrace::end_of_system_call(tid).unwrap_or(ptrace::End::Neither);
+                task.note_call(end);
+            }
             if exiting {
                 task.update_name(tid);
             }
@@ -415,6 +422,7 @@ impl Tracer {
             return;
         };
         task.empty_buffer(0, self.set);
+        task.note_call(ptrace::End::Neither);
         if let Some(mut kcov) = task.kcov.take() {
             reset(&mut kcov, self.set);
             self.pool.push(kcov);
@@ -431,6 +439,8 @@ impl Tracer {
             unique: self.options.mode == Mode::UniquePcs,
             problem: task.problem,
             records: task.records,
+            gaps: task.gaps,
+            calls: task.calls,
             ..Task::default()
         });
     }

@@ -6,6 +6,8 @@ use std::ffi::{CString, c_int, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::recording::SystemCall;
+
 /// A thread id.
 pub(super) type Tid = libc::pid_t;
 
@@ -55,10 +57,12 @@ pub(super) enum Stop {
 }
 
 /// The end of a system call at which a task stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    Entry,
-    Exit,
+    /// The call, without its result.
+    Entry(SystemCall),
+    /// The result.
+    Exit(i64),
     Neither,
 }
 
@@ -131,7 +135,8 @@ pub(super) fn set_signal_mask(tid: Tid, mask: u64) -> io::Result<()> {
 }
 
 pub(super) fn end_of_system_call(tid: Tid) -> io::Result<End> {
-    // struct ptrace_syscall_info starts with the operation; the rest is not needed.
+    // struct ptrace_syscall_info: the operation, and the interface; three words about the task; then
+    // number and arguments, or the result.
     let mut info = [0u8; 128];
     request(
         PTRACE_GET_SYSCALL_INFO,
@@ -139,9 +144,19 @@ pub(super) fn end_of_system_call(tid: Tid) -> io::Result<End> {
         info.len(),
         info.as_mut_ptr() as usize,
     )?;
+    let word = |at: usize| {
+        info[at..]
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    };
     Ok(match info[0] {
-        1 => End::Entry,
-        2 => End::Exit,
+        1 => End::Entry(SystemCall {
+            interface: word(4) as u32,
+            number: word(24),
+            arguments: [32, 40, 48, 56, 64, 72].map(word),
+            ..SystemCall::default()
+        }),
+        2 => End::Exit(word(24) as i64),
         _ => End::Neither,
     })
 }

@@ -6,9 +6,9 @@ use std::fs;
 
 use kcov::{Cmp, Kcov, Pc};
 
-use super::ptrace::{self, Tid};
+use super::ptrace::{self, End, Tid};
 use super::{Mode, Options};
-use crate::recording::Records;
+use crate::recording::{Records, SystemCall};
 
 /// A task that is being traced.
 #[derive(Debug)]
@@ -23,6 +23,12 @@ pub(super) struct Traced {
     pub(super) overflowed: bool,
     pub(super) problem: Option<String>,
     pub(super) records: Records,
+    /// The numbers of records before which others are missing.
+    pub(super) gaps: Vec<usize>,
+    /// The system calls, if the task stops at each.
+    pub(super) calls: Vec<SystemCall>,
+    /// Set if the last of them has not returned.
+    in_call: bool,
     /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
     /// modules.
     pub(super) seen: HashSet<u64>,
@@ -42,7 +48,30 @@ impl Traced {
                 Mode::Pcs | Mode::UniquePcs => Records::Pcs(Vec::new()),
                 Mode::Comparisons => Records::Comparisons(Vec::new()),
             },
+            gaps: Vec::new(),
+            calls: Vec::new(),
+            in_call: false,
             seen: HashSet::new(),
+        }
+    }
+
+    /// Notes a system call that begins or returns. Its records were taken from the buffer.
+    pub(super) fn note_call(&mut self, end: End) {
+        let here = self.records.len();
+        if let Some(last) = self.calls.last_mut().filter(|_| self.in_call) {
+            last.end = here;
+            if let End::Exit(result) = end {
+                last.result = Some(result);
+            }
+        }
+        self.in_call = false;
+        if let End::Entry(call) = end {
+            self.in_call = true;
+            self.calls.push(SystemCall {
+                start: here,
+                end: here,
+                ..call
+            });
         }
     }
 
@@ -76,6 +105,9 @@ impl Traced {
             Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
         };
         self.overflowed |= overflowed;
+        if overflowed {
+            self.gaps.push(self.records.len());
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::fixture::{Fixture, compile, link, tool};
-use kcov_trace::recording::{Recording, Records};
+use kcov_trace::recording::{Recording, Records, SystemCall};
 
 /// Builds and runs the program, and saves its recording.
 fn program() -> (Fixture, Recording) {
@@ -148,4 +148,85 @@ fn recordings_without_order_are_refused() {
     recording.tasks[0].records = Records::Pcs((0..100).map(|i| first + i).collect());
     fixture.save("old.kcov", &recording);
     refused("old.kcov", "'program' has no PC twice");
+}
+
+/// Returns the recording with two system calls that were recorded.
+fn with_calls(fixture: &Fixture, recording: &mut Recording) {
+    let records = recording.tasks[0].records.len();
+    let call = |start, end, number, result| SystemCall {
+        start,
+        end,
+        interface: 0xc000_003e,
+        number,
+        arguments: [3, 0xabc, 0, 0, 0, 0],
+        result,
+    };
+    recording.tasks[0].calls = vec![call(1, 3, 257, Some(-2)), call(3, records, 0, None)];
+    fixture.save("tree.kcov", recording);
+}
+
+#[test]
+fn recorded_calls_are_in_all_formats() {
+    let (fixture, mut recording) = program();
+    with_calls(&fixture, &mut recording);
+    let line = "257: openat(0x3, 0xabc, 0x0, 0x0, 0x0, 0x0) = -2";
+    for format in ["trace", "listing", "tree", "html"] {
+        let text = tree(&fixture, format);
+        assert!(text.contains(line), "{format}: {text}");
+        assert!(
+            text.contains(": read(") && text.contains("did not return"),
+            "{format}: {text}"
+        );
+    }
+    let text = tree(&fixture, "trace");
+    let at = text.lines().position(|row| row == format!("## {line}")).unwrap();
+    assert_eq!(at, 2, "after the heading and one record: {text}");
+    let json = tree(&fixture, "json");
+    let call: serde_json::Value = json
+        .lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .find(|value: &serde_json::Value| value["type"] == "system_call")
+        .unwrap();
+    assert_eq!(
+        (&call["name"], &call["inferred"]),
+        (&"openat".into(), &false.into())
+    );
+    assert_eq!((&call["number"], &call["result"]), (&257.into(), &(-2).into()));
+    assert_eq!(
+        (&call["arguments"][1], &call["records"]),
+        (&"0xabc".into(), &2.into())
+    );
+}
+
+#[test]
+fn inferred_calls_are_marked() {
+    let (fixture, _) = program();
+    for format in ["trace", "listing", "html"] {
+        let text = tree(&fixture, format);
+        assert!(
+            text.contains("first (inferred)") && text.contains("second (inferred)"),
+            "{format}: {text}"
+        );
+    }
+    let json = tree(&fixture, "json");
+    assert!(json.contains("\"inferred\":true,\"name\":\"first\""), "{json}");
+}
+
+#[test]
+fn calls_are_selected_by_name() {
+    let (fixture, mut recording) = program();
+    let pcs = |options: &[&str]| {
+        let report = ["report", "--vmlinux", "tree", "-f", "trace", "tree.kcov"];
+        let text = fixture.succeeds(&[&report[..], options].concat());
+        text.lines().filter(|row| row.starts_with("0x")).count()
+    };
+    let all = pcs(&[]);
+    let [first, second] = ["first", "second"].map(|name| pcs(&["--syscall", name]));
+    assert_eq!(first + second + 1, all, "all but the first record, of main");
+    assert_eq!(pcs(&["--syscall", "first", "--syscall", "sec*"]), all - 1);
+    with_calls(&fixture, &mut recording);
+    assert_eq!(
+        [pcs(&["--syscall", "openat"]), pcs(&["--syscall", "first"])],
+        [2, 0]
+    );
 }

@@ -37,6 +37,8 @@ fn both_directions_are_told() {
     assert!(covered.contains(&row), "{text}");
     let row = format!("       1  inlined  {file}:{}\n", line_of("if (x > 3)"));
     assert_eq!(uncovered, format!(": 1 blocks in 1 functions\n{row}"), "{text}");
+    let whole = fixture.succeeds(&[&changes[..], &["before/2", "run.kcov"]].concat());
+    assert!(whole.contains("       2  main  "), "{whole}");
     // A set is the same as the recordings that it has, and without symbols there are addresses.
     let plain = fixture.succeeds(&["diff", "-f", "changes", "a.kcov", "after"]);
     assert!(plain.ends_with(&format!("       1  {:#x}\n", pcs[1])), "{plain}");

@@ -81,6 +81,7 @@ fn all_kinds_are_told(compiler: &str) {
         kinds += 1;
     }
     assert_eq!(kinds, 6, "{text}");
+    assert!(text.contains("(its function is not instrumented)"), "{text}");
     // The second line of the block has no call site of its own.
     assert!(text.contains("not covered (inferred)"), "{text}");
     let summary = text.lines().last().unwrap();

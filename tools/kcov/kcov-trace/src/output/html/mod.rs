@@ -14,10 +14,12 @@ use std::io::Write;
 
 use anyhow::Result;
 
+use crate::calls::{self, Segment};
 use crate::coverage::{Blocks, Coverage};
 use crate::maintainers::Maintainers;
 use crate::recording::{Recording, Task};
 use crate::sources::Sources;
+use crate::symbolised::Symbolised;
 use markup::Markup;
 
 /// Options of the report.
@@ -29,10 +31,14 @@ pub struct Options {
     pub newer: usize,
 }
 
+/// The number of system calls that a page lists at most.
+const CALLS: usize = 1000;
+
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Writes the report; with `maintainers`, files are grouped by its entries.
+/// Writes the report; with `maintainers`, files are grouped by its entries. `symbols` may name the
+/// functions that system calls begin with.
 ///
 /// # Errors
 ///
@@ -43,6 +49,7 @@ pub fn write(
     sources: &Sources,
     options: Options,
     maintainers: Option<&Maintainers>,
+    symbols: &Symbolised,
     out: &mut dyn Write,
 ) -> Result<()> {
     let packed = sources::pack(coverage, sources, options)?;
@@ -55,7 +62,13 @@ pub fn write(
     page.raw("<title>Kernel coverage</title>\n<style>\n")?
         .raw(STYLE)?
         .raw("</style>\n</head>\n<body>\n")?;
-    header(&mut page, coverage, recording, packed.missing, options.newer)?;
+    header(
+        &mut page,
+        coverage,
+        recording,
+        symbols,
+        [packed.missing, options.newer],
+    )?;
     page.raw("<div id=\"panes\">\n<nav aria-label=\"Files\">\n<div id=\"controls\">")?;
     page.raw(
         "<input id=\"filter\" type=\"search\" placeholder=\"Filter files\" aria-label=\"Filter files\">",
@@ -89,8 +102,8 @@ fn header(
     page: &mut Markup<'_>,
     coverage: &Coverage,
     recording: &Recording,
-    missing: usize,
-    newer: usize,
+    symbols: &Symbolised,
+    [missing, newer]: [usize; 2],
 ) -> Result<()> {
     let kernel = &recording.kernel;
     page.raw("<header>\n<h1>Kernel coverage</h1>\n<dl>\n")?;
@@ -123,10 +136,43 @@ fn header(
     page.raw("<div><dt>Tasks</dt><dd>")?
         .number(recording.tasks.len())?
         .raw("</dd></div>\n</dl>\n")?;
+    system_calls(page, recording, symbols)?;
     for note in notes(coverage, &recording.tasks, missing, newer) {
         page.raw("<p class=\"note\">")?.text(&note)?.raw("</p>\n")?;
     }
     page.raw("</header>\n")?;
+    Ok(())
+}
+
+/// Writes the system calls of all tasks, up to a number.
+fn system_calls(page: &mut Markup<'_>, recording: &Recording, symbols: &Symbolised) -> Result<()> {
+    let tasks = recording.tasks.iter();
+    let all: Vec<(u32, Segment<'_>)> = tasks
+        .flat_map(|task| {
+            calls::named(task, Some(symbols))
+                .into_iter()
+                .map(|call| (task.tid, call))
+        })
+        .filter(|(_, call)| call.name.is_some())
+        .collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    page.raw("<details id=\"calls\"><summary>")?
+        .number(all.len())?
+        .raw(" system calls</summary>\n<ol>\n")?;
+    for (tid, call) in all.iter().take(CALLS) {
+        page.raw("<li><code>")?
+            .text(&format!("[{tid}] {}", call.heading()))?
+            .raw("</code>, ")?
+            .number(call.records.len())?
+            .raw(" records</li>\n")?;
+    }
+    page.raw("</ol>\n")?;
+    if all.len() > CALLS {
+        page.raw("<p>The others are left out.</p>\n")?;
+    }
+    page.raw("</details>\n")?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Shows the code of the Linux kernel that a command runs.
 ///
@@ -50,6 +51,10 @@ pub enum Action {
     Filter(FilterArgs),
     /// Tell what is there for tracing and reports on this machine, and what is missing.
     Doctor(DoctorArgs),
+    /// Write man pages, for packages.
+    Man(ManArgs),
+    /// Print a script with which a shell completes the command line, for packages.
+    Completions(CompletionsArgs),
 }
 
 /// Arguments of tracing.
@@ -224,6 +229,20 @@ pub struct FilterArgs {
     /// Code, described as for --only. With ! before it, it is left out.
     #[arg(required = true, value_name = "PATTERN")]
     pub patterns: Vec<String>,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The folder for the pages.
+    pub folder: PathBuf,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
 }
 
 /// Arguments of `doctor`.

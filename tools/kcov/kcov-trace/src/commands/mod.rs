@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod filter;
 mod import;
+mod manual;
 mod merge;
 mod patch;
 mod remote;
@@ -38,6 +39,8 @@ pub fn run(cli: Cli) -> Result<i32> {
         Some(Action::Merge(args)) => merge::merge(&args),
         Some(Action::Import(args)) => import::import(&args),
         Some(Action::Filter(args)) => filter::filter(&args),
+        Some(Action::Man(args)) => manual::man(&args),
+        Some(Action::Completions(args)) => manual::completions(&args),
         Some(Action::Doctor(args)) => doctor::doctor(&args),
     }
 }

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, compile, link, tool};
 use kcov_trace::recording::{Recording, Records, SystemCall};
 
 /// Builds and runs the program, and saves its recording.
-fn program() -> (Fixture, Recording) {
+pub(crate) fn program() -> (Fixture, Recording) {
     let fixture = Fixture::new();
     let folder = fixture.folder.path();
     let options = ["-fsanitize-coverage=trace-pc", "-fno-optimize-sibling-calls"];
@@ -151,7 +151,7 @@ fn recordings_without_order_are_refused() {
 }
 
 /// Returns the recording with two system calls that were recorded.
-fn with_calls(fixture: &Fixture, recording: &mut Recording) {
+pub(crate) fn with_calls(fixture: &Fixture, recording: &mut Recording) {
     let records = recording.tasks[0].records.len();
     let call = |start, end, number, result| SystemCall {
         start,

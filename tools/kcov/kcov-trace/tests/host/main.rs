@@ -9,6 +9,7 @@ mod foreign;
 mod found;
 mod halves;
 mod imports;
+mod manual;
 mod modules;
 mod patches;
 mod refusals;

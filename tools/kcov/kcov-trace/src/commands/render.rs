@@ -64,21 +64,10 @@ pub(super) fn add_names(recording: &mut Recording, wanted: bool, output: &Output
 pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &SymbolArgs) -> Result<Outcome> {
     let target = Target::new(output.output.as_deref());
     let format = output.format.unwrap_or_else(|| default_format(&target));
-    if matches!(format, Format::Raw | Format::Tasks) {
-        select::refuse(
-            symbols,
-            "recordings and lists of tasks have everything; use it with another format",
-        )?;
-    }
+    refuse(recording, format, symbols)?;
     if format == Format::Raw {
         target.write(|out| Ok(recording::write(recording, out)?))?;
         return Ok(Outcome::Whole);
-    }
-    if format == Format::Changes {
-        bail!("the format 'changes' compares two recordings; use 'kcov-trace diff -f changes'");
-    }
-    if matches!(format, Format::Tree | Format::Folded) {
-        tree::refuse_unordered(recording)?;
     }
     if format == Format::Tasks {
         target.write(|out| trace::write_headings(recording, out))?;
@@ -90,21 +79,7 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
         };
         match format {
             Format::Lcov | Format::Html => render_coverage(found, format, output, &target),
-            Format::Tree | Format::Folded => {
-                let symbols = match found.selection.is_everything() {
-                    true => Symbolised::default(),
-                    false => Symbolised::new(found.images, found.recording, found.sources)?,
-                };
-                let chosen = tree::Chosen {
-                    selection: found.selection,
-                    symbols: &symbols,
-                };
-                target.write(|out| match format {
-                    Format::Tree => tree::write(found.images, found.recording, chosen, out),
-                    _ => tree::write_folded(found.images, found.recording, chosen, out),
-                })?;
-                Ok(found.outcome)
-            }
+            Format::Tree | Format::Folded => render_tree(found, format, &target),
             _ => {
                 let (symbols, outcome) = symbolise(found)?;
                 let recording = select::selected(found.recording, &symbols, found.selection);
@@ -118,6 +93,39 @@ pub(super) fn render(recording: &Recording, output: &OutputArgs, symbols: &Symbo
             }
         }
     })
+}
+
+/// Returns an error if the format cannot be written, before the kernel's files are read.
+fn refuse(recording: &Recording, format: Format, symbols: &SymbolArgs) -> Result<()> {
+    if matches!(format, Format::Raw | Format::Tasks) {
+        select::refuse(
+            symbols,
+            "recordings and lists of tasks have everything; use it with another format",
+        )?;
+    }
+    if format == Format::Changes {
+        bail!("the format 'changes' compares two recordings; use 'kcov-trace diff -f changes'");
+    }
+    if matches!(format, Format::Tree | Format::Folded) {
+        tree::refuse_unordered(recording)?;
+    }
+    Ok(())
+}
+
+fn render_tree(found: Found<'_>, format: Format, target: &Target) -> Result<Outcome> {
+    let symbols = match found.selection.is_everything() {
+        true => Symbolised::default(),
+        false => Symbolised::new(found.images, found.recording, found.sources)?,
+    };
+    let chosen = tree::Chosen {
+        selection: found.selection,
+        symbols: &symbols,
+    };
+    target.write(|out| match format {
+        Format::Tree => tree::write(found.images, found.recording, chosen, out),
+        _ => tree::write_folded(found.images, found.recording, chosen, out),
+    })?;
+    Ok(found.outcome)
 }
 
 /// Writes the recording with the names that it has, if any.

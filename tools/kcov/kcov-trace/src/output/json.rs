@@ -13,8 +13,9 @@ use kcov::Comparison;
 use serde_json::{Value, json};
 
 use crate::calls::{self, Segment};
-use crate::recording::{Recording, Records};
+use crate::recording::{Recording, Records, Task};
 use crate::runs::{Counts, Runs};
+use crate::search::hexadecimal;
 use crate::symbolised::Symbolised;
 
 /// Writes the recording.
@@ -23,54 +24,65 @@ use crate::symbolised::Symbolised;
 ///
 /// The errors of the writer.
 pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+    line(out, of_recording(recording))?;
+    for task in &recording.tasks {
+        write_task(task, symbols, out)?;
+    }
+    for value in symbols.map_or_else(Vec::new, |symbols| lines(recording, symbols)) {
+        line(out, value)?;
+    }
+    Ok(())
+}
+
+fn line(out: &mut dyn Write, value: Value) -> Result<()> {
+    serde_json::to_writer(&mut *out, &value).map_err(std::io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+fn of_recording(recording: &Recording) -> Value {
     let kernel = &recording.kernel;
-    let build_id: String = kernel.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut line = |value: Value| -> Result<()> {
-        serde_json::to_writer(&mut *out, &value).map_err(std::io::Error::from)?;
-        Ok(out.write_all(b"\n")?)
-    };
-    line(json!({
+    json!({
         "type": "recording",
         "machine": kernel.machine,
         "release": kernel.release,
-        "build_id": build_id,
+        "build_id": hexadecimal(&kernel.build_id),
         "command": recording.command,
-    }))?;
-    for task in &recording.tasks {
-        line(json!({
-            "type": "task",
-            "tid": task.tid,
-            "parent": task.parent,
-            "name": task.name,
-            "test": task.test,
-            "records": task.records.len(),
-            "overflowed": task.overflowed,
-            "problem": task.problem,
-        }))?;
-        for segment in calls::named(task, symbols) {
-            if segment.name.is_some() {
-                line(of_call(task.tid, &segment))?;
-            }
-        }
-        match &task.records {
-            Records::Pcs(pcs) => {
-                for pc in pcs {
-                    let mut record = json!({ "type": "pc", "tid": task.tid, "pc": address(*pc) });
-                    add_frames(&mut record, *pc, symbols);
-                    line(record)?;
-                }
-            }
-            Records::Comparisons(comparisons) => {
-                for comparison in comparisons {
-                    let mut record = of_comparison(task.tid, comparison);
-                    add_frames(&mut record, comparison.pc, symbols);
-                    line(record)?;
-                }
-            }
+    })
+}
+
+/// Writes a task, its system calls and its records.
+fn write_task(task: &Task, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+    let value = json!({
+        "type": "task",
+        "tid": task.tid,
+        "parent": task.parent,
+        "name": task.name,
+        "test": task.test,
+        "records": task.records.len(),
+        "overflowed": task.overflowed,
+        "problem": task.problem,
+    });
+    line(out, value)?;
+    for segment in calls::named(task, symbols) {
+        if segment.name.is_some() {
+            line(out, of_call(task.tid, &segment))?;
         }
     }
-    for value in symbols.map_or_else(Vec::new, |symbols| lines(recording, symbols)) {
-        line(value)?;
+    match &task.records {
+        Records::Pcs(pcs) => {
+            for pc in pcs {
+                let mut record = json!({ "type": "pc", "tid": task.tid, "pc": address(*pc) });
+                add_frames(&mut record, *pc, symbols);
+                line(out, record)?;
+            }
+        }
+        Records::Comparisons(comparisons) => {
+            for comparison in comparisons {
+                let mut record = of_comparison(task.tid, comparison);
+                add_frames(&mut record, comparison.pc, symbols);
+                line(out, record)?;
+            }
+        }
     }
     Ok(())
 }

@@ -62,31 +62,40 @@ fn read(image: &Image<'_>, wanted: impl Fn(&str) -> Option<usize>) -> Result<Row
         if files.iter().all(Option::is_none) {
             continue;
         }
-        let mut rows = program.rows();
-        let mut open: Option<Row> = None;
-        while let Some((_, row)) = rows.next_row()? {
-            let closed = open.take().map(|open| Row {
-                end: row.address(),
-                ..open
-            });
-            // Code that the linker has discarded is at address 0.
-            found
-                .rows
-                .extend(closed.filter(|row| row.end > row.start && image.has_text(row.start + 1)));
-            let file = files.get(row.file_index() as usize).copied().flatten();
-            if let (false, Some(file), Some(line)) = (row.end_sequence(), file, row.line()) {
-                open = Some(Row {
-                    file,
-                    line: line.get() as u32,
-                    start: row.address(),
-                    end: 0,
-                });
-            }
-        }
+        read_unit(image, program, &files, &mut found.rows)?;
     }
     found.known.sort_unstable();
     found.known.dedup();
     Ok(found)
+}
+
+/// Adds the rows of a unit that are in wanted files, which have numbers in `files`.
+fn read_unit<'a>(
+    image: &Image<'_>,
+    program: gimli::IncompleteLineProgram<Reader<'a>>,
+    files: &[Option<usize>],
+    found: &mut Vec<Row>,
+) -> Result<(), gimli::Error> {
+    let mut rows = program.rows();
+    let mut open: Option<Row> = None;
+    while let Some((_, row)) = rows.next_row()? {
+        let closed = open.take().map(|open| Row {
+            end: row.address(),
+            ..open
+        });
+        // Code that the linker has discarded is at address 0.
+        found.extend(closed.filter(|row| row.end > row.start && image.has_text(row.start + 1)));
+        let file = files.get(row.file_index() as usize).copied().flatten();
+        if let (false, Some(file), Some(line)) = (row.end_sequence(), file, row.line()) {
+            open = Some(Row {
+                file,
+                line: line.get() as u32,
+                start: row.address(),
+                end: 0,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the path of a file as the compiler knew it.

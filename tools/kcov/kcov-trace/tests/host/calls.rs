@@ -74,6 +74,15 @@ fn calls_are_those_of_the_program() {
 }
 
 #[test]
+fn calls_in_functions_that_are_left_out_move_up() {
+    let (fixture, _) = program();
+    let report = ["report", "--vmlinux", "tree", "-f", "folded", "tree.kcov"];
+    let text = fixture.succeeds(&[&report[..], &["--skip", "by_pointer"]].concat());
+    assert!(text.contains("program;first;__x64_sys_first;leaf 3\n"), "{text}");
+    assert!(!text.contains("by_pointer"), "{text}");
+}
+
+#[test]
 fn folded_stacks_have_all_records() {
     let (fixture, recording) = program();
     let text = tree(&fixture, "folded");

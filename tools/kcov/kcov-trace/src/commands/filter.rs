@@ -47,7 +47,13 @@ pub(super) fn filter(args: &FilterArgs) -> Result<i32> {
         let positive = Selection::new(&chosen, &[], maintainers)?;
         let negative = Selection::new(&refused, &[], maintainers)?;
         let functions = functions(found.images, found.sources, &positive, &negative)?;
-        let lines = lines(&functions, chosen.is_empty());
+        let offset = recording.kernel.offset;
+        let lines = lines(&functions, chosen.is_empty(), offset.unwrap_or(0));
+        if offset.is_none() && lines.iter().any(|line| has_addresses(line)) {
+            eprintln!(
+                "kcov-trace: lines with addresses fit a kernel without KASLR only: the offset is not known"
+            );
+        }
         if lines.is_empty() {
             bail!(
                 "no function with call sites fits; look at the names of files with 'kcov-trace report -f functions'"
@@ -140,9 +146,13 @@ fn instrumented<'a>(image: &Image<'a>) -> Result<Vec<Symbol<'a>>> {
     Ok(all)
 }
 
+fn has_addresses(line: &str) -> bool {
+    line.trim_start_matches('!').starts_with("0x")
+}
+
 /// Returns the lines. With `all`, the functions that are refused are taken out of everything; otherwise
-/// only those that are chosen are named.
-fn lines(functions: &[Function], all: bool) -> Vec<String> {
+/// only those that are chosen are named. `offset` is that of KASLR, which the kernel's addresses have.
+fn lines(functions: &[Function], all: bool, offset: u64) -> Vec<String> {
     let wanted = |function: &Function| match all {
         true => function.refused,
         false => function.chosen && !function.refused,
@@ -161,7 +171,9 @@ fn lines(functions: &[Function], all: bool) -> Vec<String> {
         .map(|function| match &function.module {
             Some(module) => format!("{mark}{}:mod:{module}", function.symbol),
             None if others[&(function.symbol.as_str(), &None)] => {
-                format!("{mark}{:#x}-{:#x}", function.range.0, function.range.1)
+                let (start, end) = function.range;
+                let [start, end] = [start, end].map(|address| address.wrapping_add(offset));
+                format!("{mark}{start:#x}-{end:#x}")
             }
             None => format!("{mark}{}", function.symbol),
         })
@@ -195,9 +207,11 @@ mod tests {
             function("twice", 0x70, None, true, false),
         ];
         assert_eq!(
-            lines(&all, false),
+            lines(&all, false, 0),
             ["open", "0x20-0x30", "work:mod:vhci", "twice"]
         );
-        assert_eq!(lines(&all, true), ["!0x30-0x40", "!work"]);
+        assert_eq!(lines(&all, true, 0), ["!0x30-0x40", "!work"]);
+        assert_eq!(lines(&all, true, 0x1000), ["!0x1030-0x1040", "!work"]);
+        assert!(has_addresses("!0x30-0x40") && !has_addresses("!work"));
     }
 }

@@ -60,6 +60,9 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
             if UNIQUE && self.capacity == EDGES {
                 // SAFETY: By the type invariant.
                 unsafe { layout.push_edge(words, count, pc) };
+            } else if self.capacity > EDGES {
+                // Only plain traces have space for more.
+                layout.drop_records(1);
             } else {
                 layout.push_pc(pc);
             }

@@ -97,7 +97,7 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// As of [`write`].
+/// As of [`write()`].
 pub fn write_folded(
     images: &Images<'_>,
     recording: &Recording,

@@ -52,24 +52,22 @@ impl<'a, D: Fn() -> &'a Layout> Recorder<D> {
     #[inline(always)]
     pub(crate) fn push_pc(self, pc: usize) {
         let words = self.start.cast::<usize>();
-        let pc = canonical(pc);
         // SAFETY: The count is at the start of the trace.
         let count = unsafe { Volatile::at(words, 0) }.get();
-        if intrinsics::unlikely(count >= self.capacity) {
-            let layout = (self.layout)();
-            if UNIQUE && self.capacity == EDGES {
-                // SAFETY: By the type invariant.
-                unsafe { layout.push_edge(words, count, pc) };
-            } else if self.capacity > EDGES {
-                // Only plain traces have space for more.
-                layout.drop_records(1);
-            } else {
-                layout.push_pc(pc);
-            }
-            return;
+        if intrinsics::likely(count < self.capacity) {
+            // SAFETY: `count` is less than the capacity, so one more PC fits.
+            return unsafe { write_pc(words, count, canonical(pc)) };
         }
-        // SAFETY: `count` is less than the capacity, so one more PC fits.
-        unsafe { write_pc(words, count, pc) };
+        let layout = (self.layout)();
+        if self.capacity == 0 {
+            layout.push_pc(canonical(pc));
+        } else if self.capacity != EDGES {
+            // Only plain traces have space for more.
+            layout.drop_records(1);
+        } else if UNIQUE {
+            // SAFETY: By the type invariant.
+            unsafe { layout.push_edge(words, count, canonical(pc)) };
+        }
     }
 
     /// Appends a comparison, or counts it as dropped if it does not fit.

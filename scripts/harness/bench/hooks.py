@@ -101,7 +101,7 @@ def figures(instructions: Dict[str, Dict[str, float]], ticks: Dict[str, Samples]
             empty = "empty" if name.startswith("trace_pc.") else "empty_with_arguments"
             values = {impl: min(ticks[impl][name]) / min(ticks[impl][empty]) for impl in IMPLS}
             result.append(pair(f"hooks.{name}.against_empty", "x empty", values))
-        if ".unique_" in name:
+        if ".unique_" in name or ".edge_" in name:
             plain = ticks["rust"]["trace_pc.collecting"]
             result.append(Figure(f"hooks.{name}.against_plain", "x plain", 1, min(ticks["rust"][name]) / min(plain)))
     # Sorted by kind, so that related figures are next to each other in the table.

@@ -77,7 +77,26 @@ static struct {
 	uint64_t *comparisons;
 	uint64_t comparisons_capacity;
 	uint64_t dropped;
+	uint64_t fast[2];
+	uint64_t generation;
+	uint64_t table_mask;
+	uint64_t *edges;
+	uint64_t edges_capacity;
+	uint64_t *header;
 } layout __attribute__((aligned(64)));
+
+/* The memory for edges, see kcov/edges.rs: a header, of which these words are used, and a table. */
+#define EDGE_HEADER 4
+#define EDGE_LAST 0
+#define EDGE_COUNT 2
+#define EDGE_TABLE 4096
+#define EDGE_SET 4
+/* All addresses in the table have the number of a generation in these bits. */
+#define GENERATION (1UL << 48)
+/* What a hook of plain traces finds in place of the capacity. */
+#define EDGE_CAPACITY 1
+static uint64_t edges[EDGE_HEADER + EDGE_TABLE + BUFFER_WORDS] __attribute__((aligned(4096)));
+
 extern struct {
 	unsigned long start;
 	unsigned long size;
@@ -118,6 +137,8 @@ enum state {
 	INTERRUPT,	/* in a softirq without one, on top of a task that collects */
 	REPEATED,	/* collecting each PC once, and it is not the first time */
 	NEW,		/* the same, and it is */
+	EDGE_REPEATED,	/* collecting each edge once, and it is not the first time */
+	EDGE_NEW,	/* the same, and it is */
 };
 
 static const struct figure {
@@ -141,6 +162,8 @@ static const struct figure {
 	/* An implementation that does not know this mode records everything. */
 	{ "trace_pc.unique_repeated", loop_pc, REPEATED, MODE_PC, 1, loop_empty },
 	{ "trace_pc.unique_new", loop_pc, NEW, MODE_PC, 1, loop_empty },
+	{ "trace_pc.edge_repeated", loop_pc, EDGE_REPEATED, MODE_PC, 1, loop_empty },
+	{ "trace_pc.edge_new", loop_pc, EDGE_NEW, MODE_PC, 1, loop_empty },
 	{ "trace_cmp4.idle", loop_cmp4, IDLE, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.off", loop_cmp4, OFF, 0, 0, loop_empty_with_arguments },
 	{ "trace_cmp4.collecting", loop_cmp4, COLLECTING, MODE_CMP, 1, loop_empty_with_arguments },
@@ -221,7 +244,7 @@ static uint64_t capacity(unsigned int mode)
 static enum state state_of(const struct figure *figure)
 {
 #ifndef OFFSET_LAYOUT
-	if (figure->state == REPEATED || figure->state == NEW)
+	if (figure->state >= REPEATED)
 		return COLLECTING;
 #endif
 	return figure->state;
@@ -230,7 +253,42 @@ static enum state state_of(const struct figure *figure)
 /* Returns the number of records that a call makes. */
 static unsigned int records_of(const struct figure *figure)
 {
-	return state_of(figure) == REPEATED ? 0 : figure->records;
+	enum state state = state_of(figure);
+
+	return state == REPEATED || state == EDGE_REPEATED ? 0 : figure->records;
+}
+
+static int has_edges(const struct figure *figure)
+{
+	return state_of(figure) >= EDGE_REPEATED;
+}
+
+/* Returns the word with the number of records. */
+static volatile uint64_t *counter(const struct figure *figure)
+{
+	return has_edges(figure) ? &edges[EDGE_COUNT] : buffer;
+}
+
+/* Starts a generation, in which all edges are new. */
+static void forget_edges(void)
+{
+	layout.generation += GENERATION;
+	*(volatile uint64_t *)&edges[EDGE_LAST] = layout.generation;
+}
+
+static void prepare_edges(void)
+{
+	void *area = edges;
+
+	memset(edges, 0, sizeof(edges));
+	layout.generation = 0;
+	layout.table_mask = (EDGE_TABLE - EDGE_SET) * sizeof(uint64_t);
+	layout.edges = edges + EDGE_HEADER + EDGE_TABLE;
+	layout.edges_capacity = BUFFER_WORDS / 2;
+	layout.header = edges;
+	memcpy(task + OFFSET_AREA, &area, sizeof(area));
+	set_field(OFFSET_CAPACITY, EDGE_CAPACITY);
+	forget_edges();
 }
 
 static void prepare_layout(const struct figure *figure)
@@ -249,9 +307,12 @@ static void prepare_layout(const struct figure *figure)
 	memcpy(task + OFFSET_LAYOUT, &address, sizeof(address));
 	if (layout.set_words)
 		set_field(OFFSET_CAPACITY, 0);
-	if (state == REPEATED) {
-		figure->loop(UNROLLED);
-		buffer[0] = 0;
+	if (has_edges(figure))
+		prepare_edges();
+	if (state == REPEATED || state == EDGE_REPEATED) {
+		/* The second turn has the edge from its end to its start. */
+		figure->loop(2 * UNROLLED);
+		*counter(figure) = 0;
 	}
 #else
 	(void)figure;
@@ -265,6 +326,14 @@ static void forget(void (*loop)(unsigned long calls))
 
 	*(volatile uint64_t *)word = 0;
 	*(volatile uint64_t *)(word + 1) = 0;
+}
+
+static void forget_all(const struct figure *figure)
+{
+	if (has_edges(figure))
+		forget_edges();
+	else
+		forget(figure->loop);
 }
 
 static void prepare(const struct figure *figure)
@@ -294,9 +363,9 @@ static void check(const struct figure *figure, unsigned long calls)
 	uint64_t expected = figure->state == FULL ? capacity(figure->mode) :
 			    calls * records_of(figure);
 
-	if (buffer[0] != expected) {
-		fprintf(stderr, "%llu records instead of %llu; ", (unsigned long long)buffer[0],
-			(unsigned long long)expected);
+	if (*counter(figure) != expected) {
+		fprintf(stderr, "%llu records instead of %llu; ",
+			(unsigned long long)*counter(figure), (unsigned long long)expected);
 		fail(figure->name, "the hook did not record what it should");
 	}
 	__preempt_count = 0;
@@ -312,7 +381,7 @@ static uint64_t ticks(void)
 
 static void measure(const struct figure *figure, int print)
 {
-	int is_new = state_of(figure) == NEW;
+	int is_new = state_of(figure) == NEW || state_of(figure) == EDGE_NEW;
 	unsigned long turns = is_new ? 1 :
 			      RECORDS / UNROLLED / (figure->records ? figure->records : 1);
 	unsigned long batch = turns * UNROLLED;
@@ -327,9 +396,9 @@ static void measure(const struct figure *figure, int print)
 	start = ticks();
 	for (i = 0; i < batches; i++) {
 		if (figure->records)
-			*(volatile uint64_t *)buffer = 0;
+			*counter(figure) = 0;
 		if (is_new)
-			forget(figure->loop);
+			forget_all(figure);
 		figure->loop(batch);
 	}
 	end = ticks();
@@ -367,7 +436,7 @@ static void count(const struct figure *figure)
 
 	prepare(figure);
 	/* The reference has the same calls and the return of each. */
-	if (figure->reference && state_of(figure) == NEW) {
+	if (figure->reference && (state_of(figure) == NEW || state_of(figure) == EDGE_NEW)) {
 		own += steps_of(figure->loop, UNROLLED) - steps_of(figure->reference, UNROLLED);
 		check(figure, UNROLLED);
 	} else if (figure->reference) {

@@ -241,8 +241,6 @@ impl LaidOutBuffer {
     ///
     /// In the modes that have two parts, `front` is the size of the first part in words. Returns
     /// [`EINVAL`] if a part is too small for a record.
-    // Otherwise the caller would copy the layout once more, at each enable.
-    #[inline(always)]
     pub(crate) fn new(buffer: Arc<Buffer>, mode: Mode, front: usize) -> Result<Self> {
         // SAFETY: The value keeps a reference to the buffer.
         let memory = unsafe { Memory::new(buffer.start().cast(), buffer.words) };
@@ -253,6 +251,22 @@ impl LaidOutBuffer {
             layout,
             mode,
         })
+    }
+
+    /// Lays the buffer out anew, as [`LaidOutBuffer::new`] does. Without success, the layout stays
+    /// what it was.
+    #[inline(always)]
+    pub(crate) fn lay_out(&mut self, mode: Mode, front: usize) -> Result {
+        if mode.is_plain() && mode == self.mode {
+            self.layout.restart();
+            return Ok(());
+        }
+        // SAFETY: The value keeps a reference to the buffer.
+        let memory = unsafe { Memory::new(self.buffer.start().cast(), self.buffer.words) };
+        // INVARIANT: The layout is made for the memory of the buffer.
+        self.layout = Layout::of_buffer(mode, memory, front)?;
+        self.mode = mode;
+        Ok(())
     }
 
     pub(crate) fn buffer(&self) -> &Arc<Buffer> {

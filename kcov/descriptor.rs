@@ -11,6 +11,7 @@
 //! sink's lock, and only if the sink still has one.
 
 use crate::{
+    arch,
     area::EndedArea,
     buffer::{Buffer, LaidOutBuffer},
     mode::Mode,
@@ -20,8 +21,8 @@ use crate::{
         pool,
         registry::{Attachment, Registration}, //
     },
-    statistics, //
-    task,
+    statistics,
+    task, //
 };
 use core::{mem, ops::Deref};
 use kernel::{
@@ -36,78 +37,27 @@ use kernel::{
     },
 };
 
+// With paths, this file can also be compiled by a program that includes it by its path.
+#[path = "descriptor/reset.rs"]
+mod reset;
+#[path = "descriptor/state.rs"]
+mod state;
+
+use state::{Recording, State};
+
 /// The number of records that are merged before the state is checked again. Limits the time for
 /// which interrupts are off: at most 32 KiB of comparisons or 8 KiB of PCs are copied in it.
 const MERGE_STEP: usize = 1024;
-
-/// The number of words of a set that are cleared before the state is checked again.
-const CLEAR_STEP: usize = 4096;
 
 /// The number of words of an area that a section may use in the modes that are not plain, even if
 /// the buffer is smaller: 512 KiB.
 const DIVIDED_AREA_WORDS: usize = 64 * 1024;
 
-/// The state of a descriptor.
-enum State {
-    /// The descriptor does not have a buffer yet, or has lost it.
-    Fresh,
-    /// The descriptor has a buffer that is not recorded into; its last layout has no meaning.
-    Ready(KBox<LaidOutBuffer>),
-    /// A task records its own calls into the buffer.
-    Local(KBox<LaidOutBuffer>),
-    /// Remote sections record into the buffer on behalf of a task.
-    Remote(KBox<LaidOutBuffer>, Registration),
-}
-
-impl State {
-    fn buffer(&self) -> Option<&Arc<Buffer>> {
-        match self {
-            State::Fresh => None,
-            State::Ready(laid_out) | State::Local(laid_out) | State::Remote(laid_out, _) => {
-                Some(laid_out.buffer())
-            }
-        }
-    }
-
-    /// Returns the buffer with its layout, if it is recorded into.
-    fn laid_out(&self) -> Option<&LaidOutBuffer> {
-        match self {
-            State::Fresh | State::Ready(_) => None,
-            State::Local(laid_out) | State::Remote(laid_out, _) => Some(laid_out),
-        }
-    }
-}
-
-struct Inner {
-    state: State,
-    /// The number of records that had not fitted when the descriptor was last disabled.
-    dropped: usize,
-}
-
-impl Inner {
-    /// Takes the ready buffer and replaces its layout by `laid_out`. The caller must put it into
-    /// another state.
-    ///
-    /// Allocates no memory: a ready descriptor already has a box for the buffer.
-    fn take_ready(&mut self, laid_out: LaidOutBuffer) -> Result<KBox<LaidOutBuffer>> {
-        match mem::replace(&mut self.state, State::Fresh) {
-            State::Ready(mut slot) => {
-                *slot = laid_out;
-                Ok(slot)
-            }
-            other => {
-                self.state = other;
-                Err(EINVAL)
-            }
-        }
-    }
-}
-
 /// The part of a descriptor that remote sections record into.
 #[pin_data]
 pub(crate) struct Sink {
     #[pin]
-    inner: SpinLockIrq<Inner>,
+    state: SpinLockIrq<State>,
     /// The number of sections that were not recorded because the pool had no area for them.
     lost: Atomic<u64>,
 }
@@ -115,12 +65,29 @@ pub(crate) struct Sink {
 /// One open file.
 #[pin_data]
 pub(crate) struct Descriptor {
-    /// Serialises enable and disable: the state and the registry change in two steps, and no other
-    /// enable or disable may run in between.
+    /// Serialises enable and disable for remote sections: the state and the registry change in two
+    /// steps, and no other enable or disable may run in between.
     #[pin]
     control: Mutex<()>,
     sink: OwnedSink,
     _counted: statistics::CountedDescriptor,
+}
+
+/// Keeps other tasks from enabling a descriptor that is ready.
+struct Claim<'a>(&'a Descriptor);
+
+impl Claim<'_> {
+    /// Ends the claim of a task that has locked the descriptor's sink.
+    fn end(self, state: &mut State) {
+        state.claim(false);
+        mem::forget(self);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.0.sink.state.lock().claim(false);
+    }
 }
 
 /// The argument of `KCOV_REMOTE_ENABLE`.
@@ -162,16 +129,16 @@ impl Descriptor {
 
     /// Returns the buffer, if there is one.
     pub(crate) fn buffer(&self) -> Option<Arc<Buffer>> {
-        self.sink.inner.lock().state.buffer().cloned()
+        self.sink.state.lock().buffer().cloned()
     }
 
-    /// Returns the buffer if the descriptor can be enabled; [`EINVAL`] if it has no buffer or is
-    /// enabled already.
-    fn ready_buffer(&self) -> Result<Arc<Buffer>> {
-        match &self.sink.inner.lock().state {
-            State::Ready(laid_out) => Ok(laid_out.buffer().clone()),
-            _ => Err(EINVAL),
-        }
+    /// Keeps other tasks from enabling the descriptor while the claim lives. Returns the buffer,
+    /// too; [`EINVAL`] if the descriptor is not ready.
+    fn claim(&self) -> Result<(Claim<'_>, Arc<Buffer>)> {
+        let mut state = self.sink.state.lock();
+        let buffer = state.ready()?.buffer().clone();
+        state.claim(true);
+        Ok((Claim(self), buffer))
     }
 
     /// `KCOV_INIT_TRACE`: gives the descriptor a buffer of `words` words. May sleep.
@@ -179,15 +146,13 @@ impl Descriptor {
         // The size is checked before the state, which is the order of the interface's table of
         // errors.
         let buffer = Arc::new(Buffer::new(words)?, GFP_KERNEL)?;
-        // With this box, enabling allocates nothing and cannot fail for lack of memory. The box is
-        // declared before the guard, so that it is freed after the unlock.
-        let ready = KBox::new(LaidOutBuffer::new(buffer, Mode::Pc, 0)?, GFP_KERNEL)?;
-        let mut inner = self.sink.inner.lock();
-        if !matches!(inner.state, State::Fresh) {
-            return Err(EBUSY);
-        }
-        inner.state = State::Ready(ready);
-        Ok(())
+        // With this box, enabling allocates nothing and cannot fail for lack of memory. It is freed
+        // without the lock if it is not used.
+        let laid_out = LaidOutBuffer::new(buffer, Mode::Pc, 0)?;
+        let mut ready = Some(KBox::new(laid_out, GFP_KERNEL)?);
+        // The guard of a last expression would be dropped after the box.
+        let result = self.sink.state.lock().init(&mut ready);
+        result
     }
 
     /// `KCOV_ENABLE` and its variants: starts recording the current task into the buffer. May
@@ -199,22 +164,41 @@ impl Descriptor {
     #[expect(unsafe_code)]
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = task::pause();
-        let _control = self.control.lock();
-        let buffer = self.ready_buffer()?;
-        if paused.has_local(None) {
+        let busy = paused.has_local(None);
+        // What takes too long for the lock is done before.
+        let mut prepared = None;
+        let mut claim = None;
+        if arch::VMALLOC_FAULTS || mode == Ok(Mode::Edge) {
+            let (claimed, buffer) = self.claim()?;
+            if busy {
+                return Err(EBUSY);
+            }
+            buffer.fault_in();
+            if mode == Ok(Mode::Edge) {
+                let laid_out = LaidOutBuffer::new(buffer, Mode::Edge, front)?;
+                laid_out.prepare();
+                prepared = Some(laid_out);
+            }
+            claim = Some(claimed);
+        }
+
+        let mut state = self.sink.state.lock();
+        if let Some(claim) = claim {
+            claim.end(&mut state);
+        }
+        let laid_out = state.ready()?;
+        if busy {
             return Err(EBUSY);
         }
-        let mode = mode?;
-        let laid_out = LaidOutBuffer::new(buffer, mode, front)?;
-        laid_out.buffer().fault_in();
-        laid_out.prepare();
-
-        let mut inner = self.sink.inner.lock();
-        let laid_out = inner.take_ready(laid_out)?;
-        // SAFETY: The descriptor keeps the box until `leave`, which only the task that has enabled
-        // the descriptor calls, after `detach_local`.
-        unsafe { paused.attach_local(self.into(), &laid_out, mode) };
-        inner.state = State::Local(laid_out);
+        match prepared {
+            Some(prepared) => *laid_out = prepared,
+            None => laid_out.lay_out(mode?, front)?,
+        }
+        let mode = laid_out.mode();
+        // SAFETY: The descriptor keeps the layout until `leave`, which is called only after
+        // `detach_local`.
+        unsafe { paused.attach_local(self.into(), laid_out, mode) };
+        state.start(Recording::Local);
         Ok(())
     }
 
@@ -225,7 +209,7 @@ impl Descriptor {
     pub(crate) fn remote_enable(self: ArcBorrow<'_, Self>, request: &RemoteRequest) -> Result {
         let mut paused = task::pause();
         let _control = self.control.lock();
-        let buffer = self.ready_buffer()?;
+        let (claim, buffer) = self.claim()?;
         if paused.has_remote(None) {
             return Err(EBUSY);
         }
@@ -247,14 +231,14 @@ impl Descriptor {
             &request.handles,
         )?;
 
-        // Nothing but an enable can change the state of a descriptor that is ready.
         laid_out.prepare();
         // The guard is declared after the registration, so that it is dropped first: dropping the
         // registration may sleep.
-        let mut inner = self.sink.inner.lock();
-        let laid_out = inner.take_ready(laid_out)?;
-        inner.state = State::Remote(laid_out, registration);
-        drop(inner);
+        let mut state = self.sink.state.lock();
+        claim.end(&mut state);
+        *state.ready()? = laid_out;
+        state.start(Recording::Remote(registration));
+        drop(state);
         paused.attach_remote(self.into(), request.handles.common());
         // Provides an area for the first section in a context that must not sleep.
         pool::prepare(words);
@@ -276,91 +260,33 @@ impl Descriptor {
         Ok(())
     }
 
-    /// Returns to [`State::Ready`] after the task has dropped its reference to the descriptor. May
-    /// sleep.
+    /// Ends the recording after the task has dropped its reference to the descriptor. May sleep.
     pub(crate) fn leave(&self) {
+        let mut state = self.sink.state.lock();
+        if !matches!(state.recording(), Some((_, Recording::Remote(_)))) {
+            state.end();
+            return;
+        }
+        drop(state);
         let _control = self.control.lock();
-        let mut inner = self.sink.inner.lock();
-        let (laid_out, registration) = match mem::replace(&mut inner.state, State::Fresh) {
-            State::Local(laid_out) => (laid_out, None),
-            State::Remote(laid_out, registration) => (laid_out, Some(registration)),
-            other => {
-                inner.state = other;
-                return;
-            }
-        };
-        inner.dropped = laid_out.dropped();
-        inner.state = State::Ready(laid_out);
-        drop(inner);
+        let ended = self.sink.state.lock().end();
         // Removes handles from the registry, which may sleep.
-        drop(registration);
-    }
-
-    /// `KCOV_RESET_TRACE`: discards the records of the task that has enabled the descriptor, or of
-    /// the sections that were recorded for it. Any task may call it.
-    pub(crate) fn reset(&self, unused: usize) -> Result {
-        let paused = task::pause();
-        if unused != 0 {
-            return Err(EINVAL);
-        }
-        let own = paused.has_local(Some(self));
-        // The counts are reset first. A PC that is recorded after that stays in the trace, and may
-        // be recorded a second time if its bit is cleared later.
-        let inner = self.sink.inner.lock();
-        let (rounds, words) = match &inner.state {
-            State::Local(laid_out) if !own => {
-                laid_out.reset_counts_of_other_task();
-                (2, laid_out.set().words())
-            }
-            State::Local(laid_out) | State::Remote(laid_out, _) => {
-                laid_out.reset_counts();
-                (1, laid_out.set().words())
-            }
-            State::Fresh | State::Ready(_) => return Err(EINVAL),
-        };
-        drop(inner);
-        // A hook of another task reads a word of the set, and stores it with one more bit. If it is
-        // cleared in between, the old bits are there again, but not their records. The second round
-        // clears these bits. The hooks that it comes across find only bits of PCs that are in the
-        // trace.
-        for _ in 0..rounds {
-            self.clear_set(words);
-        }
-        Ok(())
-    }
-
-    /// Clears the first `words` words of the set, unless the descriptor is disabled.
-    fn clear_set(&self, words: usize) {
-        let mut left = words;
-        while left > 0 {
-            let inner = self.sink.inner.lock();
-            let Some(laid_out) = inner.state.laid_out() else {
-                break;
-            };
-            let from = left.saturating_sub(CLEAR_STEP);
-            laid_out.set().clear(from, left - from);
-            left = from;
-        }
+        drop(ended);
     }
 
     /// Returns the state in a form for users to read.
     pub(crate) fn summary(&self) -> Summary {
-        let inner = self.sink.inner.lock();
-        let laid_out = inner.state.laid_out();
+        let state = self.sink.state.lock();
+        let recording = state.recording();
         Summary {
-            state: match inner.state {
-                State::Fresh => "opened",
-                State::Ready(_) => "ready",
-                State::Local(_) => "enabled",
-                State::Remote(..) => "remote",
-            },
-            mode: laid_out.map_or("none", |laid_out| laid_out.mode().name()),
-            words: inner.state.buffer().map_or(0, |buffer| buffer.words()),
-            handles: match &inner.state {
-                State::Remote(_, registration) => registration.handles(),
+            state: state.name(),
+            mode: recording.map_or("none", |(laid_out, _)| laid_out.mode().name()),
+            words: state.buffer().map_or(0, |buffer| buffer.words()),
+            handles: match recording {
+                Some((_, Recording::Remote(registration))) => registration.handles(),
                 _ => 0,
             },
-            dropped: laid_out.map_or(inner.dropped, |laid_out| laid_out.dropped()),
+            dropped: state.dropped(),
             lost_sections: self.sink.lost.load(Relaxed),
         }
     }
@@ -369,10 +295,7 @@ impl Descriptor {
 impl Sink {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            inner <- new_spinlock_irq!(Inner {
-                state: State::Fresh,
-                dropped: 0,
-            }),
+            state <- new_spinlock_irq!(State::fresh()),
             lost: Atomic::new(0),
         })
     }
@@ -388,13 +311,10 @@ impl Sink {
             let records = area.records(kind);
             let mut done = 0;
             while done < records.count() || dropped > 0 {
-                let inner = self.inner.lock();
-                let State::Remote(laid_out, current) = &inner.state else {
+                let state = self.state.lock();
+                let Some(laid_out) = state.of_registration(registration) else {
                     return;
                 };
-                if current.id() != registration {
-                    return;
-                }
                 laid_out.drop_records(mem::take(&mut dropped));
                 done += laid_out.append(&records, done, MERGE_STEP);
             }
@@ -406,13 +326,10 @@ impl Sink {
         let mut dropped = area.dropped();
         let mut edges = area.edges();
         while !edges.is_empty() || dropped > 0 {
-            let inner = self.inner.lock();
-            let State::Remote(laid_out, current) = &inner.state else {
+            let state = self.state.lock();
+            let Some(laid_out) = state.of_registration(registration) else {
                 return;
             };
-            if current.id() != registration {
-                return;
-            }
             laid_out.drop_records(mem::take(&mut dropped));
             let (step, rest) = edges.split_at(edges.len().min(MERGE_STEP));
             laid_out.append_edges(step);
@@ -444,7 +361,7 @@ impl Drop for OwnedSink {
     fn drop(&mut self) {
         // The task that had enabled the descriptor has disabled it, so it has no handles in the
         // registry. Other references may keep the sink itself alive.
-        let state = mem::replace(&mut self.0.inner.lock().state, State::Fresh);
-        drop(state);
+        let buffer = self.0.state.lock().take_buffer();
+        drop(buffer);
     }
 }

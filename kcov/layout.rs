@@ -102,6 +102,12 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Prepares the layout of a plain mode for another recording, as if it were new.
+    pub(crate) fn restart(&self) {
+        self.filter.busy.set(0);
+        self.dropped.set(0);
+    }
+
     /// Lays out an area, and resets its counts.
     pub(crate) fn of_area(mode: Mode, memory: Memory) -> Self {
         let halves = || memory.split_at(memory.words() / 2);

@@ -19,7 +19,14 @@ from typing import Callable, Dict, Iterator, List, Optional, Pattern, Tuple, Uni
 from .hostlib import TOP, Failure, replacing, shown
 
 # The kernel part without its tests and without the files of other architectures than user-mode Linux.
-PATTERNS = ("kcov/*.rs", "kcov/remote/*.rs", "kcov/hooks/*.rs", "kcov/arch/um.rs", "kcov/*.c")
+PATTERNS = (
+    "kcov/*.rs",
+    "kcov/descriptor/*.rs",
+    "kcov/remote/*.rs",
+    "kcov/hooks/*.rs",
+    "kcov/arch/um.rs",
+    "kcov/*.c",
+)
 FILES = (
     "rust/kernel/kcov.rs",
     "rust/kernel/sync/rcu_table.rs",

@@ -21,6 +21,7 @@ static HANDLES: Atomic<i64> = Atomic::new(0);
 static AREAS: Atomic<i64> = Atomic::new(0);
 static AREA_BYTES: Atomic<i64> = Atomic::new(0);
 static LOST_SECTIONS: Atomic<i64> = Atomic::new(0);
+static DROPPED_RECORDS: Atomic<i64> = Atomic::new(0);
 static UNBALANCED: Atomic<i64> = Atomic::new(0);
 
 /// Counts a descriptor while the value lives.
@@ -71,6 +72,14 @@ pub(crate) fn section_lost() {
     LOST_SECTIONS.add(1, Relaxed);
 }
 
+/// Counts records that did not fit, when their number is about to be forgotten.
+#[inline]
+pub(crate) fn records_dropped(number: usize) {
+    if number != 0 {
+        DROPPED_RECORDS.add(number as i64, Relaxed);
+    }
+}
+
 pub(crate) fn unbalanced() {
     UNBALANCED.add(1, Relaxed);
 }
@@ -98,6 +107,8 @@ pub(crate) struct Files {
     area_bytes: File<&'static Atomic<i64>>,
     #[pin]
     lost_sections: File<&'static Atomic<i64>>,
+    #[pin]
+    dropped_records: File<&'static Atomic<i64>>,
     #[pin]
     unbalanced: File<&'static Atomic<i64>>,
     #[pin]
@@ -133,6 +144,7 @@ impl Files {
             areas <- dir.read_only_file(c"areas", &AREAS),
             area_bytes <- dir.read_only_file(c"area_bytes", &AREA_BYTES),
             lost_sections <- dir.read_only_file(c"lost_sections", &LOST_SECTIONS),
+            dropped_records <- dir.read_only_file(c"dropped_records", &DROPPED_RECORDS),
             unbalanced <- dir.read_only_file(c"unbalanced", &UNBALANCED),
             hooks <- dir.read_callback_file(c"hooks", (), &|(), f| {
                 writeln!(f, "{}", gate::state())

@@ -5,7 +5,7 @@
 #![deny(unsafe_code)]
 
 use super::{Descriptor, Recording};
-use crate::task;
+use crate::{statistics, task};
 use kernel::prelude::*;
 
 /// The number of words of a set that are cleared before the state is checked again.
@@ -24,6 +24,7 @@ impl Descriptor {
         // be recorded a second time if its bit is cleared later.
         let state = self.sink.state.lock();
         let (laid_out, recording) = state.recording().ok_or(EINVAL)?;
+        statistics::records_dropped(laid_out.dropped());
         let rounds = if matches!(recording, Recording::Local) && !own {
             laid_out.reset_counts_of_other_task();
             2

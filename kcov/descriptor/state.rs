@@ -6,7 +6,8 @@
 
 use crate::{
     buffer::{Buffer, LaidOutBuffer},
-    remote::registry::Registration, //
+    remote::registry::Registration,
+    statistics, //
 };
 use core::mem;
 use kernel::{prelude::*, sync::Arc};
@@ -108,6 +109,7 @@ impl State {
     pub(super) fn end(&mut self) -> Recording {
         if let Some((laid_out, _)) = self.recording() {
             self.dropped = laid_out.dropped();
+            statistics::records_dropped(self.dropped);
         }
         mem::replace(&mut self.recording, Recording::Nothing)
     }

@@ -9,6 +9,7 @@ static HANDLES: AtomicI64 = AtomicI64::new(0);
 static AREAS: AtomicI64 = AtomicI64::new(0);
 static AREA_BYTES: AtomicI64 = AtomicI64::new(0);
 static LOST_SECTIONS: AtomicI64 = AtomicI64::new(0);
+static DROPPED_RECORDS: AtomicI64 = AtomicI64::new(0);
 static UNBALANCED: AtomicI64 = AtomicI64::new(0);
 
 pub(crate) struct CountedDescriptor(());
@@ -72,6 +73,10 @@ pub(crate) fn section_lost() {
 
 pub(crate) fn lost_sections() -> i64 {
     LOST_SECTIONS.load(Relaxed)
+}
+
+pub(crate) fn records_dropped(number: usize) {
+    DROPPED_RECORDS.fetch_add(number as i64, Relaxed);
 }
 
 pub(crate) fn unbalanced() {

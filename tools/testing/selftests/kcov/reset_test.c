@@ -312,6 +312,11 @@ static long overflow(const FIXTURE_VARIANT(reset) *variant)
 	return 0;
 }
 
+static long dropped_in_total(void *unused)
+{
+	return statistic("dropped_records");
+}
+
 /*
  * Another thread reads the mode and the number, because reading is a call that would be recorded.
  */
@@ -321,6 +326,7 @@ TEST_F(reset, dropped_records)
 	char path[64], line[128], expected[64];
 	bool named = false;
 	FILE *file;
+	long total;
 
 	if (variant->cmd == KCOV_REMOTE_ENABLE && background_missing())
 		SKIP(return, "%s", background_missing());
@@ -337,7 +343,10 @@ TEST_F(reset, dropped_records)
 	EXPECT_EQ(0, fdinfo_by(&self->worker, self->fd, DROPPED));
 	ASSERT_EQ(0, overflow(variant));
 	EXPECT_LT(0, fdinfo_by(&self->worker, self->fd, DROPPED));
+	total = worker_run(&self->worker, dropped_in_total, NULL);
 	EXPECT_EQ(0, reset(self->fd, 0));
+	/* And when it is reset. */
+	EXPECT_LT(total, worker_run(&self->worker, dropped_in_total, NULL));
 	EXPECT_EQ(0, fdinfo_by(&self->worker, self->fd, DROPPED));
 	ASSERT_EQ(0, overflow(variant));
 	ASSERT_EQ(0, kcov_disable(self->fd));
@@ -347,6 +356,13 @@ TEST_F(reset, dropped_records)
 	ASSERT_EQ(0, enable(self, variant, front));
 	ASSERT_EQ(0, kcov_disable(self->fd));
 	EXPECT_EQ(0, fdinfo(self->fd, DROPPED));
+	/* The number for the whole system grows when a recording ends. */
+	total = statistic("dropped_records");
+	ASSERT_EQ(0, enable(self, variant, front));
+	ASSERT_EQ(0, overflow(variant));
+	ASSERT_EQ(0, kcov_disable(self->fd));
+	EXPECT_LT(0, fdinfo(self->fd, DROPPED));
+	EXPECT_EQ(total + fdinfo(self->fd, DROPPED), statistic("dropped_records"));
 }
 
 /* Records one call into the buffer of @area, of which @start records are taken. */

@@ -14,6 +14,7 @@ use crate::{
     arch,
     area::EndedArea,
     buffer::{Buffer, LaidOutBuffer},
+    memory::{read_once, write_once},
     mode::Mode,
     records::Kind,
     remote::{
@@ -29,12 +30,14 @@ use kernel::{
     new_mutex, new_spinlock_irq,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{ordering::Relaxed, Atomic},
         Arc,
         ArcBorrow,
         Mutex,
         SpinLockIrq, //
     },
+    task::Task,
 };
 
 // With paths, this file can also be compiled by a program that includes it by its path.
@@ -70,6 +73,8 @@ pub(crate) struct Descriptor {
     #[pin]
     control: Mutex<()>,
     sink: OwnedSink,
+    /// The number of times that the descriptor was enabled. Changes under the sink's lock.
+    enables: Atomic<usize>,
     _counted: statistics::CountedDescriptor,
 }
 
@@ -121,6 +126,7 @@ impl Descriptor {
             pin_init!(Self {
                 control <- new_mutex!(()),
                 sink,
+                enables: Atomic::new(0),
                 _counted: statistics::CountedDescriptor::new(),
             }),
             GFP_KERNEL,
@@ -199,6 +205,7 @@ impl Descriptor {
         // `detach_local`.
         unsafe { paused.attach_local(self.into(), laid_out, mode) };
         state.start(Recording::Local);
+        self.count_enable();
         Ok(())
     }
 
@@ -238,6 +245,7 @@ impl Descriptor {
         claim.end(&mut state);
         *state.ready()? = laid_out;
         state.start(Recording::Remote(registration));
+        self.count_enable();
         drop(state);
         paused.attach_remote(self.into(), request.handles.common());
         // Provides an area for the first section in a context that must not sleep.
@@ -258,6 +266,33 @@ impl Descriptor {
             .ok_or(EINVAL)?;
         attached.leave();
         Ok(())
+    }
+
+    /// Returns the task that has enabled the descriptor, and the number of that enable.
+    #[expect(unsafe_code)]
+    pub(crate) fn enabled(&self) -> Option<(ARef<Task>, usize)> {
+        let state = self.sink.state.lock();
+        state.recording()?;
+        // SAFETY: The descriptor is enabled. Whoever detaches it from the task keeps the task until
+        // `leave`, which takes the lock.
+        let owner = unsafe { state.owner().task() }?;
+        Some((owner, self.enables()))
+    }
+
+    /// Returns whether the descriptor is enabled, and by the enable with the given number.
+    pub(crate) fn is_enabled(&self, number: usize) -> bool {
+        let state = self.sink.state.lock();
+        state.recording().is_some() && self.enables() == number
+    }
+
+    /// Returns how often the descriptor was enabled.
+    pub(crate) fn enables(&self) -> usize {
+        read_once(&self.enables)
+    }
+
+    /// Counts an enable. Callers hold the sink's lock.
+    fn count_enable(&self) {
+        write_once(&self.enables, self.enables().wrapping_add(1));
     }
 
     /// Ends the recording after the task has dropped its reference to the descriptor. May sleep.

@@ -8,7 +8,8 @@ use crate::{
     edges,
     mode::Mode,
     records::WORD,
-    remote::handle::{HandleList, MAX_HANDLES}, //
+    remote::handle::{HandleList, MAX_HANDLES},
+    task::elsewhere, //
 };
 use core::{mem::offset_of, ops::Range};
 use kernel::{
@@ -39,6 +40,7 @@ const UNIQUE_ENABLE: u32 = _IOW::<usize>(MAGIC, 103);
 const RESET_TRACE: u32 = _IO(MAGIC, 104);
 const PC_CMP_ENABLE: u32 = _IOW::<usize>(MAGIC, 105);
 const EDGE_ENABLE: u32 = _IOW::<usize>(MAGIC, 106);
+const DISABLE_ANY: u32 = _IO(MAGIC, 107);
 
 struct KcovFile;
 
@@ -76,6 +78,7 @@ impl DeviceFile for KcovFile {
             }
             RESET_TRACE => descriptor.reset(arg)?,
             DISABLE => descriptor.disable(arg)?,
+            DISABLE_ANY => elsewhere::disable_any(descriptor, arg)?,
             REMOTE_ENABLE => descriptor.remote_enable(&read_request(UserPtr::from_addr(arg))?)?,
             _ => return Err(ENOTTY),
         }

@@ -4,7 +4,11 @@
 
 #![expect(unsafe_code)]
 
-use crate::{context::Context, remote::section, task};
+use crate::{
+    context::Context,
+    remote::section,
+    task::{self, elsewhere}, //
+};
 use kernel::{bindings, prelude::*};
 
 /// Prepares the KCOV fields of a new task.
@@ -33,6 +37,17 @@ pub(crate) unsafe extern "C" fn kcov_task_exit(_t: *mut bindings::task_struct) {
     if let Some(descriptor) = paused.detach_remote(None) {
         descriptor.leave();
     }
+}
+
+/// Ends a recording of the current task, which another task has asked for.
+///
+/// # Safety
+///
+/// `descriptor` was given to `kcov_ask`.
+#[export]
+pub(crate) unsafe extern "C" fn kcov_disable_here(descriptor: *mut c_void) {
+    // SAFETY: By this function's requirement.
+    unsafe { elsewhere::answer(descriptor) };
 }
 
 /// Starts a remote section; see Documentation/dev-tools/kcov.rst.

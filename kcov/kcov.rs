@@ -17,7 +17,8 @@
 //! # The control path
 //!
 //! [`device`] decodes the calls of user space, a [`descriptor`] has the state and decides what may
-//! follow, and [`task`] starts and stops recording on the current task.
+//! follow, and [`task`] starts and stops recording on the current task. [`task::elsewhere`]
+//! stops it on another one.
 //!
 //! # The path of a remote section
 //!
@@ -35,9 +36,10 @@
 //!   page faults on a mapping like every other page fault.
 //! - `unsafe` is allowed in the files that touch raw memory, raw task fields or C: [`hooks`],
 //!   [`arch`], [`gate`], [`task`], [`memory`], [`records`], [`recorder`], [`recording`],
-//!   [`layout`], [`set`], [`filter`], [`edges`], [`buffer`], [`area`], [`ffi`], `sites`,
-//!   `sites::group`, `sites::choice`; in their tests, [`selftest`] and `tests`; and in single
-//!   functions of [`context`], [`descriptor`], [`device`], `sites::file` and `remote::registry`.
+//!   [`layout`], [`set`], [`filter`], [`edges`], [`buffer`], [`area`], [`ffi`],
+//!   [`task::elsewhere`], `sites`, `sites::group`, `sites::choice`; in their tests, [`selftest`]
+//!   and `tests`; and in single functions of [`context`], [`descriptor`], [`device`],
+//!   `sites::file` and `remote::registry`.
 //! - Files depend on each other in one direction, with two exceptions that are in the nature of
 //!   things. A descriptor owns its registration, and the registry leads to descriptors. A task owns
 //!   the descriptor that it has enabled, and the descriptor starts and stops recording on the task.

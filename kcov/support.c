@@ -13,8 +13,12 @@
 #include <linux/printk.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
 #include <linux/swap.h>
+#include <linux/task_work.h>
+#include <linux/wait.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
@@ -66,6 +70,66 @@ bool kcov_memory_suffices(unsigned long pages)
 	long most = si_mem_available() + get_nr_swap_pages();
 
 	return most > 0 && pages <= most;
+}
+
+struct blocked_call {
+	void (*function)(struct task_struct *task, void *arg);
+	void *arg;
+};
+
+static int call_if_blocked(struct task_struct *task, void *arg)
+{
+	struct blocked_call *call = arg;
+
+	/*
+	 * A task that waits for a CPU may have been interrupted anywhere. One that is on no queue
+	 * has called the scheduler, which has left its stack: see task_call_func().
+	 */
+	if (!task_is_running(task) && !READ_ONCE(task->on_rq))
+		call->function(task, call->arg);
+	return 0;
+}
+
+void kcov_call_blocked(struct task_struct *task,
+		       void (*function)(struct task_struct *task, void *arg), void *arg)
+{
+	struct blocked_call call = { function, arg };
+
+	task_call_func(task, call_if_blocked, &call);
+}
+
+struct request {
+	struct callback_head work;
+	void *descriptor;
+};
+
+static void answer(struct callback_head *work)
+{
+	struct request *request = container_of(work, struct request, work);
+
+	kcov_disable_here(request->descriptor);
+	kfree(request);
+}
+
+int kcov_ask(struct task_struct *task, void *descriptor)
+{
+	struct request *request = kmalloc_obj(*request, GFP_KERNEL);
+	int ret;
+
+	if (!request)
+		return -ENOMEM;
+	init_task_work(&request->work, answer);
+	request->descriptor = descriptor;
+	ret = task_work_add(task, &request->work, TWA_RESUME);
+	if (ret)
+		kfree(request);
+	return ret;
+}
+
+int kcov_wait(long ticks)
+{
+	schedule_timeout_killable(ticks);
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 #ifdef CONFIG_KCOV_SELFTEST

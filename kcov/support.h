@@ -52,6 +52,23 @@ bool kcov_may_sleep(void);
  */
 bool kcov_memory_suffices(unsigned long pages);
 
+/*
+ * Calls @function with @task and @arg if the task is blocked, and keeps it blocked meanwhile.
+ * Interrupts are off in the call.
+ */
+void kcov_call_blocked(struct task_struct *task,
+		       void (*function)(struct task_struct *task, void *arg), void *arg);
+
+/*
+ * Has @task call kcov_disable_here(), which is in ffi.rs, on its way to user space. Returns
+ * -ESRCH if the task exits, and -ENOMEM without memory.
+ */
+int kcov_ask(struct task_struct *task, void *descriptor);
+void kcov_disable_here(void *descriptor);
+
+/* Waits for some timer ticks. Returns -EINTR if the current task was killed. */
+int kcov_wait(long ticks);
+
 #ifdef CONFIG_KCOV_GENERIC_ARCH
 /*
  * The values that other architectures read without a call: `current`, preempt_count(), and the CPU

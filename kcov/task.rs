@@ -5,16 +5,20 @@
 //!
 //! # Who may access the fields
 //!
-//! The task itself, and softirqs that run on top of it. The fields need no lock: a softirq that
-//! starts a section stops it before it returns, and restores every field exactly. Therefore a
-//! softirq may come at any moment, even in the middle of a start or a stop. If the mode is not
-//! [`mode::DISABLED`], the other fields are valid. Therefore the mode is written last when
-//! recording starts and first when it stops.
+//! The task itself, and softirqs that run on top of it; while it is blocked, whoever keeps it
+//! blocked ([`elsewhere`]). The fields need no lock: a softirq that starts a section stops it
+//! before it returns, and restores every field exactly. Therefore a softirq may come at any moment,
+//! even in the middle of a start or a stop. If the mode is not [`mode::DISABLED`], the other fields
+//! are valid. Therefore the mode is written last when recording starts and first when it stops.
 //!
 //! While the scheduler switches tasks, it shifts the mode to higher bits, which the hooks do not
 //! test. A softirq may find it there, and leaves it there until the switch is done.
 
 #![expect(unsafe_code)]
+
+// With a path, as in `descriptor.rs`.
+#[path = "task/elsewhere.rs"]
+pub(crate) mod elsewhere;
 
 use crate::{
     arch,
@@ -120,7 +124,8 @@ same!(mode softirq capacity area layout section local remote handle);
 ///
 /// # Invariants
 ///
-/// Points to the fields of the current task, or of a task that does not run yet.
+/// Points to the fields of the current task, of a task that does not run yet, or of one that is
+/// kept blocked.
 struct Task(*mut Fields);
 
 impl Deref for Task {
@@ -174,6 +179,17 @@ impl Task {
         // SAFETY: The fields are those of the recording that `set_recording` wrote last, or zeroed
         // as in `Recording::NOTHING`.
         unsafe { Recording::new(parts) }
+    }
+
+    /// Stops recording on the task.
+    #[inline(always)]
+    fn pause(self) -> Paused {
+        let mode = self.mode.get();
+        self.mode.set(mode::DISABLED);
+        // ORDERING: The mode before the other fields, against interrupts of this CPU; pairs with
+        // `recorder`.
+        barrier();
+        Paused { task: self, mode }
     }
 
     /// Writes a recording except for its mode: the mode of the task stays [`mode::DISABLED`].
@@ -231,13 +247,7 @@ pub(crate) struct Paused {
 
 /// Stops recording on the current task, in the current context.
 pub(crate) fn pause() -> Paused {
-    let task = Task::current();
-    let mode = task.mode.get();
-    task.mode.set(mode::DISABLED);
-    // ORDERING: The mode before the other fields, against interrupts of this CPU; pairs with
-    // `recorder`.
-    barrier();
-    Paused { task, mode }
+    Task::current().pause()
 }
 
 impl Drop for Paused {

@@ -49,6 +49,7 @@ NOT_DIVIDED = {
     "tools/testing/selftests/kcov/edge_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/history_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/pages_test.c": ONE_PROGRAM,
+    "tools/testing/selftests/kcov/disable_any_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/remote_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/unique_test.c": ONE_PROGRAM,
     "tools/testing/selftests/kcov/lib/symbols.c": "one index of symbols; what decodes calls of each architecture searches it",

@@ -38,6 +38,7 @@ ONLY_RUST = {
     "remote_divided",
     "resets",
     "resets_of_others",
+    "disabled_others",
 }
 LEAST_DESCRIPTORS = 100
 

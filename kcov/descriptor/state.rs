@@ -7,7 +7,8 @@
 use crate::{
     buffer::{Buffer, LaidOutBuffer},
     remote::registry::Registration,
-    statistics, //
+    statistics,
+    task::elsewhere::Pointer, //
 };
 use core::mem;
 use kernel::{prelude::*, sync::Arc};
@@ -33,6 +34,8 @@ pub(super) struct State {
     recording: Recording,
     /// The number of records that had not fitted when the descriptor was last disabled.
     dropped: usize,
+    /// The task that has enabled the descriptor, if it is enabled.
+    owner: Pointer,
     /// True while a task prepares the buffer without the lock, to enable the descriptor.
     claimed: bool,
 }
@@ -44,6 +47,7 @@ impl State {
             buffer: None,
             recording: Recording::Nothing,
             dropped: 0,
+            owner: Pointer::none(),
             claimed: false,
         }
     }
@@ -102,6 +106,7 @@ impl State {
     #[inline(always)]
     pub(super) fn start(&mut self, recording: Recording) {
         self.recording = recording;
+        self.owner = Pointer::current();
     }
 
     /// Ends the recording, if there is one. The caller must drop the result without the lock.
@@ -112,6 +117,11 @@ impl State {
             statistics::records_dropped(self.dropped);
         }
         mem::replace(&mut self.recording, Recording::Nothing)
+    }
+
+    /// Returns a pointer to the task that has enabled the descriptor, if it is enabled.
+    pub(super) fn owner(&self) -> &Pointer {
+        &self.owner
     }
 
     /// Returns the number of records that did not fit since the last enable or reset.

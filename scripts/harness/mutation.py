@@ -23,6 +23,7 @@ PATTERNS = (
     "kcov/*.rs",
     "kcov/descriptor/*.rs",
     "kcov/remote/*.rs",
+    "kcov/task/*.rs",
     "kcov/hooks/*.rs",
     "kcov/arch/um.rs",
     "kcov/*.c",

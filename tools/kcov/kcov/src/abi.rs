@@ -19,6 +19,8 @@ pub const RESET_TRACE: Opcode = opcode::none(b'c', 104);
 pub const PC_CMP_ENABLE: Opcode = opcode::write::<usize>(b'c', 105);
 /// `KCOV_EDGE_ENABLE`: starts collection of each edge once; the argument is the number of words of the table.
 pub const EDGE_ENABLE: Opcode = opcode::write::<usize>(b'c', 106);
+/// `KCOV_DISABLE_ANY`: ends collection, whichever task has started it.
+pub const DISABLE_ANY: Opcode = opcode::none(b'c', 107);
 
 /// `KCOV_TRACE_PC`.
 pub const TRACE_PC: usize = 0;
@@ -97,6 +99,7 @@ mod tests {
         assert_eq!(RESET_TRACE, 0x6368);
         assert_eq!(PC_CMP_ENABLE, 0x4008_6369);
         assert_eq!(EDGE_ENABLE, 0x4008_636a);
+        assert_eq!(DISABLE_ANY, 0x636b);
     }
 
     #[test]

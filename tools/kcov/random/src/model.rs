@@ -374,6 +374,17 @@ impl Model {
         Ok(())
     }
 
+    /// Any task may disable what another one has enabled.
+    pub(crate) fn disable_any(&mut self, descriptor: usize, argument: usize) -> Outcome {
+        if !self.kernel.rust {
+            return Err(libc::ENOTTY);
+        }
+        match self.descriptors[descriptor].owner() {
+            Some(owner) => self.disable(owner, descriptor, argument),
+            None => Err(libc::EINVAL),
+        }
+    }
+
     /// Any task may reset what another one has enabled.
     pub(crate) fn reset(&self, descriptor: usize, argument: usize) -> Outcome {
         if !self.kernel.rust {

@@ -230,7 +230,7 @@ impl World {
                 self.pick_file(actor, bytes, ready)
             }
             Kind::Disable => self.pick_file(actor, bytes, own),
-            Kind::Reset => self.pick_file(actor, bytes, enabled),
+            Kind::Reset | Kind::DisableAny => self.pick_file(actor, bytes, enabled),
             _ => self.pick_file(actor, bytes, any),
         };
         match (kind, file) {
@@ -240,6 +240,7 @@ impl World {
             (Kind::Enable, Some(file)) => self.enable(actor, file, bytes),
             (Kind::RemoteEnable, Some(file)) => self.remote_enable(actor, file, bytes),
             (Kind::Disable, Some(file)) => self.disable(actor, file, bytes),
+            (Kind::DisableAny, Some(file)) => self.disable_any(actor, file, bytes),
             (Kind::Unique, Some(file)) => self.enable_divided(actor, file, Mode::Unique, bytes),
             (Kind::PcCmp, Some(file)) => self.enable_divided(actor, file, Mode::PcCmp, bytes),
             (Kind::Reset, Some(file)) => self.reset(actor, file, bytes),

@@ -12,10 +12,11 @@ const REMOTE_ENABLE: usize = 0x4018_6366;
 const UNIQUE_ENABLE: usize = 0x4008_6367;
 const RESET_TRACE: usize = 0x6368;
 const PC_CMP_ENABLE: usize = 0x4008_6369;
+const DISABLE_ANY: usize = 0x636b;
 
 /// Numbers next to those of the commands, and those that 32-bit headers have for them.
 const UNKNOWN: [usize; 8] = [
-    0x636a,
+    0x636c,
     0x6363,
     0x6301,
     0x8004_6301,
@@ -217,6 +218,19 @@ impl World {
         });
         let result = self.ioctl(actor, file.number, DISABLE, argument)?;
         let expected = self.model.disable(actor, file.descriptor, argument);
+        self.compare(result, expected)
+    }
+
+    pub(super) fn disable_any(&mut self, actor: usize, file: File, bytes: [u8; 8]) -> Checked {
+        let argument = usize::from(bytes[2] >= 240);
+        self.say(actor, |_| {
+            format!(
+                "KCOV_DISABLE_ANY, argument {argument}, descriptor {}",
+                file.descriptor
+            )
+        });
+        let result = self.ioctl(actor, file.number, DISABLE_ANY, argument)?;
+        let expected = self.model.disable_any(file.descriptor, argument);
         self.compare(result, expected)
     }
 

@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     Enable,
     RemoteEnable,
     Disable,
+    DisableAny,
     Probe,
     Section,
     Work,
@@ -38,13 +39,14 @@ pub(crate) enum Kind {
 }
 
 /// The kinds, each with how often it is chosen and the name of the call.
-pub(super) const KINDS: [(Kind, u16, &str); 28] = [
+pub(super) const KINDS: [(Kind, u16, &str); 29] = [
     (Kind::Open, 60, "open"),
     (Kind::Init, 90, "KCOV_INIT_TRACE"),
     (Kind::Map, 90, "mmap"),
     (Kind::Enable, 120, "KCOV_ENABLE"),
     (Kind::RemoteEnable, 140, "KCOV_REMOTE_ENABLE"),
     (Kind::Disable, 120, "KCOV_DISABLE"),
+    (Kind::DisableAny, 40, "KCOV_DISABLE_ANY"),
     (Kind::Probe, 140, "getpriority"),
     (Kind::Section, 120, "section"),
     (Kind::Work, 40, "work"),

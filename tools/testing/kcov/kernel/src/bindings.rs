@@ -63,6 +63,36 @@ pub unsafe fn kcov_may_sleep() -> bool {
     host::may_sleep()
 }
 
+/// Calls nothing: a thread of a test is never blocked.
+///
+/// # Safety
+///
+/// None.
+pub unsafe fn kcov_call_blocked(
+    _task: *mut task_struct,
+    _function: Option<unsafe extern "C" fn(*mut task_struct, *mut c_void)>,
+    _arg: *mut c_void,
+) {
+}
+
+/// Asks nobody, as if the task was exiting.
+///
+/// # Safety
+///
+/// None.
+pub unsafe fn kcov_ask(_task: *mut task_struct, _descriptor: *mut c_void) -> i32 {
+    crate::error::code::ESRCH.to_errno()
+}
+
+/// Does not wait, as if the caller was killed.
+///
+/// # Safety
+///
+/// None.
+pub unsafe fn kcov_wait(_ticks: i64) -> i32 {
+    crate::error::code::EINTR.to_errno()
+}
+
 /// # Safety
 ///
 /// `start` is an allocation that the caller owns.

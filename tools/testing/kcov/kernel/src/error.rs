@@ -11,6 +11,7 @@ pub mod code {
     use super::Error;
 
     pub const ENOENT: Error = Error(2);
+    pub const ESRCH: Error = Error(3);
     pub const EINTR: Error = Error(4);
     pub const ENOMEM: Error = Error(12);
     pub const EBUSY: Error = Error(16);
@@ -19,4 +20,19 @@ pub mod code {
     pub const EINVAL: Error = Error(22);
     pub const ENOSPC: Error = Error(28);
     pub const ENOTSUPP: Error = Error(524);
+}
+
+impl Error {
+    /// Returns the number for C, which is negative.
+    pub fn to_errno(self) -> i32 {
+        -self.0
+    }
+}
+
+pub fn to_result(number: i32) -> Result {
+    if number < 0 {
+        Err(Error(-number))
+    } else {
+        Ok(())
+    }
 }

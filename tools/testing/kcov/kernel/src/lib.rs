@@ -29,6 +29,18 @@ pub mod cpu {
 }
 
 pub mod task {
+    use crate::bindings;
+
+    /// A task, which lives as long as the program.
+    #[repr(transparent)]
+    pub struct Task(bindings::task_struct);
+
+    impl Task {
+        pub fn as_ptr(&self) -> *mut bindings::task_struct {
+            std::ptr::from_ref(&self.0).cast_mut()
+        }
+    }
+
     /// Ends the test if the caller holds a spin lock or reads under RCU.
     pub fn might_sleep() {
         assert!(
@@ -54,7 +66,10 @@ pub mod prelude {
         init::PinInit,
         pin_init, pr_err, pr_warn,
     };
-    pub use core::{ffi::c_void, pin::Pin};
+    pub use core::{
+        ffi::{c_long, c_void},
+        pin::Pin,
+    };
     pub use macros::pin_data;
 }
 

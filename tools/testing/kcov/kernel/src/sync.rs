@@ -19,6 +19,26 @@ pub mod atomic {
     }
 }
 
+pub mod aref {
+    /// A reference to something that is never freed.
+    pub struct ARef<T>(std::ptr::NonNull<T>);
+
+    impl<T> From<&T> for ARef<T> {
+        fn from(value: &T) -> Self {
+            Self(value.into())
+        }
+    }
+
+    impl<T> std::ops::Deref for ARef<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            // SAFETY: The value came from a reference, and stays.
+            unsafe { self.0.as_ref() }
+        }
+    }
+}
+
 pub mod barrier {
     pub struct Write;
 

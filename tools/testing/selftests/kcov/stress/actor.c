@@ -245,6 +245,17 @@ static void reset_others(struct state *state)
 			COUNT(resets_of_others);
 }
 
+/* Another thread may be recorded into this slot at this moment. */
+static void disable_others(struct state *state)
+{
+	unsigned int slot = random_below(&state->random, SLOTS);
+	long ret = kcov_ioctl(slot_fd(slot), KCOV_DISABLE_ANY, 0);
+
+	judge("KCOV_DISABLE_ANY", ret, false, options.no_reset);
+	if (!ret && slot / 2 != state->thread)
+		COUNT(disabled_others);
+}
+
 /* Handles that no other task has, as long as this one lives. */
 static uint64_t own_common_handle(void)
 {
@@ -508,6 +519,8 @@ static void step(struct state *state)
 		reset(any_slot(state));
 	else if (kind < 86)
 		reset_others(state);
+	else if (kind < 88)
+		disable_others(state);
 	else if (kind < 94)
 		forge(state);
 	else if (kind < 96)

@@ -25,6 +25,7 @@
 	X(remote_divided)						\
 	X(resets)							\
 	X(resets_of_others)						\
+	X(disabled_others)						\
 	X(unknown)							\
 	X(handle_taken)							\
 	X(busy)								\

@@ -100,14 +100,15 @@ expect_at_least() {
 
 # count_of FILE: prints the number of records of all tasks of a recording.
 count_of() {
-	"$trace" report -f tasks "$1" 2>/dev/null | sed -n 's/.*: \([0-9]*\) \(PC\|comparison\)s\{0,1\}.*/\1/p' |
+	"$trace" report -f tasks "$1" 2>/dev/null | sed -n 's/.*: \([0-9]*\) \(PC\|comparison\|edge\)s\{0,1\}.*/\1/p' |
 		awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# expect_once NAME FILE: checks that no task of the recording has a PC twice.
+# expect_once NAME FILE: checks that no task of the recording has a PC twice, or an edge, in whose line the PC before is
+# the third word.
 expect_once() {
 	"$trace" report "$2" >"$work/stdout" 2>"$work/stderr"
-	twice=$(awk '/^#/ { task++; next } seen[task, $1]++ { print $1 }' "$work/stdout" | head -n 1)
+	twice=$(awk '/^#/ { task++; next } seen[task, $1, $3]++ { print $1 }' "$work/stdout" | head -n 1)
 	if [ -n "$twice" ]; then
 		report "$1" "$twice is there twice"
 	elif ! grep -q '^0x' "$work/stdout"; then
@@ -206,11 +207,26 @@ if [ "${KCOV_UNIQUE:-no}" = yes ]; then
 	run --unique -o "$work/tasks.kcov" -- "$tasks" first "$files"
 	expect "tasks are left as they were with a set, too" 0
 	expect_once "and each has its own" "$work/tasks.kcov"
+	run --edges -o "$results/edges.kcov" -- sh -c 'ls -R /sys/class; :'
+	expect "each edge once" 0
+	expect_once "none of a task's is there twice, either" "$results/edges.kcov"
+	edges=$(count_of "$results/edges.kcov")
+	expect_at_least "of all edges that there are" edges "$edges" 1000
+	expect_at_least "in four times less room" PCs "$plain" $((4 * edges))
+	# The PCs that edges lead to are those that run.
+	run diff -o "$work/lost.kcov" "$results/edges.kcov" "$results/unique.kcov"
+	expect_at_least "with nearly all PCs" PCs "$(count_of "$results/unique.kcov")" $((10 * $(count_of "$work/lost.kcov")))
+	run --edges --buffer 512 --each-syscall -o "$work/small.kcov" -- ls -R /sys/class
+	expect_once "a buffer that is emptied gives no edge twice" "$work/small.kcov"
+	run report -f tree "$results/edges.kcov"
+	expect_error "edges have no tree of calls" 2 "each edge once"
 else
 	run --unique -o "$work/none.kcov" -- true
 	expect_error "a kernel that cannot record each PC once" 2 "CONFIG_KCOV_UNIQUE"
 	run remote --unique --usb 1 --seconds 0.1
 	expect_error "of sections neither" 2 "CONFIG_KCOV_UNIQUE"
+	run --edges -o "$work/none.kcov" -- true
+	expect_error "a kernel that cannot record edges" 2 "leave --edges out"
 fi
 
 if [ -n "${KCOV_WORK:-}" ]; then
@@ -221,6 +237,9 @@ if [ -n "${KCOV_WORK:-}" ]; then
 		run remote --common 7 --unique -o "$work/section.kcov" -- sh -c "$KCOV_WORK; $KCOV_WORK; $KCOV_WORK"
 		expect "with each PC once" 0
 		expect_once "in all of them together" "$work/section.kcov"
+		run remote --common 7 --edges -o "$work/section.kcov" -- sh -c "$KCOV_WORK; $KCOV_WORK; $KCOV_WORK"
+		expect "with each edge once" 0
+		expect_once "in all sections" "$work/section.kcov"
 	fi
 fi
 

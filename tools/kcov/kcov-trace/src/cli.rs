@@ -67,6 +67,10 @@ pub struct TraceArgs {
     /// count tasks. Requires CONFIG_KCOV_RUST.
     #[arg(long)]
     pub unique: bool,
+    /// Record each edge once per task: a PC with the PC before it. Counts then count edges. Requires
+    /// CONFIG_KCOV_RUST.
+    #[arg(long, conflicts_with = "unique")]
+    pub edges: bool,
     /// The destination and the format of the output.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -147,6 +151,9 @@ pub struct RemoteArgs {
     /// Record each PC once. Requires CONFIG_KCOV_RUST.
     #[arg(long, conflicts_with = "comparisons")]
     pub unique: bool,
+    /// Record each edge once: a PC with the PC before it. Requires CONFIG_KCOV_RUST.
+    #[arg(long, conflicts_with_all = ["comparisons", "unique"])]
+    pub edges: bool,
     /// Arguments of collection.
     #[command(flatten)]
     pub collect: CollectArgs,

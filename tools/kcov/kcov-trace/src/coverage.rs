@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::images::{Images, Place};
 use crate::progress::Progress;
-use crate::recording::{Recording, Records};
+use crate::recording::Recording;
 use crate::runs::{Counts, Runs};
 use crate::selection::Selection;
 use crate::sources::Sources;
@@ -164,13 +164,10 @@ pub fn coverage(
 fn hits(images: &Images<'_>, recording: &Recording, runs: &Runs) -> Hits {
     let mut hits = Hits::new();
     for (number, task) in recording.tasks.iter().enumerate() {
-        let Records::Pcs(pcs) = &task.records else {
-            continue;
-        };
         // Most PCs are there many times, and their places take longer than their numbers.
         let mut counts: HashMap<u64, u64> = HashMap::new();
-        for pc in pcs {
-            *counts.entry(*pc).or_default() += 1;
+        for pc in task.records.pcs() {
+            *counts.entry(pc).or_default() += 1;
         }
         for (pc, count) in counts {
             if let Some(place) = images.place(pc) {

@@ -214,8 +214,14 @@ pub fn matched<'r>(images: &Images<'_>, recording: &'r Recording) -> Result<Matc
 
 fn pcs_of(task: &Task, hook: Hook) -> BTreeSet<u64> {
     match (&task.records, hook) {
-        (Records::Pcs(pcs), Hook::Pc) => pcs.iter().copied().collect(),
         (Records::Comparisons(comparisons), Hook::Comparison) => comparisons.iter().map(|c| c.pc).collect(),
+        // The previous PC of an edge may be one whose own edge was filtered out.
+        (Records::Edges(edges), Hook::Pc) => edges
+            .iter()
+            .flat_map(|edge| [edge.previous, edge.pc])
+            .filter(|pc| *pc != 0)
+            .collect(),
+        (records, Hook::Pc) => records.pcs().collect(),
         _ => BTreeSet::new(),
     }
 }
@@ -296,13 +302,7 @@ fn replace(records: &mut Records, map: &HashMap<u64, u64>) {
         return;
     }
     let right = |pc: &mut u64| *pc = map.get(pc).copied().unwrap_or(*pc);
-    match records {
-        Records::Pcs(pcs) => pcs.iter_mut().for_each(right),
-        Records::Comparisons(all) => all
-            .iter_mut()
-            .map(|comparison| &mut comparison.pc)
-            .for_each(right),
-    }
+    records.for_each_pc(right);
 }
 
 /// Explains the PCs that match no call site. An error is the explanation if none matches.

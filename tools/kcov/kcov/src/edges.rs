@@ -100,17 +100,35 @@ impl Kcov {
         })
     }
 
+    /// Returns the buffer in the form in which another task uses it that collects edges.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Division`] if the table has no possible size, or leaves no space for an edge.
+    pub fn edge_buffer(&mut self, table: usize) -> Result<EdgeBuffer<'_>, Error> {
+        self.check_table(table)?;
+        Ok(EdgeBuffer {
+            area: self.parts().1,
+            table,
+        })
+    }
+
+    fn check_table(&self, table: usize) -> Result<(), Error> {
+        let words = self.words();
+        let possible = TABLES.contains(&table) && table.is_power_of_two();
+        if !possible || words < HEADER + table + abi::WORDS_PER_EDGE {
+            return Err(Error::Division { front: table, words });
+        }
+        Ok(())
+    }
+
     fn start_edges(
         &mut self,
         table: usize,
         remote: bool,
         enable: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
     ) -> Result<EdgeCollection<'_>, Error> {
-        let words = self.words();
-        let possible = TABLES.contains(&table) && table.is_power_of_two();
-        if !possible || words < HEADER + table + abi::WORDS_PER_EDGE {
-            return Err(Error::Division { front: table, words });
-        }
+        self.check_table(table)?;
         let (fd, area) = self.parts();
         area.reset();
         enable(fd)?;
@@ -182,6 +200,40 @@ impl<'a> EdgeCollection<'a> {
         std::mem::forget(self);
         sys::disable(fd).map_err(|errno| Error::system("KCOV_DISABLE", errno))?;
         Ok(Edges::of(area, table))
+    }
+}
+
+/// A buffer with edges. No task collects into it, or only another one that is stopped.
+///
+/// Made by [`Kcov::edge_buffer`].
+#[derive(Debug)]
+pub struct EdgeBuffer<'a> {
+    area: &'a Area,
+    table: usize,
+}
+
+impl EdgeBuffer<'_> {
+    /// Returns the edges in the buffer.
+    #[must_use]
+    pub fn edges(&self) -> Edges<'_> {
+        Edges::of(self.area, self.table)
+    }
+
+    /// Returns whether the buffer has no space for another edge.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let records = self.area.words().len() - HEADER - self.table;
+        self.edges().len() >= records / abi::WORDS_PER_EDGE
+    }
+
+    /// Discards the edges. Those that the kernel remembers are not collected again.
+    pub fn discard(&mut self) {
+        let words = self.area.words();
+        if words[LAST].load(Ordering::Acquire) > 1 {
+            words[COUNT].store(0, Ordering::Relaxed);
+        } else {
+            self.area.reset();
+        }
     }
 }
 
@@ -268,6 +320,29 @@ mod tests {
         assert_eq!(of(1), [(0, 7)]);
         assert_eq!(of(2), [(0, 10), (10, 20)]);
         assert_eq!(of(u64::MAX), [(0, 10), (10, 20)]);
+    }
+
+    #[test]
+    fn edges_are_discarded_but_remembered() {
+        let area = area_of(&[9, 7, 2, 0, 5, 5, 5, 5, 10, 20, 30, 40]);
+        let mut buffer = EdgeBuffer {
+            area: &area,
+            table: 4,
+        };
+        assert!(buffer.is_full());
+        buffer.discard();
+        assert!(buffer.edges().is_empty() && !buffer.is_full());
+        // The last PC and the table stay.
+        assert_eq!(area.words()[LAST].load(Ordering::Relaxed), 9);
+        assert_eq!(area.words()[HEADER].load(Ordering::Relaxed), 5);
+        let area = area_of(&[1, 7, 2, 0, 5, 5, 5, 5, 10, 20, 30, 40]);
+        let mut buffer = EdgeBuffer {
+            area: &area,
+            table: 4,
+        };
+        assert_eq!(buffer.edges().len(), 1);
+        buffer.discard();
+        assert!(buffer.edges().is_empty());
     }
 
     #[test]

@@ -161,6 +161,7 @@ fn subtract<K: Eq + Hash>(
         match &mut task.records {
             Records::Pcs(pcs) => pcs.retain(|pc| is_new(*pc)),
             Records::Comparisons(comparisons) => comparisons.retain(|comparison| is_new(comparison.pc)),
+            Records::Edges(edges) => edges.retain(|edge| is_new(edge.pc)),
         }
     }
     unknown.len()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use kcov::Edge;
 
 use super::import::files;
 use super::render::check_output;
@@ -70,8 +71,13 @@ pub(super) fn read_all(named: &[PathBuf]) -> Result<Recording> {
 
 /// Reduces the recording to its distinct records.
 pub(super) fn keep_once(recording: &mut Recording) {
-    let pcs: BTreeSet<u64> = recording.pcs().collect();
+    let only_pcs = recording
+        .tasks
+        .iter()
+        .filter(|task| matches!(task.records, Records::Pcs(_)));
+    let pcs: BTreeSet<u64> = only_pcs.flat_map(|task| task.records.pcs()).collect();
     let comparisons: BTreeSet<_> = recording.comparisons().copied().collect();
+    let edges: BTreeSet<Edge> = recording.edges().copied().collect();
     let overflowed = recording.tasks.iter().any(|task| task.overflowed);
     let task = |records: Records| Task {
         name: "all tasks".into(),
@@ -83,6 +89,7 @@ pub(super) fn keep_once(recording: &mut Recording) {
     let kinds = [
         Records::Pcs(pcs.into_iter().collect()),
         Records::Comparisons(comparisons.into_iter().collect()),
+        Records::Edges(edges.into_iter().collect()),
     ];
     recording.tasks = kinds
         .into_iter()

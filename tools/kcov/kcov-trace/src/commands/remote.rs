@@ -8,14 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use kcov::{Cmp, CommonHandle, Device, Error, Mode, Pc, RemoteHandles, UsbBus};
+use kcov::{Cmp, CommonHandle, Device, Edge, Error, Mode, Pc, RemoteHandles, UsbBus};
 
 use super::render::{add_names, check_output, render, render_comparisons, warn};
-use super::trace::no_unique;
+use super::trace::{no_edges, no_unique};
 use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
 use crate::signals::{self, Catching};
-use crate::tracer;
+use crate::tracer::{self, TABLE};
 
 /// The pause between two checks for events. Short, because a signal may come just before the pause.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -45,6 +45,9 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
     let (status, records, overflowed) = if args.comparisons {
         let (status, records, overflowed) = collect::<Cmp>(args, &handles)?;
         (status, Records::Comparisons(records), overflowed)
+    } else if args.edges {
+        let (status, records, overflowed) = collect_edges(args, &handles)?;
+        (status, Records::Edges(records), overflowed)
     } else if args.unique {
         let (status, records, overflowed) = collect_unique(args, &handles)?;
         (status, Records::Pcs(records), overflowed)
@@ -111,6 +114,22 @@ fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Ve
     let mut seen = HashSet::new();
     let once = records.iter().filter(|pc| seen.insert(*pc)).collect();
     Ok((status, once, records.overflowed()))
+}
+
+/// Does the same as [`collect`], with each edge once.
+fn collect_edges(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<Edge>, bool)> {
+    let told = |error| match error {
+        Error::NoDivision => no_edges(),
+        other => other.into(),
+    };
+    let mut kcov = Device::open()?.with_buffer(TABLE + args.collect.buffer)?;
+    let collection = kcov.collect_remote_edges(handles, TABLE).map_err(told)?;
+    let status = work(args)?;
+    let edges = collection.stop()?;
+    let mut seen = HashSet::new();
+    let once = edges.iter().filter(|edge| seen.insert(*edge)).collect();
+    let overflowed = kcov.edge_buffer(TABLE).map_err(told)?.is_full();
+    Ok((status, once, overflowed))
 }
 
 /// Runs the command, or waits for the time to pass; returns the status.

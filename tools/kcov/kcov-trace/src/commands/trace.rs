@@ -13,10 +13,10 @@ use crate::tracer;
 
 pub(super) fn trace(args: &TraceArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
-    let mode = if args.unique {
-        tracer::Mode::UniquePcs
-    } else {
-        tracer::Mode::Pcs
+    let mode = match (args.unique, args.edges) {
+        (true, _) => tracer::Mode::UniquePcs,
+        (_, true) => tracer::Mode::Edges,
+        _ => tracer::Mode::Pcs,
     };
     let (status, mut recording) = record(&args.command, &args.collect, mode)?;
     add_names(&mut recording, args.collect.names, &args.output, &args.symbols);
@@ -49,6 +49,7 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
         each_system_call: collect.each_syscall,
     };
     let outcome = tracer::run(command, &options).map_err(|error| match error {
+        tracer::Error::Kcov(kcov::Error::NoDivision) if mode == tracer::Mode::Edges => no_edges(),
         tracer::Error::Kcov(kcov::Error::NoDivision) => no_unique(),
         other => other.into(),
     })?;
@@ -71,6 +72,13 @@ fn record(command: &[OsString], collect: &CollectArgs, mode: tracer::Mode) -> Re
 pub(super) fn no_unique() -> anyhow::Error {
     anyhow!(
         "this kernel cannot record each PC once: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --unique out and put the recording through 'kcov-trace merge --unique'"
+    )
+}
+
+/// Returns the error for a kernel that cannot record edges, with the remedy.
+pub(super) fn no_edges() -> anyhow::Error {
+    anyhow!(
+        "this kernel cannot record each edge once: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --edges out: the order of PCs has the edges, too"
     )
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::Result;
-use kcov::Comparison;
+use kcov::{Comparison, Edge};
 use serde_json::{Value, json};
 
 use crate::calls::{self, Segment};
@@ -83,6 +83,13 @@ fn write_task(task: &Task, symbols: Option<&Symbolised>, out: &mut dyn Write) ->
                 line(out, record)?;
             }
         }
+        Records::Edges(edges) => {
+            for edge in edges {
+                let mut record = of_edge(task.tid, edge);
+                add_frames(&mut record, edge.pc, symbols);
+                line(out, record)?;
+            }
+        }
     }
     Ok(())
 }
@@ -92,10 +99,7 @@ fn lines(recording: &Recording, symbols: &Symbolised) -> Vec<Value> {
     let runs = Runs::finest(recording);
     let mut hits: BTreeMap<(&str, u32), Counts> = BTreeMap::new();
     for (number, task) in recording.tasks.iter().enumerate() {
-        let Records::Pcs(pcs) = &task.records else {
-            continue;
-        };
-        for frame in pcs.iter().filter_map(|pc| symbols.frames(*pc).next()) {
+        for frame in task.records.pcs().filter_map(|pc| symbols.frames(pc).next()) {
             if !frame.file.is_empty() && frame.line != 0 {
                 let counts = hits.entry((frame.file, frame.line)).or_default();
                 counts.add(runs.of_task(number), 1);
@@ -131,6 +135,11 @@ fn of_call(tid: u32, segment: &Segment<'_>) -> Value {
         value["result"] = call.result.into();
     }
     value
+}
+
+fn of_edge(tid: u32, edge: &Edge) -> Value {
+    let previous = (edge.previous != 0).then(|| address(edge.previous));
+    json!({ "type": "edge", "tid": tid, "pc": address(edge.pc), "previous": previous })
 }
 
 fn of_comparison(tid: u32, comparison: &Comparison) -> Value {

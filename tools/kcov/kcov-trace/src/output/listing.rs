@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::trace::{Headings, heading, operands};
+use super::trace::{Headings, heading, operands, origin};
 use crate::recording::{Recording, Records};
 use crate::symbolised::{NamedFrame, Symbolised};
 
@@ -29,6 +29,13 @@ pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -
                 for (number, pc) in pcs.iter().enumerate() {
                     calls.write(number, out)?;
                     write_record(*pc, "", width, symbols, out)?;
+                }
+            }
+            Records::Edges(edges) => {
+                let width = width(edges.iter().map(|edge| edge.pc), symbols);
+                for (number, edge) in edges.iter().enumerate() {
+                    calls.write(number, out)?;
+                    write_record(edge.pc, &format!(" {}", origin(edge)), width, symbols, out)?;
                 }
             }
             Records::Comparisons(comparisons) => {

@@ -6,7 +6,7 @@ use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use anyhow::Result;
-use kcov::Comparison;
+use kcov::{Comparison, Edge};
 
 use crate::calls::{self, Segment};
 use crate::recording::{Recording, Records, Task};
@@ -35,6 +35,13 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
                     calls.write(number, out)?;
                     write!(out, "{:#018x} {}", comparison.pc, operands(comparison))?;
                     write_frames(comparison.pc, symbols, out)?;
+                }
+            }
+            Records::Edges(edges) => {
+                for (number, edge) in edges.iter().enumerate() {
+                    calls.write(number, out)?;
+                    write!(out, "{:#018x} {}", edge.pc, origin(edge))?;
+                    write_frames(edge.pc, symbols, out)?;
                 }
             }
         }
@@ -82,6 +89,14 @@ pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> 
     Ok(())
 }
 
+/// Returns the place that an edge comes from, as text.
+pub(super) fn origin(edge: &Edge) -> String {
+    match edge.previous {
+        0 => "first".into(),
+        previous => format!("from {previous:#018x}"),
+    }
+}
+
 /// Returns the heading of a task's part.
 #[must_use]
 pub fn heading(task: &Task) -> String {
@@ -90,6 +105,8 @@ pub fn heading(task: &Task) -> String {
         (Records::Pcs(_), _) => "PCs",
         (Records::Comparisons(_), 1) => "comparison",
         (Records::Comparisons(_), _) => "comparisons",
+        (Records::Edges(_), 1) => "edge",
+        (Records::Edges(_), _) => "edges",
     };
     let mut text = match task.tid {
         0 => task.name.clone(),

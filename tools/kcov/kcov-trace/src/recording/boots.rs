@@ -5,7 +5,7 @@
 //! address space. Modules are at other addresses. Their PCs are rewritten to the addresses that the
 //! modules had in the first boot, or would have had.
 
-use super::{Kernel, Module, Recording, Records};
+use super::{Kernel, Module, Recording};
 
 const PAGE: u64 = 0x1000;
 
@@ -31,13 +31,7 @@ impl Recording {
             }
         };
         for task in &mut self.tasks {
-            match &mut task.records {
-                Records::Pcs(pcs) => pcs.iter_mut().for_each(moved),
-                Records::Comparisons(all) => all
-                    .iter_mut()
-                    .map(|comparison| &mut comparison.pc)
-                    .for_each(moved),
-            }
+            task.records.for_each_pc(moved);
         }
         for name in self.names.iter_mut().filter(|name| !name.module.is_empty()) {
             // The address of a function is that of its first byte, and a PC is after a byte.
@@ -141,7 +135,7 @@ fn place_in(first: &mut Kernel, module: &Module) -> Module {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Task;
+    use super::super::{Records, Task};
     use super::*;
 
     fn module(name: &str, base: u64) -> Module {

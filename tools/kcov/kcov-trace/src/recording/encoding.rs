@@ -6,12 +6,16 @@
 pub(super) const MAGIC: [u8; 8] = *b"\x89KCOV\r\n\x1a";
 /// The version of the format. Sections that older readers skip do not change it.
 pub(super) const VERSION: u32 = 2;
+/// The version of a recording with edges: older readers would skip them, and take what is known of
+/// their task for something else's.
+pub(super) const WITH_EDGES: u32 = 3;
 /// The oldest version that is read. It has no section of names.
 pub(super) const OLDEST: u32 = 1;
 
 pub(super) const TAG_KERNEL: [u8; 4] = *b"KERN";
 pub(super) const TAG_PCS: [u8; 4] = *b"PCS ";
 pub(super) const TAG_COMPARISONS: [u8; 4] = *b"CMPS";
+pub(super) const TAG_EDGES: [u8; 4] = *b"EDGE";
 pub(super) const TAG_NAMES: [u8; 4] = *b"NAME";
 pub(super) const TAG_GAPS: [u8; 4] = *b"GAPS";
 pub(super) const TAG_CALLS: [u8; 4] = *b"CALL";

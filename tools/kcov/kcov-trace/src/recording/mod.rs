@@ -14,7 +14,7 @@ mod write;
 
 use std::path::Path;
 
-use kcov::Comparison;
+use kcov::{Comparison, Edge};
 
 pub use kernel::{Kernel, Module, build_id};
 pub use names::Name;
@@ -84,6 +84,8 @@ pub enum Records {
     Pcs(Vec<u64>),
     /// Comparisons, in order.
     Comparisons(Vec<Comparison>),
+    /// Pairs of consecutive PCs, in the order of their first occurrences.
+    Edges(Vec<Edge>),
 }
 
 impl Default for Records {
@@ -99,7 +101,34 @@ impl Records {
         match self {
             Self::Pcs(pcs) => pcs.len(),
             Self::Comparisons(comparisons) => comparisons.len(),
+            Self::Edges(edges) => edges.len(),
         }
+    }
+
+    /// Calls a function with every PC, also those of comparisons, and those that edges come from.
+    pub fn for_each_pc(&mut self, mut change: impl FnMut(&mut u64)) {
+        match self {
+            Self::Pcs(pcs) => pcs.iter_mut().for_each(change),
+            Self::Comparisons(all) => all.iter_mut().for_each(|comparison| change(&mut comparison.pc)),
+            Self::Edges(edges) => {
+                for edge in edges {
+                    if edge.previous != 0 {
+                        change(&mut edge.previous);
+                    }
+                    change(&mut edge.pc);
+                }
+            }
+        }
+    }
+
+    /// Returns the PCs that ran, with those that edges lead to, and without those of comparisons.
+    pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
+        let (pcs, edges) = match self {
+            Self::Pcs(pcs) => (pcs.as_slice(), &[][..]),
+            Self::Comparisons(_) => (&[][..], &[][..]),
+            Self::Edges(edges) => (&[][..], edges.as_slice()),
+        };
+        pcs.iter().copied().chain(edges.iter().map(|edge| edge.pc))
     }
 
     /// Returns whether the list is empty.
@@ -126,6 +155,7 @@ impl Task {
         match &mut self.records {
             Records::Pcs(pcs) => pcs.retain(|pc| decide(*pc)),
             Records::Comparisons(all) => all.retain(|comparison| decide(comparison.pc)),
+            Records::Edges(edges) => edges.retain(|edge| decide(edge.pc)),
         }
         before.push(kept);
         for gap in &mut self.gaps {
@@ -154,14 +184,18 @@ impl Recording {
 
     /// Returns the PCs of all tasks, without the PCs of comparisons.
     pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
+        self.tasks.iter().flat_map(|task| task.records.pcs())
+    }
+
+    /// Returns the edges of all tasks.
+    pub fn edges(&self) -> impl Iterator<Item = &Edge> + '_ {
         self.tasks
             .iter()
             .filter_map(|task| match &task.records {
-                Records::Pcs(pcs) => Some(pcs),
-                Records::Comparisons(_) => None,
+                Records::Edges(edges) => Some(edges),
+                _ => None,
             })
             .flatten()
-            .copied()
     }
 
     /// Returns the comparisons of all tasks.
@@ -170,7 +204,7 @@ impl Recording {
             .iter()
             .filter_map(|task| match &task.records {
                 Records::Comparisons(comparisons) => Some(comparisons),
-                Records::Pcs(_) => None,
+                Records::Pcs(_) | Records::Edges(_) => None,
             })
             .flatten()
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::encoding::{Cursor, MAGIC, OLDEST, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION};
+use super::encoding::{Cursor, MAGIC, OLDEST, TAG_END, TAG_KERNEL, TAG_NAMES, WITH_EDGES};
 use super::{Kernel, Name, Recording, tasks};
 
 /// The size of the head in bytes: magic and version.
@@ -31,7 +31,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// The file has a later version of the format.
-    #[error("{} has format version {version}, and this kcov-trace reads versions {OLDEST} to {VERSION}; use a newer kcov-trace", .path.display())]
+    #[error("{} has format version {version}, and this kcov-trace reads versions {OLDEST} to {WITH_EDGES}; use a newer kcov-trace", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
         .and_then(|_| cursor.array())
         .map(u32::from_le_bytes)
         .ok_or_else(truncated)?;
-    if !(OLDEST..=VERSION).contains(&version) {
+    if !(OLDEST..=WITH_EDGES).contains(&version) {
         return Err(ReadError::Version {
             path: path.into(),
             version,
@@ -164,7 +164,7 @@ fn kernel(cursor: &mut Cursor<'_>) -> Option<(Kernel, Vec<String>)> {
 
 #[cfg(test)]
 mod tests {
-    use kcov::Comparison;
+    use kcov::{Comparison, Edge};
 
     use super::super::encoding::TAG_PCS;
     use super::super::{Module, Records, Task, write};
@@ -262,9 +262,21 @@ mod tests {
     #[test]
     fn later_version_asks_for_a_newer_program() {
         let mut bytes = encoded();
-        bytes[8] = 3;
+        bytes[8] = 4;
         let error = read(&bytes).unwrap_err();
-        assert!(matches!(error, ReadError::Version { version: 3, .. }), "{error}");
+        assert!(matches!(error, ReadError::Version { version: 4, .. }), "{error}");
+    }
+
+    #[test]
+    fn recording_with_edges_asks_older_programs_for_a_newer_one() {
+        let mut recording = sample();
+        recording.tasks[0].records = Records::Edges(vec![Edge { previous: 0, pc: 7 }]);
+        recording.tasks[0].gaps.clear();
+        recording.tasks[0].calls.clear();
+        let mut bytes = Vec::new();
+        write(&recording, &mut bytes).unwrap();
+        assert_eq!(bytes[8], 3);
+        assert_eq!(read(&bytes).unwrap(), recording);
     }
 
     #[test]
@@ -291,7 +303,7 @@ mod tests {
 
     #[test]
     fn forged_count_takes_no_memory() {
-        let mut bytes = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &TAG_PCS].concat();
+        let mut bytes = [MAGIC.as_slice(), &WITH_EDGES.to_le_bytes(), &TAG_PCS].concat();
         let contents = [0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         bytes.extend((contents.len() as u64).to_le_bytes());
         bytes.extend(contents);

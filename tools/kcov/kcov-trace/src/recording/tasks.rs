@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The sections of one task: its records, and what is known about them.
 
-use kcov::Comparison;
+use kcov::{Comparison, Edge};
 
 use super::encoding::{
-    Cursor, FLAG_OVERFLOWED, FLAG_UNIQUE, TAG_CALLS, TAG_COMPARISONS, TAG_GAPS, TAG_PCS, TAG_TEST, put,
-    put_difference, put_text,
+    Cursor, FLAG_OVERFLOWED, FLAG_UNIQUE, TAG_CALLS, TAG_COMPARISONS, TAG_EDGES, TAG_GAPS, TAG_PCS, TAG_TEST,
+    put, put_difference, put_text,
 };
 use super::{Records, SystemCall, Task};
 
@@ -53,6 +53,14 @@ fn records(task: &Task) -> ([u8; 4], Vec<u8>) {
             }
             (TAG_COMPARISONS, out)
         }
+        Records::Edges(edges) => {
+            for edge in edges {
+                put_difference(&mut out, before, edge.previous);
+                put_difference(&mut out, edge.previous, edge.pc);
+                before = edge.pc;
+            }
+            (TAG_EDGES, out)
+        }
     }
 }
 
@@ -87,7 +95,7 @@ fn calls(calls: &[SystemCall]) -> Vec<u8> {
 pub(super) fn add(tasks: &mut Vec<Task>, tag: [u8; 4], contents: &[u8]) -> Option<()> {
     let mut cursor = Cursor::new(contents);
     match tag {
-        TAG_PCS | TAG_COMPARISONS => tasks.push(task(&mut cursor, tag == TAG_PCS)?),
+        TAG_PCS | TAG_COMPARISONS | TAG_EDGES => tasks.push(task(&mut cursor, tag)?),
         TAG_TEST => tasks.last_mut()?.test = String::from_utf8(contents.to_vec()).ok()?,
         TAG_GAPS => {
             let task = tasks.last_mut()?;
@@ -102,7 +110,7 @@ pub(super) fn add(tasks: &mut Vec<Task>, tag: [u8; 4], contents: &[u8]) -> Optio
     Some(())
 }
 
-fn task(cursor: &mut Cursor<'_>, is_pcs: bool) -> Option<Task> {
+fn task(cursor: &mut Cursor<'_>, tag: [u8; 4]) -> Option<Task> {
     let tid = u32::try_from(cursor.number()?).ok()?;
     let parent = u32::try_from(cursor.number()?).ok()?;
     let flags = cursor.number()?;
@@ -119,14 +127,22 @@ fn task(cursor: &mut Cursor<'_>, is_pcs: bool) -> Option<Task> {
         before = cursor.difference(before)?;
         Some(before)
     };
-    let records = if is_pcs {
-        Records::Pcs((0..count).map(|_| next_pc(cursor)).collect::<Option<_>>()?)
-    } else {
-        let mut comparison = || {
-            let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
-            Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
-        };
-        Records::Comparisons((0..count).map(|_| comparison()).collect::<Option<_>>()?)
+    let records = match tag {
+        TAG_PCS => Records::Pcs((0..count).map(|_| next_pc(cursor)).collect::<Option<_>>()?),
+        TAG_EDGES => {
+            let mut edge = || {
+                let (previous, pc) = (next_pc(cursor)?, next_pc(cursor)?);
+                Some(Edge { previous, pc })
+            };
+            Records::Edges((0..count).map(|_| edge()).collect::<Option<_>>()?)
+        }
+        _ => {
+            let mut comparison = || {
+                let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
+                Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
+            };
+            Records::Comparisons((0..count).map(|_| comparison()).collect::<Option<_>>()?)
+        }
     };
     Some(Task {
         tid,
@@ -222,6 +238,17 @@ mod tests {
     #[test]
     fn what_is_known_of_a_task_survives() {
         assert_eq!(read(&sections(&sample())), Some(vec![sample()]));
+    }
+
+    #[test]
+    fn edges_survive() {
+        let edge = |previous, pc| Edge { previous, pc };
+        let task = Task {
+            records: Records::Edges(vec![edge(0, 9), edge(9, 3), edge(u64::MAX, 0)]),
+            gaps: vec![1],
+            ..Task::default()
+        };
+        assert_eq!(read(&sections(&task)), Some(vec![task]));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 use std::io::{self, Write};
 
-use super::encoding::{MAGIC, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION, put, put_difference, put_text};
-use super::{Recording, tasks};
+use super::encoding::{
+    MAGIC, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION, WITH_EDGES, put, put_difference, put_text,
+};
+use super::{Recording, Records, tasks};
 
 /// Writes the recording.
 ///
@@ -17,7 +19,10 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         sum: crc32fast::Hasher::new(),
     };
     out.put(&MAGIC)?;
-    out.put(&VERSION.to_le_bytes())?;
+    let has_edges = |records: &Records| matches!(records, Records::Edges(_));
+    let edges = recording.tasks.iter().any(|task| has_edges(&task.records));
+    let version = if edges { WITH_EDGES } else { VERSION };
+    out.put(&version.to_le_bytes())?;
     let mut contents = Vec::new();
     recording.kernel.encode(&mut contents);
     put(&mut contents, recording.command.len() as u64);

@@ -47,7 +47,13 @@ pub enum Mode {
     UniquePcs,
     /// Comparisons, in order.
     Comparisons,
+    /// Each pair of consecutive PCs once per task.
+    Edges,
 }
+
+/// The number of words of each buffer that are for the edges that the kernel remembers: 8192 edges,
+/// several times those of a long system call. Others would be recorded again, and left out here.
+pub(crate) const TABLE: usize = 1 << 14;
 
 /// The options of a collection.
 #[derive(Clone, Debug)]
@@ -142,10 +148,11 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
     })
 }
 
-/// Returns the number of words of each buffer that a set takes.
+/// Returns the number of words of each buffer that a set or a table takes.
 fn set_words(options: &Options) -> Result<usize, kcov::Error> {
     match options.mode {
         Mode::UniquePcs => Device::open()?.set_words(),
+        Mode::Edges => Ok(TABLE),
         Mode::Pcs | Mode::Comparisons => Ok(0),
     }
 }
@@ -157,6 +164,7 @@ fn usable(options: &Options, set: usize) -> Result<Kcov, kcov::Error> {
         Mode::Pcs => Ok(()),
         Mode::UniquePcs => kcov.collect_unique(set).map(drop),
         Mode::Comparisons => kcov.collect::<Cmp>().map(drop),
+        Mode::Edges => kcov.collect_edges(set).map(drop),
     };
     match tried {
         // Another collection of this program does not affect the command.
@@ -185,7 +193,7 @@ fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
 #[derive(Debug)]
 struct Tracer {
     options: Options,
-    /// The number of words of each buffer that a set takes; 0 without a set.
+    /// The number of words of each buffer that a set or a table takes; 0 without one.
     set: usize,
     /// Descriptors with buffers that no task uses.
     pool: Vec<Kcov>,
@@ -282,6 +290,7 @@ impl Tracer {
         }
         let half = match self.options.mode {
             Mode::Pcs | Mode::UniquePcs => self.options.words / 2,
+            Mode::Edges => self.options.words / 4,
             Mode::Comparisons => self.options.words / 8,
         };
         let mut signal = 0;
@@ -381,6 +390,7 @@ impl Tracer {
             Mode::Pcs => (abi::ENABLE, abi::TRACE_PC),
             Mode::UniquePcs => (abi::UNIQUE_ENABLE, self.set),
             Mode::Comparisons => (abi::ENABLE, abi::TRACE_CMP),
+            Mode::Edges => (abi::EDGE_ENABLE, self.set),
         };
         let enable = handover::Enable {
             command: command.into(),
@@ -389,7 +399,7 @@ impl Tracer {
         match handover::start(tid, &kcov, enable, alone) {
             Ok(()) => {
                 // Discards the records of the tracer's own system calls.
-                reset(&mut kcov, self.set);
+                reset(&mut kcov, self.set, self.options.mode);
                 task.kcov = Some(kcov);
                 After::Stopped
             }
@@ -424,7 +434,7 @@ impl Tracer {
         task.empty_buffer(0, self.set);
         task.note_call(ptrace::End::Neither);
         if let Some(mut kcov) = task.kcov.take() {
-            reset(&mut kcov, self.set);
+            reset(&mut kcov, self.set, self.options.mode);
             self.pool.push(kcov);
         }
         // This is the child that never ran the command, or a task that was killed at birth.

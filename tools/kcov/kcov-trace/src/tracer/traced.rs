@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use kcov::{Cmp, Kcov, Pc};
+use kcov::{Cmp, Edge, Kcov, Pc};
 
 use super::ptrace::{self, End, Tid};
 use super::{Mode, Options};
@@ -32,6 +32,8 @@ pub(super) struct Traced {
     /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
     /// modules.
     pub(super) seen: HashSet<u64>,
+    /// The edges recorded so far: the kernel does not remember all.
+    seen_edges: HashSet<Edge>,
 }
 
 impl Traced {
@@ -47,11 +49,13 @@ impl Traced {
             records: match options.mode {
                 Mode::Pcs | Mode::UniquePcs => Records::Pcs(Vec::new()),
                 Mode::Comparisons => Records::Comparisons(Vec::new()),
+                Mode::Edges => Records::Edges(Vec::new()),
             },
             gaps: Vec::new(),
             calls: Vec::new(),
             in_call: false,
             seen: HashSet::new(),
+            seen_edges: HashSet::new(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Traced {
             Records::Pcs(pcs) if set > 0 => take_unique(kcov, set, from, &mut self.seen, pcs),
             Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
             Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
+            Records::Edges(edges) => take_edges(kcov, set, from, &mut self.seen_edges, edges),
         };
         self.overflowed |= overflowed;
         if overflowed {
@@ -139,9 +144,34 @@ fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>
     overflowed
 }
 
-/// Discards the records in the buffer, and clears the set.
-pub(super) fn reset(kcov: &mut Kcov, set: usize) {
+/// Does the same as [`take`] for a buffer with edges. The kernel goes on to remember them.
+fn take_edges(
+    kcov: &mut Kcov,
+    table: usize,
+    from: usize,
+    seen: &mut HashSet<Edge>,
+    to: &mut Vec<Edge>,
+) -> bool {
+    // The buffer was divided at the same word when it was made.
+    let Ok(mut buffer) = kcov.edge_buffer(table) else {
+        return false;
+    };
+    if buffer.edges().len() < from {
+        return false;
+    }
+    let overflowed = buffer.is_full();
+    to.extend(buffer.edges().iter().filter(|edge| seen.insert(*edge)));
+    buffer.discard();
+    overflowed
+}
+
+/// Discards the records in the buffer, and clears the set. A reset of edges makes the kernel forget
+/// them, too.
+pub(super) fn reset(kcov: &mut Kcov, set: usize, mode: Mode) {
     kcov.reset();
+    if mode == Mode::Edges {
+        return;
+    }
     if let Ok(mut buffer) = kcov.unique_buffer(set) {
         buffer.reset();
     }

@@ -13,8 +13,10 @@ const NEVER_REPEATED: usize = 64;
 /// Returns the reason why the order of a task's records is not known.
 #[must_use]
 pub fn unordered(task: &Task) -> Option<&'static str> {
-    let Records::Pcs(pcs) = &task.records else {
-        return Some("holds comparisons");
+    let pcs = match &task.records {
+        Records::Pcs(pcs) => pcs,
+        Records::Comparisons(_) => return Some("holds comparisons"),
+        Records::Edges(_) => return Some("has each edge once, as '--edges' leaves them"),
     };
     if task.unique {
         return Some("has each PC once, as '--unique' and 'diff' leave them");

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::calls::{program, with_calls};
 use crate::fixture::Fixture;
-use kcov::Comparison;
+use kcov::{Comparison, Edge};
 use kcov_trace::recording::Records;
 use serde_json::Value;
 
@@ -39,6 +39,11 @@ fn json_fits_the_schema() {
     recording.tasks[0].records = Records::Comparisons(vec![Comparison::from_raw(7, 1, u64::MAX, 3)]);
     fixture.save("cmp.kcov", &recording);
     checked(&fixture, &["report", "-f", "json", "cmp.kcov"], &mut types);
+    let pc = fixture.pcs()[0];
+    let edge = |previous, pc| Edge { previous, pc };
+    recording.tasks[0].records = Records::Edges(vec![edge(0, pc), edge(pc, pc)]);
+    fixture.save("edges.kcov", &recording);
+    checked(&fixture, &["report", "-f", "json", "edges.kcov"], &mut types);
     let text = "+++ b/y.c\n@@ -5,0 +5,1 @@\n+\tsink = 9;\n+++ b/y.txt\n@@ -5,0 +5,1 @@\n+words\n";
     fs::write(fixture.path("x.patch"), text).unwrap();
     checked(
@@ -49,6 +54,7 @@ fn json_fits_the_schema() {
     let all = [
         "changed_line",
         "comparison",
+        "edge",
         "line",
         "patch",
         "pc",

@@ -476,6 +476,7 @@ CASES = [
     Case("section", None, _sections(), ""),
     Case("section, optimised for size", None, _sections(), "-Os"),
     Case("section, with frame pointers", None, _sections(), "-fno-omit-frame-pointer"),
+    Case("section, with return thunks", None, _sections(), "-mfunction-return=thunk-extern"),
     Case("section, with a helper function", None, _sections(INLINE="noinline"), ""),
     Case("section, with the pause in an object", None, _sections(
         HELPERS=_BY_ADDRESS,

@@ -160,10 +160,10 @@ class Publish(Machine):
             state.slots["pushed", slot] = value
 
     def _check_return(self, state, insn, callers):
-        kind = self.image.arch.flow(insn.mnemonic, insn.operands).kind
-        if kind == "indirect-jump":
+        flow = self.image.arch.flow(insn.mnemonic, insn.operands)
+        if flow.kind == "indirect-jump":
             self._report("makes an indirect jump, whose target is not known", insn)
-        elif kind != "return":
+        elif not self.walk.returns(flow):
             self._call(insn, state)
         if not callers and state.phase.off and state.phase.fields not in (frozenset(), _OTHERS):
             self._report(f"can return after storing only {_list(state.phase.fields)} of a recording", insn)

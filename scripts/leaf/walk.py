@@ -102,9 +102,8 @@ class Walk:
         if flow.target is None:
             self._report("jumps to a place that the disassembly does not show", insn)
             return []
-        name, offset = self.image.elf.name_of(flow.target)
-        # A function that runs before addresses are final has a second name with this prefix.
-        if offset == 0 and name.removeprefix("__pi_") in self.image.arch.allowed and flow.kind != "call":
+        name, _ = self.image.elf.name_of(flow.target)
+        if self.returns(flow):
             return [Edge(None, "return")]
         if not self._inside(insn, flow.target, flow.kind):
             return []
@@ -112,6 +111,14 @@ class Walk:
             self._report(f"calls the hook {name}: the implementation is instrumented", insn)
             return []
         return [Edge(flow.target, flow.kind)]
+
+    def returns(self, flow):
+        """Returns True for a return, also by a jump to a function that only returns."""
+        if flow.target is None:
+            return flow.kind == "return"
+        name, offset = self.image.elf.name_of(flow.target)
+        # A function that runs before addresses are final has a second name with this prefix.
+        return offset == 0 and name.removeprefix("__pi_") in self.image.arch.allowed and flow.kind != "call"
 
     def _inside(self, insn, target, kind):
         if self.image.owns(target):

@@ -130,13 +130,20 @@ static struct counts count(FIXTURE_DATA(filter) *self)
 	return counts;
 }
 
+/* GCC also makes jumps to hooks, at the end of functions, which no filter removes. */
+static bool has_jumps(void)
+{
+	return statistic("sites_jumps") > 0;
+}
+
 #define EXPECT_COUNTS(in_caller, in_called, elsewhere)				\
 do {										\
 	struct counts counts = count(self);					\
 										\
 	EXPECT_EQ(in_caller, !!counts.caller) TH_LOG("%lu", counts.caller);	\
 	EXPECT_EQ(in_called, !!counts.called) TH_LOG("%lu", counts.called);	\
-	EXPECT_EQ(elsewhere, !!counts.other) TH_LOG("%lu", counts.other);	\
+	if (elsewhere || !has_jumps())						\
+		EXPECT_EQ(elsewhere, !!counts.other) TH_LOG("%lu", counts.other); \
 } while (0)
 
 /* The last change is complete when the file is closed, and the statistics agree. */
@@ -245,7 +252,7 @@ TEST_F_TIMEOUT(filter, read_back, 600)
 /* A range that has the first byte of a site has the site. */
 TEST_F_TIMEOUT(filter, one_site, 600)
 {
-	uint64_t pc, start;
+	uint64_t pc, start, records, i, found = 0;
 
 	ASSERT_LT(0, record(self));
 	pc = self->area[1];
@@ -254,8 +261,12 @@ TEST_F_TIMEOUT(filter, one_site, 600)
 	ASSERT_EQ(0, filter_append(filter_range(start, start + 1)));
 	EXPECT_EQ(1, filter_matched(filter_range(start, start + 1)));
 	EXPECT_EQ(1, statistic("sites_selected"));
-	EXPECT_EQ(1, record(self));
-	EXPECT_EQ(pc, self->area[1]);
+	records = record(self);
+	for (i = 1; i <= records; i++)
+		found += self->area[i] == pc;
+	EXPECT_EQ(1, found);
+	if (!has_jumps())
+		EXPECT_EQ(1, records);
 	EXPECT_COMPLETE();
 }
 
@@ -273,6 +284,9 @@ TEST_F_TIMEOUT(filter, code, 600)
 	for (i = 1; i <= records; i++) {
 		ASSERT_TRUE(text_read(self->area[i] - CALL_SIZE, code, CALL_SIZE));
 		selected += is_called(self->area[i]);
+		/* The PC of a jump is behind the call of the function that has it. */
+		if (!is_called(self->area[i]) && has_jumps())
+			continue;
 		EXPECT_EQ(is_called(self->area[i]), !!memcmp(code, nop, CALL_SIZE))
 			TH_LOG("%s: %#x", symbol_at(self->area[i] - 1), code[0]);
 	}
@@ -419,7 +433,8 @@ TEST_F_TIMEOUT(filter, module, 600)
 	ASSERT_EQ(0, filter_replace("callers=0\n:mod:" MODULE "\n"));
 	EXPECT_LT(0, filter_matched(":mod:" MODULE));
 	EXPECT_LT(0, load_module(self, &in_image));
-	EXPECT_EQ(0, in_image);
+	if (!has_jumps())
+		EXPECT_EQ(0, in_image);
 	EXPECT_LT(0, filter_matched(":mod:" MODULE));
 	EXPECT_COMPLETE();
 }

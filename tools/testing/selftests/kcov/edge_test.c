@@ -165,6 +165,31 @@ TEST_F(edge, reset_by_store)
 	ASSERT_EQ(0, kcov_disable(self->fd));
 }
 
+/* A store of 0 to the count makes place: the edges stay known, and so does the PC before. */
+TEST_F(edge, place_by_store)
+{
+	struct edges edges;
+	uint64_t first;
+
+	ASSERT_EQ(0, enable(self->fd, TABLE));
+	self->area[0] = 0;
+	mark_one();
+	mark_one();
+	first = edges_count(self->area);
+	EXPECT_TRUE(has_mark(self->area, MARK_ONE));
+	self->area[2] = 0;
+	mark_one();
+	/* Some are recorded again: the table forgets, and interrupts come. */
+	EXPECT_GT(first, edges_count(self->area));
+	mark_two();
+	EXPECT_TRUE(has_mark(self->area, MARK_TWO));
+	edges = take(self->area, TABLE);
+	ASSERT_LT(0, edges.number);
+	EXPECT_NE(0, edges.edge[0].previous);
+	edges_free(&edges);
+	ASSERT_EQ(0, kcov_disable(self->fd));
+}
+
 /* The command does the same, by any task, and with a mapping that is read-only. */
 TEST_F(edge, reset_by_command)
 {

@@ -8,7 +8,7 @@
 #
 # KCOV-TRACE and TASKS are static programs; TASKS is built from kcov-trace/tests/fixture/tasks.c. The directory RESULTS
 # receives recordings for the host, which symbolises them with its vmlinux. Two variables describe the kernel:
-# KCOV_UNIQUE is "yes" if it can record each PC once, otherwise "no". KCOV_WORK names a program that makes the kernel
+# KCOV_UNIQUE is "yes" if it can record each PC and each edge once, otherwise "no". KCOV_WORK names a program that makes the kernel
 # work in a section with the program's common handle.
 
 set -u
@@ -104,15 +104,39 @@ count_of() {
 		awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# expect_once NAME FILE: checks that no task of the recording has a PC twice, or an edge, in whose line the PC before is
-# the third word.
+# expect_once NAME FILE: checks that no task of the recording has a PC or an edge twice.
 expect_once() {
 	"$trace" report "$2" >"$work/stdout" 2>"$work/stderr"
-	twice=$(awk '/^#/ { task++; next } seen[task, $1, $3]++ { print $1 }' "$work/stdout" | head -n 1)
+	twice=$(awk '/^#/ { task++; next } seen[task, $0]++ { print $0 }' "$work/stdout" | head -n 1)
 	if [ -n "$twice" ]; then
 		report "$1" "$twice is there twice"
-	elif ! grep -q '^0x' "$work/stdout"; then
+	elif ! grep -q -e '^0x' -e '-> 0x' "$work/stdout"; then
 		report "$1" "there is no PC at all"
+	else
+		report "$1" ""
+	fi
+}
+
+# expect_connected NAME FILE: checks that each task of the recording has one edge to its first PC, and that all others
+# come from PCs that its edges lead to.
+expect_connected() {
+	"$trace" report "$2" >"$work/stdout" 2>"$work/stderr"
+	wrong=$(awk '
+		function judge(  pc) {
+			if (edges && firsts != 1) print "task " task " has " firsts " first PCs"
+			for (pc in from) if (!(pc in to)) print "no edge leads to " pc
+			edges = firsts = 0; split("", from); split("", to)
+		}
+		/^##/ { next }
+		/^#/ { judge(); task = $3; next }
+		{ edges++; to[$NF] }
+		/^\(first PC\)/ { firsts++; next }
+		{ from[$1] }
+		END { judge() }' "$work/stdout" | head -n 1)
+	if [ -n "$wrong" ]; then
+		report "$1" "$wrong"
+	elif ! grep -q -e '^0x.* -> 0x' "$work/stdout"; then
+		report "$1" "there is no edge at all"
 	else
 		report "$1" ""
 	fi
@@ -207,26 +231,42 @@ if [ "${KCOV_UNIQUE:-no}" = yes ]; then
 	run --unique -o "$work/tasks.kcov" -- "$tasks" first "$files"
 	expect "tasks are left as they were with a set, too" 0
 	expect_once "and each has its own" "$work/tasks.kcov"
+
 	run --edges -o "$results/edges.kcov" -- sh -c 'ls -R /sys/class; :'
 	expect "each edge once" 0
-	expect_once "none of a task's is there twice, either" "$results/edges.kcov"
+	expect_once "no edge of a task is there twice" "$results/edges.kcov"
+	expect_connected "and each comes from a PC of the task" "$results/edges.kcov"
 	edges=$(count_of "$results/edges.kcov")
-	expect_at_least "of all edges that there are" edges "$edges" 1000
-	expect_at_least "in four times less room" PCs "$plain" $((4 * edges))
-	# The PCs that edges lead to are those that run.
-	run diff -o "$work/lost.kcov" "$results/edges.kcov" "$results/unique.kcov"
-	expect_at_least "with nearly all PCs" PCs "$(count_of "$results/unique.kcov")" $((10 * $(count_of "$work/lost.kcov")))
-	run --edges --buffer 512 --each-syscall -o "$work/small.kcov" -- ls -R /sys/class
+	expect_at_least "there are more of them than PCs" edges "$edges" "$(count_of "$results/unique.kcov")"
+	expect_at_least "and fewer than a trace has PCs" PCs "$plain" $((4 * edges))
+	# The PCs are those of the other run, but for less than a tenth.
+	for pair in "edges unique" "unique edges"; do
+		# shellcheck disable=SC2086
+		set -- $pair
+		run diff -f trace "$results/$1.kcov" "$results/$2.kcov"
+		new=$(sed -n '/^#/d; s/.*\(0x[0-9a-f]*\)$/\1/p' "$work/stdout" | sort -u | wc -l)
+		run merge --unique -o "$work/all.kcov" "$results/unique.kcov"
+		expect_at_least "$2 has nearly the PCs of $1" PCs "$(count_of "$work/all.kcov")" $((10 * new))
+	done
+	run --edges --buffer 512 --each-syscall -o "$work/small.kcov" -- ls /sys/class
 	expect_once "a buffer that is emptied gives no edge twice" "$work/small.kcov"
-	run report -f tree "$results/edges.kcov"
-	expect_error "edges have no tree of calls" 2 "each edge once"
+	run --edges --buffer 65536 --each-syscall -o "$work/each.kcov" -- ls -R /sys/class
+	expect "edges at each system call" 0
+	expect_once "no edge is there again after a stop" "$work/each.kcov"
+	expect_connected "and none is lost at a stop" "$work/each.kcov"
+	run --edges -o "$work/tasks.kcov" -- "$tasks" first "$files"
+	expect "tasks are left as they were with a table, too" 0
+	expect_once "and each has its own edges" "$work/tasks.kcov"
+	expect_connected "from its own PCs" "$work/tasks.kcov"
 else
+	run --edges -o "$work/none.kcov" -- true
+	expect_error "a kernel that cannot record each edge once" 2 "CONFIG_KCOV_UNIQUE"
+	run remote --edges --usb 1 --seconds 0.1
+	expect_error "of sections neither edges" 2 "CONFIG_KCOV_UNIQUE"
 	run --unique -o "$work/none.kcov" -- true
 	expect_error "a kernel that cannot record each PC once" 2 "CONFIG_KCOV_UNIQUE"
 	run remote --unique --usb 1 --seconds 0.1
 	expect_error "of sections neither" 2 "CONFIG_KCOV_UNIQUE"
-	run --edges -o "$work/none.kcov" -- true
-	expect_error "a kernel that cannot record edges" 2 "leave --edges out"
 fi
 
 if [ -n "${KCOV_WORK:-}" ]; then
@@ -239,7 +279,9 @@ if [ -n "${KCOV_WORK:-}" ]; then
 		expect_once "in all of them together" "$work/section.kcov"
 		run remote --common 7 --edges -o "$work/section.kcov" -- sh -c "$KCOV_WORK; $KCOV_WORK; $KCOV_WORK"
 		expect "with each edge once" 0
-		expect_once "in all sections" "$work/section.kcov"
+		expect_once "in all of the sections together" "$work/section.kcov"
+		run report "$work/section.kcov"
+		expect_at_least "and the first PC of a section" edges "$(grep -c '^(first PC)' "$work/stdout")" 1
 	fi
 fi
 

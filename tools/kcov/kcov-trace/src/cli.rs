@@ -67,7 +67,7 @@ pub struct TraceArgs {
     /// count tasks. Requires CONFIG_KCOV_RUST.
     #[arg(long)]
     pub unique: bool,
-    /// Record each edge once per task: a PC with the PC before it. Counts then count edges. Requires
+    /// Record each edge once per task: a PC with the PC before it. Counts then count tasks. Requires
     /// CONFIG_KCOV_RUST.
     #[arg(long, conflicts_with = "unique")]
     pub edges: bool,
@@ -151,7 +151,7 @@ pub struct RemoteArgs {
     /// Record each PC once. Requires CONFIG_KCOV_RUST.
     #[arg(long, conflicts_with = "comparisons")]
     pub unique: bool,
-    /// Record each edge once: a PC with the PC before it. Requires CONFIG_KCOV_RUST.
+    /// Record each edge once: a PC with the PC before it in its section. Requires CONFIG_KCOV_RUST.
     #[arg(long, conflicts_with_all = ["comparisons", "unique"])]
     pub edges: bool,
     /// Arguments of collection.
@@ -266,7 +266,8 @@ pub struct DoctorArgs {
 /// Arguments of collection.
 #[derive(Clone, Debug, Args)]
 pub struct CollectArgs {
-    /// The size of the buffer of each task in words; a PC takes one word, a comparison four.
+    /// The size of the buffer of each task in words; a PC takes one word, an edge two, a comparison
+    /// four. Of a buffer for edges, up to a quarter is a table of those that are known.
     #[arg(long, value_name = "WORDS", default_value_t = 256 << 10)]
     pub buffer: usize,
     /// Stop every task at each of its system calls and empty its buffer. Slower, but a long command

@@ -214,14 +214,9 @@ pub fn matched<'r>(images: &Images<'_>, recording: &'r Recording) -> Result<Matc
 
 fn pcs_of(task: &Task, hook: Hook) -> BTreeSet<u64> {
     match (&task.records, hook) {
-        (Records::Comparisons(comparisons), Hook::Comparison) => comparisons.iter().map(|c| c.pc).collect(),
-        // The previous PC of an edge may be one whose own edge was filtered out.
-        (Records::Edges(edges), Hook::Pc) => edges
-            .iter()
-            .flat_map(|edge| [edge.previous, edge.pc])
-            .filter(|pc| *pc != 0)
-            .collect(),
-        (records, Hook::Pc) => records.pcs().collect(),
+        (Records::Pcs(_) | Records::Edges(_), Hook::Pc) | (Records::Comparisons(_), Hook::Comparison) => {
+            task.records.all_pcs().collect()
+        }
         _ => BTreeSet::new(),
     }
 }
@@ -298,11 +293,9 @@ fn who(recording: &Recording, numbers: &[usize]) -> String {
 }
 
 fn replace(records: &mut Records, map: &HashMap<u64, u64>) {
-    if map.is_empty() {
-        return;
+    if !map.is_empty() {
+        records.change_pcs(|pc| *pc = map.get(pc).copied().unwrap_or(*pc));
     }
-    let right = |pc: &mut u64| *pc = map.get(pc).copied().unwrap_or(*pc);
-    records.for_each_pc(right);
 }
 
 /// Explains the PCs that match no call site. An error is the explanation if none matches.

@@ -42,7 +42,7 @@ struct ImageStacks {
 }
 
 impl Symbolised {
-    /// Looks up all PCs, including those of comparisons.
+    /// Looks up all PCs, including those of comparisons, and those before the PCs of edges.
     ///
     /// # Errors
     ///
@@ -100,8 +100,7 @@ impl Symbolised {
         }
         let mut all = Self::default();
         let mut modules: HashMap<&str, usize> = HashMap::new();
-        let comparisons = recording.comparisons().map(|comparison| comparison.pc);
-        let distinct: BTreeSet<u64> = recording.pcs().chain(comparisons).collect();
+        let distinct: BTreeSet<u64> = recording.all_pcs().collect();
         for pc in distinct {
             let after = recording.names.partition_point(|name| name.address < pc);
             let Some(name) = after.checked_sub(1).and_then(|at| recording.names.get(at)) else {
@@ -151,8 +150,7 @@ impl Symbolised {
 
 /// Returns the addresses in each image and the PCs, each once.
 fn places(images: &Images<'_>, recording: &Recording) -> Vec<Vec<(u64, u64)>> {
-    let comparisons = recording.comparisons().map(|comparison| comparison.pc);
-    let distinct: BTreeSet<u64> = recording.pcs().chain(comparisons).collect();
+    let distinct: BTreeSet<u64> = recording.all_pcs().collect();
     let mut places: Vec<Vec<(u64, u64)>> = vec![Vec::new(); images.list.len()];
     for pc in distinct {
         if let Some(place) = images.place(pc) {

@@ -24,6 +24,14 @@ const COUNT: usize = 2;
 /// The sizes of a table: powers of two in this range.
 const TABLES: std::ops::RangeInclusive<usize> = 4..=1 << 17;
 
+/// Returns the size of a table that suits a buffer of `words` words: the largest one that takes up to
+/// a quarter of it. Three quarters or more are for edges.
+#[must_use]
+pub fn edge_table(words: usize) -> usize {
+    let most = (words / 4).clamp(*TABLES.start(), *TABLES.end());
+    1 << most.ilog2()
+}
+
 /// A PC, and the PC that was reached before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Edge {
@@ -100,26 +108,16 @@ impl Kcov {
         })
     }
 
-    /// Returns the buffer in the form in which another task uses it that collects edges.
+    /// Returns the buffer in the form in which another task uses it that collects edges, with a table
+    /// of `table` words.
     ///
     /// # Errors
     ///
     /// [`Error::Division`] if the table has no possible size, or leaves no space for an edge.
     pub fn edge_buffer(&mut self, table: usize) -> Result<EdgeBuffer<'_>, Error> {
-        self.check_table(table)?;
-        Ok(EdgeBuffer {
-            area: self.parts().1,
-            table,
-        })
-    }
-
-    fn check_table(&self, table: usize) -> Result<(), Error> {
-        let words = self.words();
-        let possible = TABLES.contains(&table) && table.is_power_of_two();
-        if !possible || words < HEADER + table + abi::WORDS_PER_EDGE {
-            return Err(Error::Division { front: table, words });
-        }
-        Ok(())
+        check(table, self.words())?;
+        let area = self.parts().1;
+        Ok(EdgeBuffer { area, table })
     }
 
     fn start_edges(
@@ -128,7 +126,7 @@ impl Kcov {
         remote: bool,
         enable: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
     ) -> Result<EdgeCollection<'_>, Error> {
-        self.check_table(table)?;
+        check(table, self.words())?;
         let (fd, area) = self.parts();
         area.reset();
         enable(fd)?;
@@ -140,6 +138,15 @@ impl Kcov {
             thread: PhantomData,
         })
     }
+}
+
+/// Returns an error if a buffer cannot have a table of this size.
+fn check(table: usize, words: usize) -> Result<(), Error> {
+    let possible = TABLES.contains(&table) && table.is_power_of_two();
+    if !possible || words < HEADER + table + abi::WORDS_PER_EDGE {
+        return Err(Error::Division { front: table, words });
+    }
+    Ok(())
 }
 
 fn error(call: &'static str, errno: Errno) -> Error {
@@ -203,7 +210,14 @@ impl<'a> EdgeCollection<'a> {
     }
 }
 
-/// A buffer with edges. No task collects into it, or only another one that is stopped.
+impl Drop for EdgeCollection<'_> {
+    fn drop(&mut self) {
+        // This fails only if the collection is already disabled.
+        let _ = sys::disable(self.fd);
+    }
+}
+
+/// A buffer with a table of edges. No task collects into it, or only one that is stopped.
 ///
 /// Made by [`Kcov::edge_buffer`].
 #[derive(Debug)]
@@ -219,28 +233,14 @@ impl EdgeBuffer<'_> {
         Edges::of(self.area, self.table)
     }
 
-    /// Returns whether the buffer has no space for another edge.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        let records = self.area.words().len() - HEADER - self.table;
-        self.edges().len() >= records / abi::WORDS_PER_EDGE
-    }
-
-    /// Discards the edges. Those that the kernel remembers are not collected again.
+    /// Discards the edges. They are not collected again as long as the table has them, and the PC
+    /// before the next one stays known.
+    ///
+    /// A single PC after a reset stays in the buffer: its edge is among the next ones again.
     pub fn discard(&mut self) {
-        let words = self.area.words();
-        if words[LAST].load(Ordering::Acquire) > 1 {
-            words[COUNT].store(0, Ordering::Relaxed);
-        } else {
-            self.area.reset();
-        }
-    }
-}
-
-impl Drop for EdgeCollection<'_> {
-    fn drop(&mut self) {
-        // This fails only if the collection is already disabled.
-        let _ = sys::disable(self.fd);
+        // The other words stay as they are: a store to the first word would be a reset. Until the
+        // second PC after a reset, the kernel does not use the count, and sets it then.
+        self.area.words()[COUNT].store(0, Ordering::Relaxed);
     }
 }
 
@@ -250,24 +250,26 @@ pub struct Edges<'a> {
     /// The words of the edges; without the previous PC if there is one PC only.
     words: &'a [AtomicU64],
     len: usize,
+    /// The number of edges that fit.
+    capacity: usize,
 }
 
 impl<'a> Edges<'a> {
     fn of(area: &'a Area, table: usize) -> Self {
         let words = area.words();
+        let records = &words[HEADER + table..];
+        let capacity = records.len() / abi::WORDS_PER_EDGE;
         // ORDERING: Acquire, so that the records are those that the count is about.
         let (words, len) = match words[LAST].load(Ordering::Acquire) {
             0 => (&words[..0], 0),
             1 => (&words[FIRST..=FIRST], 1),
             _ => {
                 let count = words[COUNT].load(Ordering::Acquire);
-                let records = &words[HEADER + table..];
-                let most = records.len() / abi::WORDS_PER_EDGE;
-                let len = usize::try_from(count).unwrap_or(most).min(most);
+                let len = usize::try_from(count).unwrap_or(capacity).min(capacity);
                 (&records[..len * abi::WORDS_PER_EDGE], len)
             }
         };
-        Self { words, len }
+        Self { words, len, capacity }
     }
 
     /// Returns the number of edges.
@@ -280,6 +282,12 @@ impl<'a> Edges<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Returns whether the buffer is full, so that later edges were dropped.
+    #[must_use]
+    pub fn overflowed(&self) -> bool {
+        self.len == self.capacity
     }
 
     /// Returns the edges, one after the other.
@@ -323,32 +331,58 @@ mod tests {
     }
 
     #[test]
-    fn edges_are_discarded_but_remembered() {
-        let area = area_of(&[9, 7, 2, 0, 5, 5, 5, 5, 10, 20, 30, 40]);
-        let mut buffer = EdgeBuffer {
-            area: &area,
-            table: 4,
-        };
-        assert!(buffer.is_full());
-        buffer.discard();
-        assert!(buffer.edges().is_empty() && !buffer.is_full());
-        // The last PC and the table stay.
-        assert_eq!(area.words()[LAST].load(Ordering::Relaxed), 9);
-        assert_eq!(area.words()[HEADER].load(Ordering::Relaxed), 5);
-        let area = area_of(&[1, 7, 2, 0, 5, 5, 5, 5, 10, 20, 30, 40]);
-        let mut buffer = EdgeBuffer {
-            area: &area,
-            table: 4,
-        };
-        assert_eq!(buffer.edges().len(), 1);
-        buffer.discard();
-        assert!(buffer.edges().is_empty());
-    }
-
-    #[test]
     fn a_forged_count_stays_in_the_buffer() {
         let words = [5, 0, u64::MAX, 0, 9, 9, 9, 9, 1, 2, 3];
         assert_eq!(edges(&words), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_full_buffer_is_told() {
+        let overflowed = |count: u64| {
+            let area = area_of(&[5, 0, count, 0, 9, 9, 9, 9, 1, 2, 3, 4]);
+            Edges::of(&area, 4).overflowed()
+        };
+        assert_eq!([1, 2, 3].map(overflowed), [false, true, true]);
+    }
+
+    #[test]
+    fn discarded_edges_stay_known() {
+        let words = [5, 7, 2, 0, 9, 9, 9, 9, 0, 10, 10, 20];
+        let area = area_of(&words);
+        let mut buffer = EdgeBuffer {
+            area: &area,
+            table: 4,
+        };
+        assert_eq!(buffer.edges().len(), 2);
+        buffer.discard();
+        assert!(buffer.edges().is_empty());
+        let now: Vec<u64> = area
+            .words()
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect();
+        assert_eq!(now, [5, 7, 0, 0, 9, 9, 9, 9, 0, 10, 10, 20]);
+        // The single PC after a reset is not lost.
+        area.words()[LAST].store(1, Ordering::Relaxed);
+        buffer.discard();
+        assert_eq!(buffer.edges().iter().next(), Some(Edge { previous: 0, pc: 7 }));
+    }
+
+    #[test]
+    fn tables_have_few_sizes() {
+        for (table, words) in [(2, 512), (5, 512), (1 << 18, 1 << 20), (512, 512), (256, 261)] {
+            let error = check(table, words).unwrap_err();
+            assert!(
+                matches!(error, Error::Division { front, .. } if front == table),
+                "{error:?}"
+            );
+        }
+        check(4, 10).unwrap();
+        check(1 << 17, 1 << 18).unwrap();
+        assert_eq!(
+            [1, 512, 1 << 18, 3 << 18, 1 << 24].map(edge_table),
+            [4, 128, 1 << 16, 1 << 17, 1 << 17]
+        );
     }
 
     #[test]

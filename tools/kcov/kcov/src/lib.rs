@@ -90,7 +90,7 @@ mod sys;
 pub use collect::{ChildStart, Collection, Kcov};
 pub use device::Device;
 pub use divided::{Both, DividedCollection, Unique, UniqueBuffer};
-pub use edges::{Edge, EdgeBuffer, EdgeCollection, Edges};
+pub use edges::{Edge, EdgeBuffer, EdgeCollection, Edges, edge_table};
 pub use error::Error;
 pub use records::{Cmp, Comparison, Iter, Mode, OperandSize, Pc, Records, capacity};
 pub use remote::{CommonHandle, RemoteHandles, UsbBus};

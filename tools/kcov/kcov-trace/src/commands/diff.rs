@@ -11,7 +11,7 @@ use super::render::{Outcome, check_output, render, warn, with_images, with_symbo
 use crate::cli::{DiffArgs, Format, SymbolArgs};
 use crate::images::Images;
 use crate::output::{Target, changes};
-use crate::recording::{Kernel, Module, Recording, Records};
+use crate::recording::{Kernel, Module, Recording};
 
 pub(super) fn diff(args: &DiffArgs) -> Result<i32> {
     check_output(args.output.output.as_deref())?;
@@ -158,19 +158,17 @@ fn subtract<K: Eq + Hash>(
         }
     };
     for task in &mut recording.tasks {
-        match &mut task.records {
-            Records::Pcs(pcs) => pcs.retain(|pc| is_new(*pc)),
-            Records::Comparisons(comparisons) => comparisons.retain(|comparison| is_new(comparison.pc)),
-            Records::Edges(edges) => edges.retain(|edge| is_new(edge.pc)),
-        }
+        task.retain(|_, pc| is_new(pc));
     }
     unknown.len()
 }
 
 #[cfg(test)]
 mod tests {
+    use kcov::Edge;
+
     use super::*;
-    use crate::recording::Task;
+    use crate::recording::{Records, Task};
 
     fn recording(pcs: &[u64]) -> Recording {
         let task = Task {
@@ -190,6 +188,25 @@ mod tests {
         keep_once(&mut b);
         subtract(&mut b, &covered(&a, Some), Some);
         assert_eq!(b.pcs().collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn edges_to_covered_code_are_not_new() {
+        let edges = |all: &[(u64, u64)]| {
+            let mut recording = recording(&[]);
+            let edge = |(previous, pc): &(u64, u64)| Edge {
+                previous: *previous,
+                pc: *pc,
+            };
+            recording.tasks[0].records = Records::Edges(all.iter().map(edge).collect());
+            recording
+        };
+        let mut b = edges(&[(0, 1), (1, 2), (2, 3), (1, 3), (3, 1)]);
+        assert_eq!(differ_in_kind(&recording(&[1]), &b), None);
+        keep_once(&mut b);
+        subtract(&mut b, &covered(&recording(&[1, 2]), Some), Some);
+        assert_eq!(b.tasks[0].records, edges(&[(1, 3), (2, 3)]).tasks[0].records);
+        assert_eq!(b.pcs().collect::<Vec<_>>(), [3]);
     }
 
     #[test]

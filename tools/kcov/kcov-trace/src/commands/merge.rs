@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use kcov::Edge;
 
 use super::import::files;
 use super::render::check_output;
@@ -71,13 +70,16 @@ pub(super) fn read_all(named: &[PathBuf]) -> Result<Recording> {
 
 /// Reduces the recording to its distinct records.
 pub(super) fn keep_once(recording: &mut Recording) {
-    let only_pcs = recording
-        .tasks
-        .iter()
-        .filter(|task| matches!(task.records, Records::Pcs(_)));
-    let pcs: BTreeSet<u64> = only_pcs.flat_map(|task| task.records.pcs()).collect();
-    let comparisons: BTreeSet<_> = recording.comparisons().copied().collect();
-    let edges: BTreeSet<Edge> = recording.edges().copied().collect();
+    let mut pcs = BTreeSet::new();
+    let mut comparisons = BTreeSet::new();
+    let mut edges = BTreeSet::new();
+    for task in &recording.tasks {
+        match &task.records {
+            Records::Pcs(all) => pcs.extend(all.iter().copied()),
+            Records::Comparisons(all) => comparisons.extend(all.iter().copied()),
+            Records::Edges(all) => edges.extend(all.iter().copied()),
+        }
+    }
     let overflowed = recording.tasks.iter().any(|task| task.overflowed);
     let task = |records: Records| Task {
         name: "all tasks".into(),

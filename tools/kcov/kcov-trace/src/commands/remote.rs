@@ -15,7 +15,7 @@ use super::trace::{no_edges, no_unique};
 use crate::cli::RemoteArgs;
 use crate::recording::{Kernel, Recording, Records, Task};
 use crate::signals::{self, Catching};
-use crate::tracer::{self, TABLE};
+use crate::tracer;
 
 /// The pause between two checks for events. Short, because a signal may come just before the pause.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -42,19 +42,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
         );
     }
     let mut kernel = Kernel::running();
-    let (status, records, overflowed) = if args.comparisons {
-        let (status, records, overflowed) = collect::<Cmp>(args, &handles)?;
-        (status, Records::Comparisons(records), overflowed)
-    } else if args.edges {
-        let (status, records, overflowed) = collect_edges(args, &handles)?;
-        (status, Records::Edges(records), overflowed)
-    } else if args.unique {
-        let (status, records, overflowed) = collect_unique(args, &handles)?;
-        (status, Records::Pcs(records), overflowed)
-    } else {
-        let (status, records, overflowed) = collect::<Pc>(args, &handles)?;
-        (status, Records::Pcs(records), overflowed)
-    };
+    let (status, records, overflowed) = collect_records(args, &handles)?;
     kernel.add_modules_of(Kernel::running());
     if overflowed {
         warn("the buffer was full and records are missing: take a larger one with --buffer");
@@ -72,7 +60,7 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
                 count => format!("{count} remote handles"),
             },
             overflowed,
-            unique: args.unique,
+            unique: args.unique || args.edges,
             records,
             ..Task::default()
         }],
@@ -85,6 +73,24 @@ pub(super) fn remote(args: &RemoteArgs) -> Result<i32> {
         render(&recording, &args.output, &args.symbols)?;
     }
     Ok(status)
+}
+
+/// Collects the records that the arguments ask for. Returns the status, the records, and whether some
+/// are missing.
+fn collect_records(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Records, bool)> {
+    Ok(if args.comparisons {
+        let (status, records, overflowed) = collect::<Cmp>(args, handles)?;
+        (status, Records::Comparisons(records), overflowed)
+    } else if args.unique {
+        let (status, records, overflowed) = collect_unique(args, handles)?;
+        (status, Records::Pcs(records), overflowed)
+    } else if args.edges {
+        let (status, records, overflowed) = collect_edges(args, handles)?;
+        (status, Records::Edges(records), overflowed)
+    } else {
+        let (status, records, overflowed) = collect::<Pc>(args, handles)?;
+        (status, Records::Pcs(records), overflowed)
+    })
 }
 
 /// Collects until the command or the time has ended. Returns the status, the records, and whether
@@ -118,18 +124,20 @@ fn collect_unique(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Ve
 
 /// Does the same as [`collect`], with each edge once.
 fn collect_edges(args: &RemoteArgs, handles: &RemoteHandles) -> Result<(i32, Vec<Edge>, bool)> {
-    let told = |error| match error {
-        Error::NoDivision => no_edges(),
-        other => other.into(),
-    };
-    let mut kcov = Device::open()?.with_buffer(TABLE + args.collect.buffer)?;
-    let collection = kcov.collect_remote_edges(handles, TABLE).map_err(told)?;
+    let mut kcov = Device::open()?.with_buffer(args.collect.buffer)?;
+    let table = kcov::edge_table(args.collect.buffer);
+    let collection = kcov
+        .collect_remote_edges(handles, table)
+        .map_err(|error| match error {
+            Error::NoDivision => no_edges(),
+            other => other.into(),
+        })?;
     let status = work(args)?;
     let edges = collection.stop()?;
+    // The table forgets edges that were recorded long ago.
     let mut seen = HashSet::new();
     let once = edges.iter().filter(|edge| seen.insert(*edge)).collect();
-    let overflowed = kcov.edge_buffer(TABLE).map_err(told)?.is_full();
-    Ok((status, once, overflowed))
+    Ok((status, once, edges.overflowed()))
 }
 
 /// Runs the command, or waits for the time to pass; returns the status.

@@ -75,10 +75,10 @@ pub(super) fn no_unique() -> anyhow::Error {
     )
 }
 
-/// Returns the error for a kernel that cannot record edges, with the remedy.
+/// Returns the error for a kernel that cannot record each edge once, with the remedy.
 pub(super) fn no_edges() -> anyhow::Error {
     anyhow!(
-        "this kernel cannot record each edge once: boot one built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --edges out: the order of PCs has the edges, too"
+        "this kernel cannot record each edge once: boot one with KCOV_EDGE_ENABLE, built with CONFIG_KCOV_RUST and CONFIG_KCOV_UNIQUE, or leave --edges out and record PCs in order"
     )
 }
 

@@ -13,7 +13,7 @@ use kcov::{Comparison, Edge};
 use serde_json::{Value, json};
 
 use crate::calls::{self, Segment};
-use crate::recording::{Recording, Records, Task};
+use crate::recording::{NO_PC, Recording, Records, Task};
 use crate::runs::{Counts, Runs};
 use crate::search::hexadecimal;
 use crate::symbolised::Symbolised;
@@ -85,9 +85,7 @@ fn write_task(task: &Task, symbols: Option<&Symbolised>, out: &mut dyn Write) ->
         }
         Records::Edges(edges) => {
             for edge in edges {
-                let mut record = of_edge(task.tid, edge);
-                add_frames(&mut record, edge.pc, symbols);
-                line(out, record)?;
+                line(out, of_edge(task.tid, edge, symbols))?;
             }
         }
     }
@@ -137,11 +135,6 @@ fn of_call(tid: u32, segment: &Segment<'_>) -> Value {
     value
 }
 
-fn of_edge(tid: u32, edge: &Edge) -> Value {
-    let previous = (edge.previous != 0).then(|| address(edge.previous));
-    json!({ "type": "edge", "tid": tid, "pc": address(edge.pc), "previous": previous })
-}
-
 fn of_comparison(tid: u32, comparison: &Comparison) -> Value {
     json!({
         "type": "comparison",
@@ -154,13 +147,35 @@ fn of_comparison(tid: u32, comparison: &Comparison) -> Value {
     })
 }
 
-fn add_frames(record: &mut Value, pc: u64, symbols: Option<&Symbolised>) {
-    let Some(symbols) = symbols else { return };
-    let frames: Vec<Value> = symbols
+/// Returns an edge. The PC before is null if there is none.
+fn of_edge(tid: u32, edge: &Edge, symbols: Option<&Symbolised>) -> Value {
+    let before = Some(edge.previous).filter(|pc| *pc != NO_PC);
+    let mut record = json!({
+        "type": "edge",
+        "tid": tid,
+        "previous": before.map(address),
+        "pc": address(edge.pc),
+    });
+    add_frames(&mut record, edge.pc, symbols);
+    if let (Some(pc), Some(symbols)) = (before, symbols) {
+        record["previous_frames"] = frames(pc, symbols);
+        if let Some(module) = symbols.module(pc) {
+            record["previous_module"] = module.into();
+        }
+    }
+    record
+}
+
+fn frames(pc: u64, symbols: &Symbolised) -> Value {
+    symbols
         .frames(pc)
         .map(|frame| json!({ "function": frame.function, "file": frame.file, "line": frame.line }))
-        .collect();
-    record["frames"] = frames.into();
+        .collect()
+}
+
+fn add_frames(record: &mut Value, pc: u64, symbols: Option<&Symbolised>) {
+    let Some(symbols) = symbols else { return };
+    record["frames"] = frames(pc, symbols);
     if let Some(module) = symbols.module(pc) {
         record["module"] = module.into();
     }

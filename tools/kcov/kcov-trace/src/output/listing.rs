@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The trace for users: in columns, followed by the functions that the code was inlined into.
+//! The trace for users: in columns, followed by the functions that the code was inlined into, and of
+//! an edge by the PC before.
 
 use std::io::Write;
 
 use anyhow::Result;
 
-use super::trace::{Headings, heading, operands, origin};
+use super::trace::{Headings, heading, operands, previous};
 use crate::recording::{Recording, Records};
 use crate::symbolised::{NamedFrame, Symbolised};
 
@@ -31,13 +32,6 @@ pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -
                     write_record(*pc, "", width, symbols, out)?;
                 }
             }
-            Records::Edges(edges) => {
-                let width = width(edges.iter().map(|edge| edge.pc), symbols);
-                for (number, edge) in edges.iter().enumerate() {
-                    calls.write(number, out)?;
-                    write_record(edge.pc, &format!(" {}", origin(edge)), width, symbols, out)?;
-                }
-            }
             Records::Comparisons(comparisons) => {
                 let width = width(comparisons.iter().map(|comparison| comparison.pc), symbols);
                 for (number, comparison) in comparisons.iter().enumerate() {
@@ -49,6 +43,15 @@ pub fn write(recording: &Recording, symbols: &Symbolised, out: &mut dyn Write) -
                         symbols,
                         out,
                     )?;
+                }
+            }
+            Records::Edges(edges) => {
+                let width = width(edges.iter().map(|edge| edge.pc), symbols);
+                for (number, edge) in edges.iter().enumerate() {
+                    calls.write(number, out)?;
+                    write_record(edge.pc, "", width, symbols, out)?;
+                    let before = previous(edge, Some(symbols));
+                    writeln!(out, "{:INDENT$}(after) {}", "", before.trim_end())?;
                 }
             }
         }

@@ -9,11 +9,11 @@ use anyhow::Result;
 use kcov::{Comparison, Edge};
 
 use crate::calls::{self, Segment};
-use crate::recording::{Recording, Records, Task};
+use crate::recording::{NO_PC, Recording, Records, Task};
 use crate::symbolised::Symbolised;
 
 /// Writes the trace. With `symbols`, each PC is followed by its function and line, and by the
-/// functions that it was inlined into.
+/// functions that it was inlined into. An edge is two PCs on one line.
 ///
 /// # Errors
 ///
@@ -27,21 +27,21 @@ pub fn write(recording: &Recording, symbols: Option<&Symbolised>, out: &mut dyn 
                 for (number, pc) in pcs.iter().enumerate() {
                     calls.write(number, out)?;
                     write!(out, "{pc:#018x}")?;
-                    write_frames(*pc, symbols, out)?;
+                    writeln!(out, "{}", described(*pc, symbols))?;
                 }
             }
             Records::Comparisons(comparisons) => {
                 for (number, comparison) in comparisons.iter().enumerate() {
                     calls.write(number, out)?;
                     write!(out, "{:#018x} {}", comparison.pc, operands(comparison))?;
-                    write_frames(comparison.pc, symbols, out)?;
+                    writeln!(out, "{}", described(comparison.pc, symbols))?;
                 }
             }
             Records::Edges(edges) => {
                 for (number, edge) in edges.iter().enumerate() {
                     calls.write(number, out)?;
-                    write!(out, "{:#018x} {}", edge.pc, origin(edge))?;
-                    write_frames(edge.pc, symbols, out)?;
+                    write!(out, "{} -> ", previous(edge, symbols))?;
+                    writeln!(out, "{:#018x}{}", edge.pc, described(edge.pc, symbols))?;
                 }
             }
         }
@@ -89,14 +89,6 @@ pub fn write_headings(recording: &Recording, out: &mut dyn Write) -> Result<()> 
     Ok(())
 }
 
-/// Returns the place that an edge comes from, as text.
-pub(super) fn origin(edge: &Edge) -> String {
-    match edge.previous {
-        0 => "first".into(),
-        previous => format!("from {previous:#018x}"),
-    }
-}
-
 /// Returns the heading of a task's part.
 #[must_use]
 pub fn heading(task: &Task) -> String {
@@ -134,7 +126,17 @@ pub(super) fn operands(comparison: &Comparison) -> String {
     )
 }
 
-fn write_frames(pc: u64, symbols: Option<&Symbolised>, out: &mut dyn Write) -> Result<()> {
+/// Returns the PC before that of an edge with its functions, or that there is none.
+pub(super) fn previous(edge: &Edge, symbols: Option<&Symbolised>) -> String {
+    match edge.previous {
+        NO_PC => format!("{:<18}", "(first PC)"),
+        pc => format!("{pc:#018x}{}", described(pc, symbols)),
+    }
+}
+
+/// Returns the functions and lines of a PC, the innermost first, as they follow the PC.
+fn described(pc: u64, symbols: Option<&Symbolised>) -> String {
+    let mut text = String::new();
     let mut inlined = "";
     for frame in symbols.into_iter().flat_map(|symbols| symbols.frames(pc)) {
         let function = if frame.function.is_empty() {
@@ -142,15 +144,14 @@ fn write_frames(pc: u64, symbols: Option<&Symbolised>, out: &mut dyn Write) -> R
         } else {
             frame.function
         };
-        write!(out, "{inlined} {function}")?;
+        text += &format!("{inlined} {function}");
         if !frame.file.is_empty() {
-            write!(out, " {}:{}", frame.file, frame.line)?;
+            text += &format!(" {}:{}", frame.file, frame.line);
         }
         inlined = ", inlined into";
     }
     if let Some(module) = symbols.and_then(|symbols| symbols.module(pc)) {
-        write!(out, " [{module}]")?;
+        text += &format!(" [{module}]");
     }
-    writeln!(out)?;
-    Ok(())
+    text
 }

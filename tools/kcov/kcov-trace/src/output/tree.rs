@@ -130,7 +130,7 @@ pub fn refuse_unordered(recording: &Recording) -> Result<()> {
     for task in recording.tasks.iter().filter(|task| !task.records.is_empty()) {
         if let Some(reason) = unordered(task) {
             bail!(
-                "calls cannot be inferred, because '{}' {reason}; record without '--unique', and do not merge with it",
+                "calls cannot be inferred, because '{}' {reason}; record without '--unique' and '--edges', and do not merge with '--unique'",
                 task.name
             );
         }

@@ -31,7 +31,7 @@ impl Recording {
             }
         };
         for task in &mut self.tasks {
-            task.records.for_each_pc(moved);
+            task.records.change_pcs(moved);
         }
         for name in self.names.iter_mut().filter(|name| !name.module.is_empty()) {
             // The address of a function is that of its first byte, and a PC is after a byte.
@@ -135,6 +135,8 @@ fn place_in(first: &mut Kernel, module: &Module) -> Module {
 
 #[cfg(test)]
 mod tests {
+    use kcov::Edge;
+
     use super::super::{Records, Task};
     use super::*;
 
@@ -173,6 +175,20 @@ mod tests {
         let wanted = [0x500, 0x10_0010 - 0x100, 0x10_5010 - 0x100];
         assert_eq!(later.pcs().collect::<Vec<_>>(), wanted);
         assert_eq!(first.modules.len(), 1);
+    }
+
+    #[test]
+    fn both_pcs_of_an_edge_fit_the_first_boot() {
+        let mut first = recording(0, vec![module("a", 0x10_0000)], &[]).kernel;
+        let mut later = recording(0, vec![module("a", 0x30_0000)], &[]);
+        let edge = |(previous, pc)| Edge { previous, pc };
+        let edges = |all: [(u64, u64); 2]| Records::Edges(all.map(edge).to_vec());
+        later.tasks[0].records = edges([(0, 0x30_0010), (0x30_0010, 0x500)]);
+        assert!(later.move_to(&mut first));
+        assert_eq!(
+            later.tasks[0].records,
+            edges([(0, 0x10_0010), (0x10_0010, 0x500)])
+        );
     }
 
     #[test]

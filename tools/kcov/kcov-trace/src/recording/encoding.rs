@@ -4,11 +4,11 @@
 /// The start of every recording. The first byte is not text, and the line ends are of both kinds,
 /// so that a transfer that changes either of them is detected.
 pub(super) const MAGIC: [u8; 8] = *b"\x89KCOV\r\n\x1a";
-/// The version of the format. Sections that older readers skip do not change it.
-pub(super) const VERSION: u32 = 2;
-/// The version of a recording with edges: older readers would skip them, and take what is known of
-/// their task for something else's.
-pub(super) const WITH_EDGES: u32 = 3;
+/// The newest version of the format. Sections that older readers may skip do not change it.
+pub(super) const VERSION: u32 = 3;
+/// The version that is written if there are no edges. A reader of this version would skip the
+/// section of a task with edges, and take the next sections for those of the task before it.
+pub(super) const WITHOUT_EDGES: u32 = 2;
 /// The oldest version that is read. It has no section of names.
 pub(super) const OLDEST: u32 = 1;
 

@@ -12,6 +12,7 @@ mod read;
 mod tasks;
 mod write;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use kcov::{Comparison, Edge};
@@ -20,6 +21,9 @@ pub use kernel::{Kernel, Module, build_id};
 pub use names::Name;
 pub use read::{ReadError, read, read_bytes};
 pub use write::write;
+
+/// The PC before the first one, in an edge.
+pub const NO_PC: u64 = 0;
 
 /// The result of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub struct Task {
     pub test: String,
     /// Set if its buffer was full at some time, so that records are missing.
     pub overflowed: bool,
-    /// Set if each record is there once, so that the order tells nothing.
+    /// Set if each record is there once, so that the order of PCs tells nothing.
     pub unique: bool,
     /// The reason why it could not be traced, if it could not.
     pub problem: Option<String>,
@@ -84,7 +88,7 @@ pub enum Records {
     Pcs(Vec<u64>),
     /// Comparisons, in order.
     Comparisons(Vec<Comparison>),
-    /// Pairs of consecutive PCs, in the order of their first occurrences.
+    /// Edges, each once, in the order in which they first came.
     Edges(Vec<Edge>),
 }
 
@@ -105,36 +109,61 @@ impl Records {
         }
     }
 
-    /// Calls a function with every PC, also those of comparisons, and those that edges come from.
-    pub fn for_each_pc(&mut self, mut change: impl FnMut(&mut u64)) {
+    /// Returns whether the list is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the PCs that ran: of edges, each PC once, in the order in which they first came, as in
+    /// a recording of each PC once. Comparisons have none.
+    pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
+        let (pcs, edges) = match self {
+            Self::Pcs(pcs) => (pcs.as_slice(), [].as_slice()),
+            Self::Edges(edges) => ([].as_slice(), edges.as_slice()),
+            Self::Comparisons(_) => ([].as_slice(), [].as_slice()),
+        };
+        let mut seen = HashSet::new();
+        let of_edges = edges
+            .iter()
+            .map(|edge| edge.pc)
+            .filter(move |pc| seen.insert(*pc));
+        pcs.iter().copied().chain(of_edges)
+    }
+
+    /// Returns all PCs, also those of comparisons, and those before the PCs of edges. A PC may be
+    /// there several times.
+    pub fn all_pcs(&self) -> impl Iterator<Item = u64> + '_ {
+        let (pcs, comparisons, edges) = match self {
+            Self::Pcs(pcs) => (pcs.as_slice(), [].as_slice(), [].as_slice()),
+            Self::Comparisons(all) => ([].as_slice(), all.as_slice(), [].as_slice()),
+            Self::Edges(edges) => ([].as_slice(), [].as_slice(), edges.as_slice()),
+        };
+        let of_edges = edges
+            .iter()
+            .flat_map(|edge| [edge.previous, edge.pc])
+            .filter(|pc| *pc != NO_PC);
+        let of_comparisons = comparisons.iter().map(|comparison| comparison.pc);
+        pcs.iter().copied().chain(of_comparisons).chain(of_edges)
+    }
+
+    /// Changes all PCs, those that [`all_pcs`](Self::all_pcs) returns.
+    pub fn change_pcs(&mut self, mut change: impl FnMut(&mut u64)) {
         match self {
             Self::Pcs(pcs) => pcs.iter_mut().for_each(change),
-            Self::Comparisons(all) => all.iter_mut().for_each(|comparison| change(&mut comparison.pc)),
+            Self::Comparisons(all) => all
+                .iter_mut()
+                .map(|comparison| &mut comparison.pc)
+                .for_each(change),
             Self::Edges(edges) => {
                 for edge in edges {
-                    if edge.previous != 0 {
+                    if edge.previous != NO_PC {
                         change(&mut edge.previous);
                     }
                     change(&mut edge.pc);
                 }
             }
         }
-    }
-
-    /// Returns the PCs that ran, with those that edges lead to, and without those of comparisons.
-    pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
-        let (pcs, edges) = match self {
-            Self::Pcs(pcs) => (pcs.as_slice(), &[][..]),
-            Self::Comparisons(_) => (&[][..], &[][..]),
-            Self::Edges(edges) => (&[][..], edges.as_slice()),
-        };
-        pcs.iter().copied().chain(edges.iter().map(|edge| edge.pc))
-    }
-
-    /// Returns whether the list is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -170,8 +199,7 @@ impl Task {
 impl Recording {
     /// Takes the names of the functions from a list such as `/proc/kallsyms` of the kernel that ran.
     pub fn add_names(&mut self, list: &Path) {
-        let comparisons = self.comparisons().map(|comparison| comparison.pc);
-        let pcs = self.pcs().chain(comparisons).collect();
+        let pcs = self.all_pcs().collect();
         self.names = names::names(&self.kernel, list, &pcs);
     }
 
@@ -182,20 +210,14 @@ impl Recording {
         self.names.dedup();
     }
 
-    /// Returns the PCs of all tasks, without the PCs of comparisons.
+    /// Returns the PCs that ran in all tasks, as [`Records::pcs`] does for each.
     pub fn pcs(&self) -> impl Iterator<Item = u64> + '_ {
         self.tasks.iter().flat_map(|task| task.records.pcs())
     }
 
-    /// Returns the edges of all tasks.
-    pub fn edges(&self) -> impl Iterator<Item = &Edge> + '_ {
-        self.tasks
-            .iter()
-            .filter_map(|task| match &task.records {
-                Records::Edges(edges) => Some(edges),
-                _ => None,
-            })
-            .flatten()
+    /// Returns all PCs of all tasks, as [`Records::all_pcs`] does for each.
+    pub fn all_pcs(&self) -> impl Iterator<Item = u64> + '_ {
+        self.tasks.iter().flat_map(|task| task.records.all_pcs())
     }
 
     /// Returns the comparisons of all tasks.

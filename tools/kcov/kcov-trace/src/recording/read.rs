@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::encoding::{Cursor, MAGIC, OLDEST, TAG_END, TAG_KERNEL, TAG_NAMES, WITH_EDGES};
+use super::encoding::{Cursor, MAGIC, OLDEST, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION};
 use super::{Kernel, Name, Recording, tasks};
 
 /// The size of the head in bytes: magic and version.
@@ -31,7 +31,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// The file has a later version of the format.
-    #[error("{} has format version {version}, and this kcov-trace reads versions {OLDEST} to {WITH_EDGES}; use a newer kcov-trace", .path.display())]
+    #[error("{} has format version {version}, and this kcov-trace reads versions {OLDEST} to {VERSION}; use a newer kcov-trace", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, ReadError> {
         .and_then(|_| cursor.array())
         .map(u32::from_le_bytes)
         .ok_or_else(truncated)?;
-    if !(OLDEST..=WITH_EDGES).contains(&version) {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(ReadError::Version {
             path: path.into(),
             version,
@@ -166,7 +166,7 @@ fn kernel(cursor: &mut Cursor<'_>) -> Option<(Kernel, Vec<String>)> {
 mod tests {
     use kcov::{Comparison, Edge};
 
-    use super::super::encoding::TAG_PCS;
+    use super::super::encoding::{TAG_COMPARISONS, TAG_EDGES, TAG_PCS, WITHOUT_EDGES};
     use super::super::{Module, Records, Task, write};
     use super::*;
 
@@ -218,9 +218,30 @@ mod tests {
         }
     }
 
+    /// Returns the sample with a task in the middle that has edges.
+    fn with_edges() -> Recording {
+        let edge = |(previous, pc)| Edge { previous, pc };
+        let edges = [(0, 0xffff_ffff_8100_0005), (0xffff_ffff_8100_0005, 1), (1, 1)];
+        let mut recording = sample();
+        let task = Task {
+            tid: 14,
+            test: "edges".into(),
+            unique: true,
+            records: Records::Edges(edges.map(edge).to_vec()),
+            gaps: vec![1],
+            ..Task::default()
+        };
+        recording.tasks.insert(1, task);
+        recording
+    }
+
     fn encoded() -> Vec<u8> {
+        bytes_of(&sample())
+    }
+
+    fn bytes_of(recording: &Recording) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&sample(), &mut bytes).unwrap();
+        write(recording, &mut bytes).unwrap();
         bytes
     }
 
@@ -231,11 +252,19 @@ mod tests {
     #[test]
     fn recording_survives() {
         assert_eq!(read(&encoded()).unwrap(), sample());
+        assert_eq!(read(&bytes_of(&with_edges())).unwrap(), with_edges());
+    }
+
+    #[test]
+    fn only_edges_need_a_newer_program() {
+        // A reader of the version before skips sections that it does not know.
+        assert_eq!(encoded()[8], WITHOUT_EDGES as u8);
+        assert_eq!(bytes_of(&with_edges())[8], VERSION as u8);
     }
 
     #[test]
     fn every_shorter_file_is_truncated() {
-        let bytes = encoded();
+        let bytes = bytes_of(&with_edges());
         for length in 1..bytes.len() {
             let error = read(&bytes[..length]).unwrap_err();
             assert!(matches!(error, ReadError::Truncated { .. }), "{length}: {error}");
@@ -244,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        let good = encoded();
+        let good = bytes_of(&with_edges());
         for at in 0..good.len() {
             let mut bytes = good.clone();
             bytes[at] ^= 0x40;
@@ -265,18 +294,6 @@ mod tests {
         bytes[8] = 4;
         let error = read(&bytes).unwrap_err();
         assert!(matches!(error, ReadError::Version { version: 4, .. }), "{error}");
-    }
-
-    #[test]
-    fn recording_with_edges_asks_older_programs_for_a_newer_one() {
-        let mut recording = sample();
-        recording.tasks[0].records = Records::Edges(vec![Edge { previous: 0, pc: 7 }]);
-        recording.tasks[0].gaps.clear();
-        recording.tasks[0].calls.clear();
-        let mut bytes = Vec::new();
-        write(&recording, &mut bytes).unwrap();
-        assert_eq!(bytes[8], 3);
-        assert_eq!(read(&bytes).unwrap(), recording);
     }
 
     #[test]
@@ -303,14 +320,16 @@ mod tests {
 
     #[test]
     fn forged_count_takes_no_memory() {
-        let mut bytes = [MAGIC.as_slice(), &WITH_EDGES.to_le_bytes(), &TAG_PCS].concat();
-        let contents = [0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
-        bytes.extend((contents.len() as u64).to_le_bytes());
-        bytes.extend(contents);
-        let sum = crc32fast::hash(&bytes);
-        bytes.extend(TAG_END);
-        bytes.extend(4u64.to_le_bytes());
-        bytes.extend(sum.to_le_bytes());
-        assert!(matches!(read(&bytes), Err(ReadError::Damaged { .. })));
+        for tag in [TAG_PCS, TAG_COMPARISONS, TAG_EDGES] {
+            let mut bytes = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &tag].concat();
+            let contents = [0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+            bytes.extend((contents.len() as u64).to_le_bytes());
+            bytes.extend(contents);
+            let sum = crc32fast::hash(&bytes);
+            bytes.extend(TAG_END);
+            bytes.extend(4u64.to_le_bytes());
+            bytes.extend(sum.to_le_bytes());
+            assert!(matches!(read(&bytes), Err(ReadError::Damaged { .. })), "{tag:?}");
+        }
     }
 }

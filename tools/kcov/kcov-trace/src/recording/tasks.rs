@@ -35,11 +35,14 @@ fn records(task: &Task) -> ([u8; 4], Vec<u8>) {
     put_text(&mut out, task.problem.as_deref().unwrap_or_default());
     put(&mut out, task.records.len() as u64);
     let mut before = 0;
+    let mut put_pc = |out: &mut Vec<u8>, pc: u64| {
+        put_difference(out, before, pc);
+        before = pc;
+    };
     match &task.records {
         Records::Pcs(pcs) => {
             for pc in pcs {
-                put_difference(&mut out, before, *pc);
-                before = *pc;
+                put_pc(&mut out, *pc);
             }
             (TAG_PCS, out)
         }
@@ -48,16 +51,14 @@ fn records(task: &Task) -> ([u8; 4], Vec<u8>) {
                 put(&mut out, comparison.kind());
                 put(&mut out, comparison.left);
                 put(&mut out, comparison.right);
-                put_difference(&mut out, before, comparison.pc);
-                before = comparison.pc;
+                put_pc(&mut out, comparison.pc);
             }
             (TAG_COMPARISONS, out)
         }
         Records::Edges(edges) => {
             for edge in edges {
-                put_difference(&mut out, before, edge.previous);
-                put_difference(&mut out, edge.previous, edge.pc);
-                before = edge.pc;
+                put_pc(&mut out, edge.previous);
+                put_pc(&mut out, edge.pc);
             }
             (TAG_EDGES, out)
         }
@@ -122,28 +123,7 @@ fn task(cursor: &mut Cursor<'_>, tag: [u8; 4]) -> Option<Task> {
     if count > cursor.remaining() {
         return None;
     }
-    let mut before = 0;
-    let mut next_pc = |cursor: &mut Cursor<'_>| {
-        before = cursor.difference(before)?;
-        Some(before)
-    };
-    let records = match tag {
-        TAG_PCS => Records::Pcs((0..count).map(|_| next_pc(cursor)).collect::<Option<_>>()?),
-        TAG_EDGES => {
-            let mut edge = || {
-                let (previous, pc) = (next_pc(cursor)?, next_pc(cursor)?);
-                Some(Edge { previous, pc })
-            };
-            Records::Edges((0..count).map(|_| edge()).collect::<Option<_>>()?)
-        }
-        _ => {
-            let mut comparison = || {
-                let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
-                Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
-            };
-            Records::Comparisons((0..count).map(|_| comparison()).collect::<Option<_>>()?)
-        }
-    };
+    let records = read_records(cursor, tag, count)?;
     Some(Task {
         tid,
         parent,
@@ -153,6 +133,34 @@ fn task(cursor: &mut Cursor<'_>, tag: [u8; 4]) -> Option<Task> {
         problem,
         records,
         ..Task::default()
+    })
+}
+
+fn read_records(cursor: &mut Cursor<'_>, tag: [u8; 4], count: usize) -> Option<Records> {
+    let mut before = 0;
+    let mut next_pc = |cursor: &mut Cursor<'_>| {
+        before = cursor.difference(before)?;
+        Some(before)
+    };
+    let all = 0..count;
+    Some(match tag {
+        TAG_PCS => Records::Pcs(all.map(|_| next_pc(cursor)).collect::<Option<_>>()?),
+        TAG_COMPARISONS => {
+            let mut comparison = || {
+                let (kind, left, right) = (cursor.number()?, cursor.number()?, cursor.number()?);
+                Some(Comparison::from_raw(kind, left, right, next_pc(cursor)?))
+            };
+            Records::Comparisons(all.map(|_| comparison()).collect::<Option<_>>()?)
+        }
+        TAG_EDGES => {
+            let mut edge = || {
+                let previous = next_pc(cursor)?;
+                let pc = next_pc(cursor)?;
+                Some(Edge { previous, pc })
+            };
+            Records::Edges(all.map(|_| edge()).collect::<Option<_>>()?)
+        }
+        _ => return None,
     })
 }
 
@@ -240,15 +248,44 @@ mod tests {
         assert_eq!(read(&sections(&sample())), Some(vec![sample()]));
     }
 
+    fn edges() -> Records {
+        let edge = |(previous, pc)| Edge { previous, pc };
+        Records::Edges([(0, 1), (1, 2), (2, 3)].map(edge).to_vec())
+    }
+
     #[test]
-    fn edges_survive() {
-        let edge = |previous, pc| Edge { previous, pc };
+    fn edges_survive_with_what_is_known_of_them() {
         let task = Task {
-            records: Records::Edges(vec![edge(0, 9), edge(9, 3), edge(u64::MAX, 0)]),
-            gaps: vec![1],
+            records: edges(),
+            ..sample()
+        };
+        // The next sections are about the last task.
+        let all = [sections(&sample()), sections(&task)].concat();
+        assert_eq!(read(&all), Some(vec![sample(), task]));
+    }
+
+    #[test]
+    fn edge_without_its_pc_is_refused() {
+        let task = Task {
+            records: edges(),
             ..Task::default()
         };
-        assert_eq!(read(&sections(&task)), Some(vec![task]));
+        let (tag, contents) = sections(&task).remove(0);
+        let cut = contents[..contents.len() - 1].to_vec();
+        assert_eq!(read(&[(tag, cut)]), None);
+    }
+
+    #[test]
+    fn places_move_along_with_edges() {
+        let mut task = Task {
+            records: edges(),
+            ..sample()
+        };
+        task.retain(|_, pc| pc != 2);
+        let edge = |(previous, pc)| Edge { previous, pc };
+        assert_eq!(task.records, Records::Edges([(0, 1), (2, 3)].map(edge).to_vec()));
+        assert_eq!(task.gaps, [0, 1, 2]);
+        assert_eq!(task.calls, [call(0, 1, Some(-2)), call(1, 2, None)]);
     }
 
     #[test]

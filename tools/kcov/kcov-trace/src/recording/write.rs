@@ -4,9 +4,9 @@
 use std::io::{self, Write};
 
 use super::encoding::{
-    MAGIC, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION, WITH_EDGES, put, put_difference, put_text,
+    MAGIC, TAG_END, TAG_KERNEL, TAG_NAMES, VERSION, WITHOUT_EDGES, put, put_difference, put_text,
 };
-use super::{Recording, Records, tasks};
+use super::{Recording, Records, Task, tasks};
 
 /// Writes the recording.
 ///
@@ -19,10 +19,7 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
         sum: crc32fast::Hasher::new(),
     };
     out.put(&MAGIC)?;
-    let has_edges = |records: &Records| matches!(records, Records::Edges(_));
-    let edges = recording.tasks.iter().any(|task| has_edges(&task.records));
-    let version = if edges { WITH_EDGES } else { VERSION };
-    out.put(&version.to_le_bytes())?;
+    out.put(&version(recording).to_le_bytes())?;
     let mut contents = Vec::new();
     recording.kernel.encode(&mut contents);
     put(&mut contents, recording.command.len() as u64);
@@ -42,6 +39,15 @@ pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
     }
     let sum = out.sum.clone().finalize();
     out.section(TAG_END, &sum.to_le_bytes())
+}
+
+/// Returns the oldest version that has all that is in the recording.
+fn version(recording: &Recording) -> u32 {
+    let edges = |task: &Task| matches!(task.records, Records::Edges(_));
+    match recording.tasks.iter().any(edges) {
+        true => VERSION,
+        false => WITHOUT_EDGES,
+    }
 }
 
 /// A writer that computes the checksum of its output.

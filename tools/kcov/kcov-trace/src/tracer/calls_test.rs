@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 
+use super::buffer::Layout;
 use super::tests::QUEUE;
 use super::{Options, Traced, Tracer, start};
 use crate::calls::described;
@@ -19,7 +20,7 @@ fn each_call_has_its_arguments_and_result() {
     let (first, _) = start(&command.map(Into::into)).unwrap();
     let mut tracer = Tracer {
         options: options.clone(),
-        set: 0,
+        layout: Layout::of(&options).unwrap(),
         pool: Vec::new(),
         tasks: HashMap::from([(first, Traced::new(&options))]),
         parents: HashMap::new(),

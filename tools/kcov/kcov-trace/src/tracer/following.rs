@@ -9,6 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
+use super::buffer::Layout;
 use super::ptrace::{self, Report, Stop, Tid};
 use super::tests::{QUEUE, compiled, folder};
 use super::{Options, Traced, Tracer, start};
@@ -35,7 +36,7 @@ impl Run {
         let mut run = Self {
             tracer: Tracer {
                 options: Options::default(),
-                set: 0,
+                layout: Layout::of(&Options::default()).unwrap(),
                 pool: Vec::new(),
                 tasks: HashMap::new(),
                 parents: HashMap::new(),

@@ -9,6 +9,7 @@
 //!
 //! Tasks made with `CLONE_UNTRACED`, and tasks that another program traces, are not traced.
 
+mod buffer;
 #[cfg(test)]
 mod calls_test;
 #[cfg(test)]
@@ -29,14 +30,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use kcov::{Cmp, Device, Kcov, abi};
+use kcov::Kcov;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::recording::Task;
 use crate::signals::{self, Catching, Children};
+use buffer::Layout;
 use inject::Failure;
 use ptrace::{Report, Stop, Tid};
-use traced::{Traced, reset};
+use traced::Traced;
 
 /// The kind of records to collect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +49,9 @@ pub enum Mode {
     UniquePcs,
     /// Comparisons, in order.
     Comparisons,
-    /// Each pair of consecutive PCs once per task.
+    /// Each edge once per task.
     Edges,
 }
-
-/// The number of words of each buffer that are for the edges that the kernel remembers: 8192 edges,
-/// several times those of a long system call. Others would be recorded again, and left out here.
-pub(crate) const TABLE: usize = 1 << 14;
 
 /// The options of a collection.
 #[derive(Clone, Debug)]
@@ -61,7 +59,8 @@ pub(crate) const TABLE: usize = 1 << 14;
 pub struct Options {
     /// The kind of records to collect. Default: PCs.
     pub mode: Mode,
-    /// The size of each task's buffer in words, without the set. Default: 256 Ki.
+    /// The size of each task's buffer in words, without the set, and with the table of edges.
+    /// Default: 256 Ki.
     pub words: usize,
     /// Stop every task at each system call and empty its buffer, so that only a single system call
     /// can fill it. Default: no.
@@ -116,13 +115,13 @@ pub enum Error {
 ///
 /// [`Error`]: KCOV cannot be used, the command cannot be run, or tracing failed.
 pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
-    let set = set_words(options)?;
+    let layout = Layout::of(options)?;
     let mut tracer = Tracer {
         options: options.clone(),
-        set,
+        layout,
         // Makes the first descriptor before anything runs, so that an unusable KCOV is detected
         // here.
-        pool: vec![usable(options, set)?],
+        pool: vec![layout.usable()?],
         tasks: HashMap::new(),
         parents: HashMap::new(),
         finished: Vec::new(),
@@ -148,31 +147,6 @@ pub fn run(command: &[OsString], options: &Options) -> Result<Outcome, Error> {
     })
 }
 
-/// Returns the number of words of each buffer that a set or a table takes.
-fn set_words(options: &Options) -> Result<usize, kcov::Error> {
-    match options.mode {
-        Mode::UniquePcs => Device::open()?.set_words(),
-        Mode::Edges => Ok(TABLE),
-        Mode::Pcs | Mode::Comparisons => Ok(0),
-    }
-}
-
-/// Returns a descriptor with its buffer, if the kernel can collect the requested records.
-fn usable(options: &Options, set: usize) -> Result<Kcov, kcov::Error> {
-    let mut kcov = Device::open()?.with_buffer(set + options.words)?;
-    let tried = match options.mode {
-        Mode::Pcs => Ok(()),
-        Mode::UniquePcs => kcov.collect_unique(set).map(drop),
-        Mode::Comparisons => kcov.collect::<Cmp>().map(drop),
-        Mode::Edges => kcov.collect_edges(set).map(drop),
-    };
-    match tried {
-        // Another collection of this program does not affect the command.
-        Ok(()) | Err(kcov::Error::Busy) => Ok(kcov),
-        Err(error) => Err(error),
-    }
-}
-
 /// Makes the child and seizes it before it runs the command. The pipe reports a failing exec.
 fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
     let words = command
@@ -193,8 +167,8 @@ fn start(command: &[OsString]) -> Result<(Tid, fs::File), Error> {
 #[derive(Debug)]
 struct Tracer {
     options: Options,
-    /// The number of words of each buffer that a set or a table takes; 0 without one.
-    set: usize,
+    /// The layout of all buffers.
+    layout: Layout,
     /// Descriptors with buffers that no task uses.
     pool: Vec<Kcov>,
     tasks: HashMap<Tid, Traced>,
@@ -288,13 +262,8 @@ impl Tracer {
                 stop = Stop::Trap;
             }
         }
-        let half = match self.options.mode {
-            Mode::Pcs | Mode::UniquePcs => self.options.words / 2,
-            Mode::Edges => self.options.words / 4,
-            Mode::Comparisons => self.options.words / 8,
-        };
         let mut signal = 0;
-        let mut from = half;
+        let mut from = self.layout.half();
         let mut exiting = false;
         match stop {
             Stop::Group => return tolerate_exit(ptrace::stay_stopped(tid)),
@@ -320,7 +289,7 @@ impl Tracer {
             Stop::Signal(number) => signal = number,
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
-            task.empty_buffer_at_stop(tid, from, self.set);
+            task.empty_buffer_at_stop(tid, from, self.layout);
             task.exiting = exiting;
             if stop == Stop::SystemCall {
                 // A task that was killed does not answer.
@@ -373,7 +342,7 @@ impl Tracer {
     fn start_collection(&mut self, tid: Tid, alone: bool) -> After {
         let kcov = match self.pool.pop() {
             Some(kcov) => Ok(kcov),
-            None => Device::open().and_then(|device| device.with_buffer(self.set + self.options.words)),
+            None => self.layout.buffer(),
         };
         let Some(task) = self.tasks.get_mut(&tid) else {
             return After::Stopped;
@@ -386,20 +355,10 @@ impl Tracer {
                 return After::Stopped;
             }
         };
-        let (command, argument) = match self.options.mode {
-            Mode::Pcs => (abi::ENABLE, abi::TRACE_PC),
-            Mode::UniquePcs => (abi::UNIQUE_ENABLE, self.set),
-            Mode::Comparisons => (abi::ENABLE, abi::TRACE_CMP),
-            Mode::Edges => (abi::EDGE_ENABLE, self.set),
-        };
-        let enable = handover::Enable {
-            command: command.into(),
-            argument: argument as u64,
-        };
-        match handover::start(tid, &kcov, enable, alone) {
+        match handover::start(tid, &kcov, self.layout.enable(), alone) {
             Ok(()) => {
                 // Discards the records of the tracer's own system calls.
-                reset(&mut kcov, self.set, self.options.mode);
+                self.layout.reset(&mut kcov);
                 task.kcov = Some(kcov);
                 After::Stopped
             }
@@ -431,10 +390,10 @@ impl Tracer {
         let Some(mut task) = self.tasks.remove(&tid) else {
             return;
         };
-        task.empty_buffer(0, self.set);
+        task.empty_buffer(0, self.layout);
         task.note_call(ptrace::End::Neither);
         if let Some(mut kcov) = task.kcov.take() {
-            reset(&mut kcov, self.set, self.options.mode);
+            self.layout.reset(&mut kcov);
             self.pool.push(kcov);
         }
         // This is the child that never ran the command, or a task that was killed at birth.
@@ -446,7 +405,7 @@ impl Tracer {
             parent: task.parent as u32,
             name: task.name,
             overflowed: task.overflowed,
-            unique: self.options.mode == Mode::UniquePcs,
+            unique: matches!(self.options.mode, Mode::UniquePcs | Mode::Edges),
             problem: task.problem,
             records: task.records,
             gaps: task.gaps,

@@ -53,7 +53,7 @@ impl Tracer {
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.update_name(tid);
-            task.empty_buffer_at_stop(tid, 0, self.set);
+            task.empty_buffer_at_stop(tid, 0, self.layout);
         }
         match ptrace::detach(tid, signal) {
             Ok(()) => {

@@ -6,6 +6,7 @@ use std::fs;
 
 use kcov::{Cmp, Edge, Kcov, Pc};
 
+use super::buffer::{Layout, take, take_edges, take_unique};
 use super::ptrace::{self, End, Tid};
 use super::{Mode, Options};
 use crate::recording::{Records, SystemCall};
@@ -32,7 +33,7 @@ pub(super) struct Traced {
     /// The PCs recorded so far, if the buffer has a set: a set of this size has no bits for
     /// modules.
     pub(super) seen: HashSet<u64>,
-    /// The edges recorded so far: the kernel does not remember all.
+    /// The edges recorded so far, if the buffer has a table: it forgets older ones.
     seen_edges: HashSet<Edge>,
 }
 
@@ -90,89 +91,30 @@ impl Traced {
     }
 
     /// Empties the buffer of a task that has reported a stop, as [`Self::empty_buffer`] does.
-    pub(super) fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, set: usize) {
+    pub(super) fn empty_buffer_at_stop(&mut self, tid: Tid, from: usize, layout: Layout) {
         // The report arrives while the task still goes to sleep, in code that is recorded, too. Any
         // request waits for the end of that. A task that was killed does not answer: its records
         // are taken after it has exited.
         if self.kcov.is_some() && ptrace::event_message(tid).is_ok() {
-            self.empty_buffer(from, set);
+            self.empty_buffer(from, layout);
         }
     }
 
     /// Takes the records from the buffer if it has at least `from` records; 0 means always. The
     /// task must be asleep or gone.
-    pub(super) fn empty_buffer(&mut self, from: usize, set: usize) {
+    pub(super) fn empty_buffer(&mut self, from: usize, layout: Layout) {
         let Some(kcov) = &mut self.kcov else { return };
         let overflowed = match &mut self.records {
-            Records::Pcs(pcs) if set > 0 => take_unique(kcov, set, from, &mut self.seen, pcs),
+            Records::Pcs(pcs) if layout.mode == Mode::UniquePcs => {
+                take_unique(kcov, layout.front, from, &mut self.seen, pcs)
+            }
             Records::Pcs(pcs) => take::<Pc>(kcov, from, pcs),
             Records::Comparisons(comparisons) => take::<Cmp>(kcov, from, comparisons),
-            Records::Edges(edges) => take_edges(kcov, set, from, &mut self.seen_edges, edges),
+            Records::Edges(edges) => take_edges(kcov, layout.front, from, &mut self.seen_edges, edges),
         };
         self.overflowed |= overflowed;
         if overflowed {
             self.gaps.push(self.records.len());
         }
-    }
-}
-
-/// Moves the records out of the buffer; returns whether it was full.
-fn take<M: kcov::Mode>(kcov: &mut Kcov, from: usize, to: &mut Vec<M::Record>) -> bool {
-    let records = kcov.records::<M>();
-    if records.len() < from {
-        return false;
-    }
-    let overflowed = records.overflowed();
-    to.extend(records.iter());
-    kcov.reset();
-    overflowed
-}
-
-/// Does the same as [`take`] for a buffer with a set, which keeps the PCs.
-fn take_unique(kcov: &mut Kcov, set: usize, from: usize, seen: &mut HashSet<u64>, to: &mut Vec<u64>) -> bool {
-    // The buffer was divided at the same word when it was made.
-    let Ok(mut buffer) = kcov.unique_buffer(set) else {
-        return false;
-    };
-    let records = buffer.records();
-    if records.len() < from {
-        return false;
-    }
-    let overflowed = records.overflowed();
-    to.extend(records.iter().filter(|pc| seen.insert(*pc)));
-    buffer.discard();
-    overflowed
-}
-
-/// Does the same as [`take`] for a buffer with edges. The kernel goes on to remember them.
-fn take_edges(
-    kcov: &mut Kcov,
-    table: usize,
-    from: usize,
-    seen: &mut HashSet<Edge>,
-    to: &mut Vec<Edge>,
-) -> bool {
-    // The buffer was divided at the same word when it was made.
-    let Ok(mut buffer) = kcov.edge_buffer(table) else {
-        return false;
-    };
-    if buffer.edges().len() < from {
-        return false;
-    }
-    let overflowed = buffer.is_full();
-    to.extend(buffer.edges().iter().filter(|edge| seen.insert(*edge)));
-    buffer.discard();
-    overflowed
-}
-
-/// Discards the records in the buffer, and clears the set. A reset of edges makes the kernel forget
-/// them, too.
-pub(super) fn reset(kcov: &mut Kcov, set: usize, mode: Mode) {
-    kcov.reset();
-    if mode == Mode::Edges {
-        return;
-    }
-    if let Ok(mut buffer) = kcov.unique_buffer(set) {
-        buffer.reset();
     }
 }

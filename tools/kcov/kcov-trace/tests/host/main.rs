@@ -4,6 +4,7 @@
 mod browser;
 mod calls;
 mod changes;
+mod edges;
 mod fixture;
 mod foreign;
 mod found;

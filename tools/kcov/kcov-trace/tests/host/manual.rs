@@ -39,11 +39,17 @@ fn json_fits_the_schema() {
     recording.tasks[0].records = Records::Comparisons(vec![Comparison::from_raw(7, 1, u64::MAX, 3)]);
     fixture.save("cmp.kcov", &recording);
     checked(&fixture, &["report", "-f", "json", "cmp.kcov"], &mut types);
+    // Null for the first PC, and two PCs.
     let pc = fixture.pcs()[0];
-    let edge = |previous, pc| Edge { previous, pc };
-    recording.tasks[0].records = Records::Edges(vec![edge(0, pc), edge(pc, pc)]);
+    let edges = [(0, pc), (pc, pc)].map(|(previous, pc)| Edge { previous, pc });
+    recording.tasks[0].records = Records::Edges(edges.to_vec());
     fixture.save("edges.kcov", &recording);
     checked(&fixture, &["report", "-f", "json", "edges.kcov"], &mut types);
+    checked(
+        &fixture,
+        &["report", "--vmlinux", "vmlinux", "-f", "json", "edges.kcov"],
+        &mut types,
+    );
     let text = "+++ b/y.c\n@@ -5,0 +5,1 @@\n+\tsink = 9;\n+++ b/y.txt\n@@ -5,0 +5,1 @@\n+words\n";
     fs::write(fixture.path("x.patch"), text).unwrap();
     checked(

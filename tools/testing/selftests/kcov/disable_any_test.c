@@ -472,32 +472,40 @@ static void nothing(int signal)
 {
 }
 
-/* Makes one call that takes seconds, unless a signal ends it, and in which the task never waits. */
-static void copy_zeros(void)
+enum { PIECES = 500, PIECE = 4 << 20 };
+
+/*
+ * Enables, says so, and makes one call that takes seconds, unless a signal ends it, and in which
+ * the task never waits. Does not return.
+ */
+static void copy_zeros(int fd, const FIXTURE_VARIANT(any) *variant, int ready)
 {
-	enum { PIECES = 500, PIECE = 4 << 20 };
 	static struct iovec pieces[PIECES];
 	struct sigaction action = { .sa_handler = nothing };
 	int i, zero = open("/dev/zero", O_RDONLY);
 	char *memory = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
+	be_mortal(LIFETIME);
 	for (i = 0; i < PIECES; i++)
 		pieces[i] = (struct iovec){ memory, PIECE };
 	sigaction(SIGUSR1, &action, NULL);
-	if (memory == MAP_FAILED || readv(zero, pieces, PIECES) < 0)
-		perror("readv");
+	if (memory == MAP_FAILED || enable(fd, variant) || write(ready, "", 1) != 1 ||
+	    readv(zero, pieces, PIECES) < 0)
+		_exit(1);
+	_exit(kcov_disable(fd) == -EINVAL ? 0 : 2);
 }
 
-/* Returns the state of a process, a letter. */
-static char state_of(pid_t pid)
+/* Returns the state of a process, a letter, and the time that it has spent in the kernel. */
+static char state_of(pid_t pid, unsigned long *system)
 {
 	char path[64], state = 0;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	file = fopen(path, "r");
-	if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+	if (!file || fscanf(file, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %lu",
+			    &state, system) != 2)
 		perror(path);
 	if (file)
 		fclose(file);
@@ -510,6 +518,7 @@ static char state_of(pid_t pid)
  */
 TEST_F_TIMEOUT(any, killed_while_it_waits, 60)
 {
+	unsigned long before, now, ignored;
 	int ready[2], killed;
 	pid_t task, caller;
 	time_t since = 0;
@@ -519,22 +528,22 @@ TEST_F_TIMEOUT(any, killed_while_it_waits, 60)
 		ASSERT_EQ(0, pipe(ready));
 		task = fork();
 		ASSERT_LE(0, task);
-		if (!task) {
-			be_mortal(LIFETIME);
-			if (enable(self->fd, variant) || write(ready[1], "", 1) != 1)
-				_exit(1);
-			copy_zeros();
-			_exit(kcov_disable(self->fd) == -EINVAL ? 0 : 2);
-		}
+		if (!task)
+			copy_zeros(self->fd, variant, ready[1]);
 		ASSERT_EQ(1, read(ready[0], &byte, 1));
-		usleep(50000);
+		/* Until it is in the long call: nothing else takes so many ticks. */
+		state_of(task, &before);
+		do {
+			usleep(1000);
+			state_of(task, &now);
+		} while (now < before + 3 && may_wait(&since));
 		caller = fork();
 		ASSERT_LE(0, caller);
 		if (!caller) {
 			be_mortal(LIFETIME);
 			_exit(disable_any(self->fd) ? 1 : 0);
 		}
-		while (state_of(caller) != 'D' && state_of(caller) != 'Z' && may_wait(&since))
+		while (!strchr("DZ", state_of(caller, &ignored)) && may_wait(&since))
 			usleep(1000);
 		EXPECT_EQ(0, waitpid(caller, NULL, WNOHANG));
 		EXPECT_TRUE(is_enabled(self->fd));

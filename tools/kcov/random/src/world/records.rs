@@ -179,8 +179,10 @@ impl World {
     ) -> Option<String> {
         let descriptor = &self.model.descriptors[index];
         let enabled = descriptor.owner().is_some();
-        if enabled && let Some(complaint) = look.complaint() {
-            return Some(complaint);
+        if enabled {
+            if let Some(complaint) = look.complaint() {
+                return Some(complaint);
+            }
         }
         let unique = matches!(
             descriptor.state,

@@ -171,7 +171,7 @@ impl Descriptor {
     pub(crate) fn enable(self: ArcBorrow<'_, Self>, mode: Result<Mode>, front: usize) -> Result {
         let mut paused = task::pause();
         let busy = paused.has_local(None);
-        // What takes too long for the lock is done before.
+        // The parts that take too long for the lock are done before.
         let mut prepared = None;
         let mut claim = None;
         if arch::VMALLOC_FAULTS || mode == Ok(Mode::Edge) {

@@ -79,7 +79,7 @@ const GENERATION: usize = 1 << 48;
 /// of a set, and all its other bits below the highest are set.
 #[repr(C)]
 pub(crate) struct Edges {
-    /// What is added to the addresses of this generation.
+    /// The number that is added to the addresses of this generation.
     generation: Volatile<usize>,
     mask: Volatile<usize>,
     records: *mut usize,

@@ -20,7 +20,7 @@ use kernel::prelude::*;
 /// A change of the selection.
 pub(super) struct Change {
     pub(super) lines: KVVec<Line>,
-    /// Whether callers are kept from now on; [`None`] if that stays.
+    /// True if callers are kept from now on; [`None`] if that stays.
     pub(super) callers: Option<bool>,
     /// True if nothing of the old selection stays.
     pub(super) replaces: bool,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which sites of a group a selection has.
+//! The sites of a group that a selection has.
 
 #![expect(unsafe_code)]
 
@@ -48,7 +48,7 @@ struct Function<'a> {
 }
 
 impl Function<'_> {
-    /// Notes the last line that matches the function, and adds its sites to the numbers of sites
+    /// Stores the last line that matches the function, and adds its sites to the numbers of sites
     /// of the lines that match it.
     fn match_names(&self, module: &[u8], lines: &[Line], matched: &mut [usize]) {
         let mut last = 0;
@@ -135,7 +135,7 @@ impl Group {
         Ok(())
     }
 
-    /// Notes for each site the last line with addresses that matches it, and adds the numbers of
+    /// Stores for each site the last line with addresses that matches it, and adds the numbers of
     /// sites to those of the lines.
     fn match_addresses(
         &self,

@@ -71,7 +71,7 @@ pub(crate) struct Line {
 pub(crate) enum Parsed {
     /// A comment, or a line without text.
     Nothing,
-    /// Whether the callers of selected functions are kept, too.
+    /// True if the callers of selected functions are kept, too.
     Callers(bool),
     Line(Line),
 }

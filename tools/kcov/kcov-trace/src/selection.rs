@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use crate::maintainers::{Entry, Maintainers};
 
-/// What `noise` stands for: code that nearly every system call runs. Each part has a name, too.
+/// The meaning of `noise`: code that nearly every system call runs. Each part has a name, too.
 const PRESETS: [(&str, &[&str]); 4] = [
     (
         "allocator",
@@ -74,7 +74,7 @@ enum Pattern {
     Entry(Entry),
 }
 
-/// What to keep and what to leave out.
+/// The code to keep, and the code to leave out.
 #[derive(Debug, Default)]
 pub struct Selection {
     only: Vec<Pattern>,

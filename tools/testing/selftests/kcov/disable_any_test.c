@@ -91,7 +91,7 @@ FIXTURE_TEARDOWN(any)
 	close(self->fd);
 }
 
-/* What the worker does between its enable and its attempt to disable. */
+/* The work between the worker's enable and its attempt to disable. */
 struct task {
 	const FIXTURE_VARIANT(any) *variant;
 	void (*work)(struct task *task);
@@ -375,7 +375,7 @@ static void *register_handles(void *data)
 	return NULL;
 }
 
-/* What is recorded, and a second descriptor that the task changes meanwhile. */
+/* The recording, and a second descriptor that the task changes meanwhile. */
 struct both {
 	const FIXTURE_VARIANT(any) *variant;
 	int fd, other;

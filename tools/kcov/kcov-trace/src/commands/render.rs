@@ -284,7 +284,7 @@ pub(super) struct Found<'f> {
     /// The recording, with PCs that were mended.
     pub(super) recording: &'f Recording,
     unmatched: usize,
-    /// What the user wants to see of it.
+    /// The part of it that the user wants to see.
     pub(super) selection: &'f Selection,
     pub(super) outcome: Outcome,
 }

@@ -73,7 +73,7 @@ struct Code<'i, 'a> {
     flows: HashMap<u64, Flow>,
 }
 
-/// What the pieces of a line tell.
+/// The meaning of the pieces of a line.
 #[derive(Debug, Default)]
 struct Evidence {
     code: bool,

@@ -16,7 +16,7 @@ pub struct Instruction {
     pub address: u64,
     /// The address after it.
     pub end: u64,
-    /// What follows it.
+    /// The instruction that follows it.
     pub step: Step,
 }
 
@@ -31,7 +31,7 @@ pub enum Target {
     Unknown,
 }
 
-/// What follows an instruction.
+/// The successors of an instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The next one.

@@ -29,7 +29,7 @@ struct Block {
     next: Vec<usize>,
     /// Set if control may leave the function for ever: it returns, or calls what may not return.
     leaves: bool,
-    /// What its own call sites tell.
+    /// The answer of its own call sites.
     measured: Option<bool>,
 }
 

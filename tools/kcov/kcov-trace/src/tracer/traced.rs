@@ -60,7 +60,7 @@ impl Traced {
         }
     }
 
-    /// Notes a system call that begins or returns. Its records were taken from the buffer.
+    /// Records a system call that begins or returns. Its records were taken from the buffer.
     pub(super) fn note_call(&mut self, end: End) {
         let here = self.records.len();
         if let Some(last) = self.calls.last_mut().filter(|_| self.in_call) {

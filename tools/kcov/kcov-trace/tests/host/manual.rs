@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What programs and people read about the command: the schema of its JSON output, man pages,
+//! The texts that programs and people read about the command: the schema of its JSON output, man pages,
 //! completions.
 
 use std::collections::BTreeSet;

@@ -93,7 +93,7 @@ static struct {
 #define EDGE_SET 4
 /* All addresses in the table have the number of a generation in these bits. */
 #define GENERATION (1UL << 48)
-/* What a hook of plain traces finds in place of the capacity. */
+/* The number that a hook of plain traces finds in place of the capacity. */
 #define EDGE_CAPACITY 1
 static uint64_t edges[EDGE_HEADER + EDGE_TABLE + BUFFER_WORDS] __attribute__((aligned(4096)));
 

@@ -141,16 +141,24 @@ fn change_all(wanted: bool, killable: bool) -> bool {
     true
 }
 
-/// Makes all sites what is wanted. A worker does the rest if the task is killed.
-fn change_now() {
-    while !is_killed() {
+/// Makes all sites what is wanted, also if that changes meanwhile; stops when the task is killed, if
+/// `killable` is true. Returns whether all sites are.
+fn change_to_wanted(killable: bool) -> bool {
+    while !(is_killed() && killable) {
         let wanted = TABLE.lock().wanted;
-        if change_all(wanted, true) {
-            return;
+        if change_all(wanted, killable) {
+            return true;
         }
     }
-    // SAFETY: The function only starts a worker.
-    unsafe { bindings::kcov_sites_change_later() };
+    false
+}
+
+/// Makes all sites what is wanted. A worker does the rest if the task is killed.
+fn change_now() {
+    if !change_to_wanted(true) {
+        // SAFETY: The function only starts a worker.
+        unsafe { bindings::kcov_sites_change_later() };
+    }
 }
 
 /// Returns whether a branch to `target` leads to one of the entries, which are sorted.
@@ -255,12 +263,7 @@ pub(crate) unsafe extern "C" fn kcov_sites_remove() {
 /// Called after [`kcov_sites_init`].
 #[export]
 pub(crate) unsafe extern "C" fn kcov_sites_change() {
-    loop {
-        let wanted = TABLE.lock().wanted;
-        if change_all(wanted, false) {
-            return;
-        }
-    }
+    change_to_wanted(false);
 }
 
 /// Leaves sites in code for the boot as they are from now on. May sleep.

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl};
-use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
+use object::{Object, ObjectSymbol};
 
 use super::image::{Architecture, Image, Symbol};
+use super::relocate;
 use super::sites::{jal_offset, word};
 
 /// An instruction.
@@ -61,33 +62,22 @@ impl Relocated {
         if image.elf().kind() != object::ObjectKind::Relocatable {
             return all;
         }
-        for text in image.text() {
-            let Ok(section) = image.elf().section_by_index(text.index) else {
-                continue;
+        relocate::of_code(image, |text, offset, relocation, symbol| {
+            // On x86, the displacement counts from its own end.
+            let end = match image.architecture() {
+                Architecture::X86_64 => 4,
+                _ => 0,
             };
-            for (offset, relocation) in section.relocations() {
-                let RelocationTarget::Symbol(index) = relocation.target() else {
-                    continue;
-                };
-                let Ok(symbol) = image.elf().symbol_by_index(index) else {
-                    continue;
-                };
-                // On x86, the displacement counts from its own end.
-                let end = match image.architecture() {
-                    Architecture::X86_64 => 4,
-                    _ => 0,
-                };
-                let addend = relocation.addend() + end;
-                let base = symbol
-                    .section_index()
-                    .and_then(|section| image.address_of_section(section));
-                let target = match base {
-                    Some(base) => Target::Address((base + symbol.address()).wrapping_add_signed(addend)),
-                    None => Target::Name(symbol.name().unwrap_or_default().to_owned()),
-                };
-                all.0.entry(text.address + offset).or_insert(target);
-            }
-        }
+            let addend = relocation.addend() + end;
+            let base = symbol
+                .section_index()
+                .and_then(|section| image.address_of_section(section));
+            let target = match base {
+                Some(base) => Target::Address((base + symbol.address()).wrapping_add_signed(addend)),
+                None => Target::Name(symbol.name().unwrap_or_default().to_owned()),
+            };
+            all.0.entry(text.address + offset).or_insert(target);
+        });
         all
     }
 

@@ -1,11 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Relocates the debug information of a module, which has not been linked yet.
+//! The relocations of a module, which has not been linked yet: applied to its debug information, and
+//! those of its code.
 
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
 use object::elf;
-use object::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget};
+use object::{Object, ObjectSection, ObjectSymbol, Relocation, RelocationFlags, RelocationTarget};
+
+use super::image::{Image, Text};
+
+/// Calls a function with each relocation of the code that names a symbol: the section, the place in
+/// it, the relocation, and the symbol.
+pub(super) fn of_code<'a>(
+    image: &Image<'a>,
+    mut visit: impl FnMut(&Text<'a>, u64, &Relocation, &object::Symbol<'_, '_>),
+) {
+    for text in image.text() {
+        let Ok(section) = image.elf().section_by_index(text.index) else {
+            continue;
+        };
+        for (offset, relocation) in section.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else {
+                continue;
+            };
+            if let Ok(symbol) = image.elf().symbol_by_index(index) {
+                visit(text, offset, &relocation, &symbol);
+            }
+        }
+    }
+}
 
 /// Applies the relocations of a debug section to its contents, with the file's sections at the
 /// addresses in `layout` and other sections at 0.

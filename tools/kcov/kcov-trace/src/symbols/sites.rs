@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 use memchr::memchr2_iter;
 use memchr::memmem;
-use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget};
+use object::{Object, ObjectSymbol};
 use thiserror::Error;
 
 use super::image::{Architecture, Image};
-use super::veneers;
+use super::{relocate, veneers};
 
 /// The hooks whose call sites are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,50 +194,37 @@ pub fn jumps_after_call<'s>(
 
 fn by_relocation(image: &Image<'_>, hook: Hook) -> Vec<Site> {
     let mut found = Vec::new();
-    for text in image.text() {
-        let Ok(section) = image.elf().section_by_index(text.index) else {
-            continue;
+    relocate::of_code(image, |text, offset, _, symbol| {
+        let named = symbol.name().is_ok_and(|name| hook.is(name));
+        let Ok(at) = usize::try_from(offset) else { return };
+        let site = match image.architecture() {
+            _ if !named => None,
+            // The relocation is at the displacement, after the opcode.
+            Architecture::X86_64 => match text.data.get(at.wrapping_sub(1)) {
+                Some(0xe8) => Some((4, SiteKind::Call)),
+                Some(0xe9) => Some((4, SiteKind::TailJump)),
+                _ => None,
+            },
+            Architecture::Arm64 => match word(text.data, at).map(|word| word & 0xfc00_0000) {
+                Some(0x9400_0000) => Some((4, SiteKind::Call)),
+                Some(0x1400_0000) => Some((4, SiteKind::TailJump)),
+                _ => None,
+            },
+            // An auipc and jalr pair; the register to which it links decides whether it is a
+            // call.
+            Architecture::Riscv64 => match word(text.data, at.wrapping_add(4)).map(|word| word >> 7 & 0x1f) {
+                Some(1) => Some((8, SiteKind::Call)),
+                Some(0) => Some((8, SiteKind::TailJump)),
+                _ => None,
+            },
         };
-        for (offset, relocation) in section.relocations() {
-            let RelocationTarget::Symbol(index) = relocation.target() else {
-                continue;
-            };
-            let named = image
-                .elf()
-                .symbol_by_index(index)
-                .is_ok_and(|symbol| symbol.name().is_ok_and(|name| hook.is(name)));
-            let Ok(at) = usize::try_from(offset) else { continue };
-            let site = match image.architecture() {
-                _ if !named => None,
-                // The relocation is at the displacement, after the opcode.
-                Architecture::X86_64 => match text.data.get(at.wrapping_sub(1)) {
-                    Some(0xe8) => Some((4, SiteKind::Call)),
-                    Some(0xe9) => Some((4, SiteKind::TailJump)),
-                    _ => None,
-                },
-                Architecture::Arm64 => match word(text.data, at).map(|word| word & 0xfc00_0000) {
-                    Some(0x9400_0000) => Some((4, SiteKind::Call)),
-                    Some(0x1400_0000) => Some((4, SiteKind::TailJump)),
-                    _ => None,
-                },
-                // An auipc and jalr pair; the register to which it links decides whether it is a
-                // call.
-                Architecture::Riscv64 => {
-                    match word(text.data, at.wrapping_add(4)).map(|word| word >> 7 & 0x1f) {
-                        Some(1) => Some((8, SiteKind::Call)),
-                        Some(0) => Some((8, SiteKind::TailJump)),
-                        _ => None,
-                    }
-                }
-            };
-            if let Some((length, kind)) = site {
-                found.push(Site {
-                    pc: text.address + offset + length,
-                    kind,
-                });
-            }
+        if let Some((length, kind)) = site {
+            found.push(Site {
+                pc: text.address + offset + length,
+                kind,
+            });
         }
-    }
+    });
     found
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Trees of calls, with a program that was really run.
 
-use std::process::Command;
-
-use crate::fixture::{Fixture, compile, link, tool};
+use crate::fixture::{Fixture, compile, link, run};
 use kcov_trace::recording::{Recording, Records, SystemCall};
 
 /// Builds and runs the program, and saves its recording.
@@ -13,15 +11,8 @@ pub(crate) fn program() -> (Fixture, Recording) {
     let options = ["-fsanitize-coverage=trace-pc", "-fno-optimize-sibling-calls"];
     compile(folder, "tree.c", "tree.o", &options);
     link(folder, "tree", "tree.o");
-    let run = tool(
-        Command::new("sh")
-            .args(["-c", "exec ./tree 3>&1"])
-            .current_dir(folder),
-    );
-    let pcs = run.stdout.chunks_exact(8);
-    let pcs = pcs.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
     let mut recording = fixture.recording_of_any_kernel();
-    recording.tasks[0].records = Records::Pcs(pcs.collect());
+    recording.tasks[0].records = Records::Pcs(run(folder, "tree"));
     fixture.save("tree.kcov", &recording);
     (fixture, recording)
 }

@@ -52,6 +52,19 @@ pub(crate) fn compile(folder: &Path, source: &str, object: &str, options: &[&str
     );
 }
 
+/// Runs a program in a folder that is linked with the hook, and returns the PCs that the hook saw.
+pub(crate) fn run(folder: &Path, program: &str) -> Vec<u64> {
+    // The hook writes to descriptor 3.
+    let output = tool(
+        Command::new("sh")
+            .args(["-c", &format!("exec ./{program} 3>&1")])
+            .current_dir(folder),
+    );
+    let pcs = output.stdout.chunks_exact(8);
+    pcs.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+        .collect()
+}
+
 /// Links an object with the hook.
 pub(crate) fn link(folder: &Path, name: &str, object: &str) {
     tool(
@@ -104,17 +117,7 @@ impl Fixture {
         );
         compile(path, "hook.c", "hook.o", &[]);
         link(path, "vmlinux", "program.o");
-        // The hook writes to descriptor 3.
-        let run = tool(
-            Command::new("sh")
-                .args(["-c", "exec ./vmlinux 3>&1"])
-                .current_dir(path),
-        );
-        let pcs: Vec<u64> = run
-            .stdout
-            .chunks_exact(8)
-            .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
-            .collect();
+        let pcs = run(path, "vmlinux");
         assert!(!pcs.is_empty(), "the hook saw nothing");
         let vmlinux = path.join("vmlinux");
         let file = ImageFile::open(&vmlinux).unwrap();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::fixture::{Fixture, link, tool};
+use crate::fixture::{Fixture, link, run, tool};
 use kcov_trace::recording::Records;
 
 /// The program before the patch, of which the patch makes another one.
@@ -51,15 +51,8 @@ fn patched(fixture: &Fixture, compiler: &str) {
             .current_dir(folder),
     );
     link(folder, "x", "x.o");
-    let run = tool(
-        Command::new("sh")
-            .args(["-c", "exec ./x 3>&1"])
-            .current_dir(folder),
-    );
-    let pcs = run.stdout.chunks_exact(8);
-    let pcs = pcs.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
     let mut recording = fixture.recording_of_any_kernel();
-    recording.tasks[0].records = Records::Pcs(pcs.collect());
+    recording.tasks[0].records = Records::Pcs(run(folder, "x"));
     fixture.save("x.kcov", &recording);
 }
 

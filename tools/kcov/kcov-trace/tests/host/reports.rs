@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::Command;
 
-use crate::fixture::{Fixture, frames_by, line_of, link, sources, tool};
+use crate::fixture::{Fixture, frames_by, line_of, link, run, sources, tool};
 use kcov_trace::symbols::{Hook, ImageFile, SiteKind, sites};
 
 #[test]
@@ -175,18 +175,8 @@ fn function_that_jumps_to_the_hook_is_credited() {
     assert_eq!(of_empty.len(), 1);
     assert_eq!(of_empty[0].kind, SiteKind::TailJump, "{found:?}");
 
-    let run = tool(
-        Command::new("sh")
-            .args(["-c", "exec ./tail 3>&1"])
-            .current_dir(path),
-    );
     let mut recording = fixture.recording_of_any_kernel();
-    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(
-        run.stdout
-            .chunks_exact(8)
-            .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
-            .collect(),
-    );
+    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(run(path, "tail"));
     assert!(
         recording.pcs().any(|pc| found.iter().all(|site| site.pc != pc)),
         "no PC is the caller's"
@@ -354,17 +344,8 @@ fn tracefile_is_free_of_contradictions() {
             .current_dir(path),
     );
     link(path, "copies", "copies.o");
-    let run = tool(
-        Command::new("sh")
-            .args(["-c", "exec ./copies 3>&1"])
-            .current_dir(path),
-    );
-    let pcs = run.stdout.chunks_exact(8);
     let mut recording = fixture.recording_of_any_kernel();
-    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(
-        pcs.map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
-            .collect(),
-    );
+    recording.tasks[0].records = kcov_trace::recording::Records::Pcs(run(path, "copies"));
     fixture.save("copies.kcov", &recording);
     fixture.succeeds(&[
         "report",

@@ -40,13 +40,7 @@ pub(super) fn write(
     page.raw("<div id=\"tree\">\n")?;
     for (title, mut group) in groups {
         group.join_chains();
-        page.raw("<details><summary class=\"row\"><span class=\"name\">")?
-            .text(title)?
-            .raw("</span>")?;
-        numbers(page, group.blocks)?;
-        page.raw("</summary>\n")?;
-        group.write(page, packed)?;
-        page.raw("</details>\n")?;
+        group.write_below(title, "", page, packed)?;
     }
     root.write(page, packed)?;
     page.raw("</div>\n")?;
@@ -88,18 +82,31 @@ impl Folder {
         }
     }
 
+    /// Writes the folder below a line with its name, which `end` follows, and its numbers.
+    fn write_below(
+        &self,
+        name: &str,
+        end: &'static str,
+        page: &mut Markup<'_>,
+        packed: &Packed,
+    ) -> Result<()> {
+        page.raw("<details><summary class=\"row\"><span class=\"name\">")?
+            .text(name)?
+            .raw(end)?
+            .raw("</span>")?;
+        numbers(page, self.blocks)?;
+        page.raw("</summary>\n")?;
+        self.write(page, packed)?;
+        page.raw("</details>\n")?;
+        Ok(())
+    }
+
     fn write(&self, page: &mut Markup<'_>, packed: &Packed) -> Result<()> {
         // Folders outside the source tree come last.
         let mut folders: Vec<_> = self.folders.iter().collect();
         folders.sort_by_key(|(name, _)| name.starts_with('/'));
         for (name, folder) in folders {
-            page.raw("<details><summary class=\"row\"><span class=\"name\">")?
-                .text(name)?
-                .raw("/</span>")?;
-            numbers(page, folder.blocks)?;
-            page.raw("</summary>\n")?;
-            folder.write(page, packed)?;
-            page.raw("</details>\n")?;
+            folder.write_below(name, "/", page, packed)?;
         }
         for (short, (name, blocks)) in &self.files {
             match packed.number(name) {

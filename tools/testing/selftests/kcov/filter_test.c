@@ -243,7 +243,7 @@ TEST_F_TIMEOUT(filter, read_back, 600)
 	EXPECT_EQ(called, filter_matched("!find_task_by_vpi?"));
 	EXPECT_EQ(called, filter_matched("find_task_by_vpi[a-d]"));
 	EXPECT_COUNTS(false, true, false);
-	/* What was read can be written. */
+	/* The text of a read can be written. */
 	ASSERT_EQ(0, filter_replace(filter_text()));
 	EXPECT_EQ(called, filter_matched("find_task_by_vpi[a-d]"));
 	EXPECT_EQ(called, statistic("sites_selected"));

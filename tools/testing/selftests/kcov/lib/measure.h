@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the benchmarks share: a clock of instructions or of time, rounds, and forks.
+ * The parts that the benchmarks share: a clock of instructions or of time, rounds, and forks.
  */
 #ifndef KCOV_SELFTEST_MEASURE_H
 #define KCOV_SELFTEST_MEASURE_H

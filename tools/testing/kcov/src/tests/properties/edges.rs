@@ -151,7 +151,7 @@ proptest! {
         }
     }
 
-    /// What sections append is what they would have recorded one after the other, each from a
+    /// Sections append the records that they would have made one after the other, each from a
     /// previous PC of 0.
     #[test]
     fn sections_are_appended(

@@ -141,8 +141,8 @@ fn change_all(wanted: bool, killable: bool) -> bool {
     true
 }
 
-/// Makes all sites what is wanted, also if that changes meanwhile; stops when the task is killed, if
-/// `killable` is true. Returns whether all sites are.
+/// Makes all sites what is wanted, also if that changes meanwhile; stops when the task is killed,
+/// if `killable` is true. Returns whether all sites are.
 fn change_to_wanted(killable: bool) -> bool {
     while !(is_killed() && killable) {
         let wanted = TABLE.lock().wanted;
